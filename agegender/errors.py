@@ -1,0 +1,70 @@
+"""Every error this package raises on purpose.
+
+AgeGenderError
+├── ImageError                 a picture that cannot be used; carries .name and .reason
+│   ├── NotAnImageError        no decoder knows these bytes
+│   ├── EmptyImageError        no bytes, or no pixels
+│   ├── TruncatedImageError    the file ends before the picture does
+│   └── ImageTooLargeError     over the limit of bytes or of pixels
+├── DatasetError               a dataset folder that is missing, empty or unusable
+├── ModelError                 anything about models and their weights
+│   ├── UnknownModelError      a name that is not in the registry
+│   └── WeightsNotFoundError   a known model whose weights are not there
+└── ConfigError                a training or command option that makes no sense
+"""
+
+from __future__ import annotations
+
+
+class AgeGenderError(Exception):
+    """Base class: catch this to catch everything the package raises on purpose."""
+
+
+class ImageError(AgeGenderError):
+    """A picture that cannot be used.
+
+    Attributes:
+        name: The file name, or what the caller called the bytes.
+        reason: One sentence on what is wrong, without the name.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class NotAnImageError(ImageError):
+    """No decoder recognises the bytes as a picture."""
+
+
+class EmptyImageError(ImageError):
+    """The file has no bytes, or the picture has no pixels."""
+
+
+class TruncatedImageError(ImageError):
+    """The file starts like a picture, but its data ends early or is damaged."""
+
+
+class ImageTooLargeError(ImageError):
+    """The file has more bytes, or the picture more pixels, than allowed."""
+
+
+class DatasetError(AgeGenderError):
+    """A dataset folder is missing, empty or unusable."""
+
+
+class ModelError(AgeGenderError):
+    """Base class of everything about models and their weights."""
+
+
+class UnknownModelError(ModelError):
+    """The name is in neither the registry nor the weights folder."""
+
+
+class WeightsNotFoundError(ModelError):
+    """The model is known, but its weights are not on this machine."""
+
+
+class ConfigError(AgeGenderError):
+    """An option, a config key or a combination of them makes no sense."""

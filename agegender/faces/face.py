@@ -1,0 +1,32 @@
+"""`Face`: where a face is in a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Face:
+    """One detected face.
+
+    All coordinates are pixels of the upright source image: x to the right, y down, the origin at the top
+    left corner of the top left pixel.
+
+    Attributes:
+        box: ``(x1, y1, x2, y2)``, half-open (``x2`` and ``y2`` lie just outside), clipped to the image.
+        confidence: The detector's probability that this is a face, 0 to 1.
+        landmarks: Five points: left eye, right eye, nose tip, left and right corner of the mouth, where
+            left and right are those of the picture, not of the person.
+    """
+
+    box: tuple[float, float, float, float]
+    confidence: float
+    landmarks: tuple[Point, Point, Point, Point, Point]
+
+    @property
+    def size(self) -> float:
+        """The shorter side of the box, in pixels of the source image."""
+        x1, y1, x2, y2 = self.box
+        return min(x2 - x1, y2 - y1)

@@ -1,0 +1,64 @@
+"""What the predictor says: frozen results that the app, the command line and the exports share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agegender.faces.face import Face
+
+
+@dataclass(frozen=True, eq=False)
+class AgeEstimate:
+    """How old a face looks.
+
+    Attributes:
+        years: The point estimate, in years.
+        low: Lower end of the interval, in years.
+        high: Upper end of the interval, in years.
+        coverage: The share of faces whose labelled age the interval is calibrated to hold, 0 to 1.
+        distribution: Probability of each year 0, 1, …, ``labels.MAX_AGE``, float32 of shape (117,), sum 1;
+            ``None`` where the model predicts only a number.
+    """
+
+    years: float
+    low: float
+    high: float
+    coverage: float
+    distribution: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class GenderEstimate:
+    """Which gender a face is perceived as.
+
+    Attributes:
+        label: "female" or "male".
+        probability: The model's calibrated probability of ``label``, 0.5 to 1.
+        uncertain: True where the probability is too near one half to call; say so instead of the label.
+    """
+
+    label: str
+    probability: float
+    uncertain: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One face and what the model says of it.
+
+    Attributes:
+        face: Where it is; for an input that already was a chip, the whole chip.
+        chip: The crop the model saw, RGB ``uint8`` of shape (200, 200, 3), UTKFace geometry.
+        age: ``None`` where the model does not predict age.
+        gender: ``None`` where the model does not predict gender.
+        warnings: Short reasons to trust the answer less, such as "small face". Often empty.
+    """
+
+    face: Face
+    chip: NDArray[np.uint8]
+    age: AgeEstimate | None
+    gender: GenderEstimate | None
+    warnings: tuple[str, ...] = ()
