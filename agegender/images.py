@@ -1,0 +1,380 @@
+"""A picture file, whatever its format, to upright RGB pixels; and the one place that refuses bad input.
+
+`read_image` either returns the whole picture as it is meant to be seen or raises an `ImageError` that names
+the file and the reason. `find_images` turns what a person types (files, folders, globs) into paths.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import struct
+from collections.abc import Iterable, Iterator
+from io import SEEK_END, BytesIO, TextIOBase
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, TiffImagePlugin
+
+from agegender.errors import (
+    EmptyImageError,
+    ImageError,
+    ImageTooLargeError,
+    NotAnImageError,
+    TruncatedImageError,
+)
+from agegender.image_formats import FORMATS, ImageFormat
+
+MAX_PIXELS: Final = 120_000_000
+"""Width times height of the largest picture that is decoded: above the 108 million of a phone's largest
+sensor mode. Decoding that many takes up to 1.7 GB for a moment."""
+
+MAX_BYTES: Final = 200 * 2**20
+"""Size of the largest file that is read, 200 MiB: what Streamlit's uploader takes by default."""
+
+IMAGE_SUFFIXES: Final[frozenset[str]] = frozenset().union(*(known.suffixes for known in FORMATS))
+"""File name endings that `find_images` looks for in folders: lower case, with the dot. `read_image` goes by
+the content and ignores the name."""
+
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSE: Final[dict[object, Image.Transpose]] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to the turn that makes the picture upright; 1 and unknown values need none."""
+
+_PHOTOMETRIC_TAG, _BITS_TAG = 262, 258
+_ICC_SPACES: Final = {"RGB": "RGB", "RGBA": "RGB", "L": "GRAY", "LA": "GRAY", "CMYK": "CMYK"}
+
+
+def read_image(
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+) -> NDArray[np.uint8]:
+    """Reads a picture as upright RGB.
+
+    JPEG, PNG, WebP, HEIC, GIF, BMP and TIFF, told apart by their content. Orientation tags are applied;
+    alpha lies over white; deeper pixels are scaled to 8 bits; an embedded colour profile is converted to
+    sRGB (one that is damaged or does not fit the pixels is ignored). Of several frames or pages the first
+    one is read. Safe to call from several threads.
+
+    A file that is cut short at any point is refused, never completed with grey. Damage that leaves a file
+    whole, such as a flipped bit, can only be noticed where the format has checksums, as PNG does.
+
+    Args:
+        source: A path; the bytes of a file; or a binary file object. A file object that can seek is read
+            from its start, wherever it stands, and put back there; any other is read from where it stands
+            to its end. It is never closed.
+        name: What errors call the picture. By default the path, or the file object's ``name``.
+        max_pixels: Refuse more pixels than this; checked in the header, before decoding. Beyond 178
+            million Pillow's own limit may refuse first.
+        max_bytes: Refuse more bytes than this; checked before reading where the size can be known.
+
+    Returns:
+        The pixels, ``uint8`` of shape (height, width, 3), RGB, contiguous, writable and the caller's own.
+
+    Raises:
+        NotAnImageError: In none of the known formats.
+        EmptyImageError: No bytes, or no pixels.
+        TruncatedImageError: Begins as a picture, but is cut short, damaged or of an unsupported kind.
+        ImageTooLargeError: Over ``max_pixels`` or ``max_bytes``, or more than the memory holds.
+        ImageError: The file is missing, is a folder or cannot be read.
+        TypeError: ``source`` is none of the above, such as a file opened in text mode.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        name = name or "image bytes"
+        size = source.nbytes if isinstance(source, memoryview) else len(source)
+        _check_bytes(name, size, max_bytes)
+        data = bytes(source)
+    elif isinstance(source, str | os.PathLike):
+        name = name or os.fsdecode(source)
+        data = _read_path(name, source, max_bytes)
+    elif hasattr(source, "read"):
+        own_name = getattr(source, "name", None)
+        name = name or (own_name if isinstance(own_name, str) and own_name else "image file")
+        data = _read_file(name, source, max_bytes)
+    else:
+        raise TypeError(f"source must be a path, bytes or a binary file object, not {type(source).__name__}")
+    return _decode(name, data, max_pixels)
+
+
+def _check_bytes(name: str, size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise ImageTooLargeError(name, f"more than {max_bytes:,} bytes; save a smaller copy of it")
+
+
+def _check_pixels(name: str, size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width <= 0 or height <= 0:
+        raise EmptyImageError(name, f"{width} × {height} pixels: nothing to see")
+    if width * height > max_pixels:
+        reason = f"{width} × {height} pixels are more than {max_pixels:,}; scale it down first"
+        raise ImageTooLargeError(name, reason)
+
+
+def _read_path(name: str, path: str | os.PathLike[str], max_bytes: int) -> bytes:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - before opening, which blocks on a pipe
+        if stat.S_ISDIR(status.st_mode):
+            readable = os.access(path, os.R_OK | os.X_OK)
+            raise ImageError(
+                name, "a folder, not a picture" if readable else "a folder that cannot be opened"
+            )
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(name, "not a regular file")
+        _check_bytes(name, status.st_size, max_bytes)
+        with open(path, "rb") as file:  # noqa: PTH123 - the path may be any PathLike
+            return _read_to_end(name, file, max_bytes)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError(name, "no such file") from error
+    except PermissionError as error:
+        raise ImageError(name, "no permission to read it") from error
+    except OSError as error:
+        raise ImageError(name, f"cannot be read ({error.strerror or error})") from error
+    except ValueError as error:  # a NUL in the path
+        raise ImageError(name, f"not a usable path ({error})") from error
+
+
+def _read_file(name: str, file: BinaryIO, max_bytes: int) -> bytes:
+    if isinstance(file, TextIOBase):
+        raise TypeError(f"{name}: the file is open in text mode; open it with 'rb'")
+    try:
+        if not (hasattr(file, "seekable") and file.seekable()):
+            return _read_to_end(name, file, max_bytes)
+        position = file.tell()
+        try:
+            _check_bytes(name, file.seek(0, SEEK_END), max_bytes)
+            file.seek(0)
+            return _read_to_end(name, file, max_bytes)
+        finally:
+            file.seek(position)
+    except (OSError, ValueError) as error:  # ValueError: the file is closed
+        raise ImageError(name, f"cannot be read ({error})") from error
+
+
+def _read_to_end(name: str, file: BinaryIO, max_bytes: int) -> bytes:
+    """Reads at most ``max_bytes``, whatever size was announced; raw files may give less than asked."""
+    chunks: list[bytes] = []
+    left = max_bytes + 1
+    while left > 0 and (chunk := file.read(left)):
+        if not isinstance(chunk, bytes):
+            raise TypeError(f"{name}: read() must give bytes, not {type(chunk).__name__}")
+        chunks.append(chunk)
+        left -= len(chunk)
+    data = b"".join(chunks)
+    _check_bytes(name, len(data), max_bytes)
+    return data
+
+
+def _decode(name: str, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    if not data:
+        raise EmptyImageError(name, "the file is empty")
+    known = next((known for known in FORMATS if known.matches(data)), None)
+    if known is None:
+        names = ", ".join(known.name for known in FORMATS)
+        raise NotAnImageError(name, f"not a picture in a known format ({names})")
+    try:
+        # The size comes first: a picture that is too large is refused as that, whatever else it lacks.
+        if size := known.size(data):
+            _check_pixels(name, size, max_pixels)
+        with known.open(BytesIO(known.check(data))) as image:
+            _check_pixels(name, image.size, max_pixels)
+            known.check_opened(image, data)
+            image.load()
+            _check_pixels(name, image.size, max_pixels)  # HEIC may turn out to be another size
+            return np.array(_upright_rgb(image, known))
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise ImageTooLargeError(name, f"too large to decode ({str(error) or 'out of memory'})") from error
+    except Exception as error:
+        # Pillow's decoders raise nearly anything on damaged input: OSError, SyntaxError, struct.error, …
+        ends_early = isinstance(error, IndexError | struct.error)
+        detail = "it ends too early" if ends_early else str(error) or type(error).__name__
+        raise TruncatedImageError(
+            name, f"a truncated, damaged or unsupported {known.name} ({detail})"
+        ) from error
+
+
+def _upright_rgb(image: Image.Image, known: ImageFormat) -> Image.Image:
+    turn = None if known.decodes_upright else _TRANSPOSE.get(_orientation(image))
+    profile = image.info.get("icc_profile")
+    image = _to_8_bits(image)
+    image = _to_srgb(image, profile)
+    if image.has_transparency_data:
+        image = _over_white(image)
+    if image.mode != "RGB":  # converting to the same mode would copy every pixel
+        image = image.convert("RGB")
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> object:
+    try:
+        return image.getexif().get(_ORIENTATION_TAG)
+    except Exception:  # metadata in disorder says nothing; the pixels are fine
+        return None
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Scales the grey modes that Pillow would clip; mends the one ink mode that it takes for another."""
+    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        # Pillow reads every CMYK JPEG as inverted, which is Adobe's way; without Adobe's mark it is not.
+        return _like(image, 255 - np.asarray(image), "CMYK")
+    if not image.mode.startswith(("I", "F")):
+        return image
+
+    values = np.asarray(image)
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    white = _white(values, image.mode, bits=tags.get(_BITS_TAG))
+    if values.dtype.itemsize == 2:
+        grey = np.clip((np.arange(65536) * 255 + white / 2) // white, 0, 255).astype(np.uint8)[values]
+    else:
+        grey = np.clip(values.astype(np.float32) * np.float32(255 / white) + 0.5, 0, 255).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC_TAG) == 0:  # zero means white
+        grey = 255 - grey
+    scaled = _like(image, grey, "L")
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        scaled.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return scaled
+
+
+def _white(values: NDArray[Any], mode: str, bits: object) -> float:
+    """The value that means white: given by the depth up to 16 bits, else the least usual one that fits."""
+    if mode.startswith("I;16"):
+        return 4095 if bits == (12,) else 65535
+    least, most = float(values.min()), float(values.max())
+    if not np.isfinite([least, most]).all():  # NaN spreads through min and max
+        raise ValueError("some pixels are not finite numbers")
+    if least < 0 and -least > most / 100:  # a filter's undershoot is harmless, signed data is no picture
+        raise ValueError(f"pixels from {least:g} to {most:g} are no shades of grey")
+    if bits == (16,):  # signed
+        return 32767
+    if mode == "F" and most <= 2:  # up to 1, with some overshoot
+        return 1
+    for white in (255, 65535, 2**31 - 1):
+        if most <= white:
+            return white
+    raise ValueError(f"pixels up to {most:g} are no shades of grey")
+
+
+def _like(image: Image.Image, values: NDArray[np.uint8], mode: str) -> Image.Image:
+    return Image.frombytes(mode, image.size, np.ascontiguousarray(values).tobytes())
+
+
+def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
+    """Converts to sRGB, to a mode that plain conversion to RGB or RGBA handles well."""
+    if image.mode in {"P", "PA", "RGBa", "La"}:
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if not isinstance(profile, bytes) or image.mode not in _ICC_SPACES:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if source.profile.xcolor_space.strip() != _ICC_SPACES[image.mode]:
+            return image
+        if "sRGB" in (source.profile.profile_description or ""):
+            return image
+        colors = image.convert(image.mode.removesuffix("A"))
+        srgb = ImageCms.profileToProfile(colors, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, ImportError, OSError, TypeError, ValueError):
+        return image
+    assert srgb is not None
+    if image.has_transparency_data:
+        srgb.putalpha(image.convert("RGBA").getchannel("A"))
+    return srgb
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white
+
+
+def find_images(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Finds the files that a person's words mean.
+
+    Args:
+        patterns: Files, folders and globs, one or several; ``~`` is the home folder.
+
+            - A folder gives the files below it, at any depth, whose names end in one of `IMAGE_SUFFIXES`, in
+              either case. Hidden files and folders (a leading dot) are skipped. Links are followed, but no
+              folder is entered twice, so a loop of links ends. A folder that cannot be listed is given back
+              itself, for the caller to report.
+            - A glob (``*``, ``?``, ``[…]``, ``**`` for any depth) gives what it matches: folders as above,
+              files with one of these endings or with the very ending that it spells out. Hidden names need
+              a pattern that begins with a dot.
+            - Anything else is the name of one file, given back as it is, even when its ending is unknown
+              or it does not exist, for `read_image` to report. An existing file wins over a glob.
+
+    Returns:
+        Paths in sorted order, each file once. Relative patterns give relative paths.
+    """
+    if isinstance(patterns, str | os.PathLike):
+        patterns = [patterns]
+    found: dict[str, Path] = {}
+    for pattern in patterns:
+        for path in _expand(Path(os.path.expanduser(pattern))):  # noqa: PTH111 - Path's raises on ~nobody
+            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100 - Path's keeps the ".."
+    return sorted(found.values())
+
+
+def _expand(pattern: Path) -> Iterator[Path]:
+    if pattern.is_dir():
+        yield from _walk(pattern)
+    elif os.path.lexists(pattern) or not _is_glob(str(pattern)):
+        yield pattern
+    else:
+        suffix = "" if _is_glob(pattern.suffix) else pattern.suffix
+        for path in _glob(pattern):
+            if path.is_dir():
+                yield from _walk(path)
+            elif path.suffix.lower() in IMAGE_SUFFIXES or (suffix and path.suffix == suffix):
+                yield path
+
+
+def _is_glob(text: str) -> bool:
+    return any(character in text for character in "*?[")
+
+
+def _glob(pattern: Path) -> Iterator[Path]:
+    """Path.glob from the first part with a wildcard on, without the hidden names that it would include."""
+    first = next(i for i, part in enumerate(pattern.parts) if _is_glob(part))
+    root = Path(*pattern.parts[:first])
+    # Python before 3.13 refuses "**.jpg"; elsewhere, and in a shell, it means "*.jpg".
+    wild = [part if part == "**" else re.sub(r"\*{2,}", "*", part) for part in pattern.parts[first:]]
+    wants_hidden = any(part.startswith(".") for part in wild)
+    for path in root.glob(str(Path(*wild))):
+        if wants_hidden or not any(part.startswith(".") for part in path.relative_to(root).parts):
+            yield path
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    entered: set[str] = set()
+    unreadable: list[Path] = []
+
+    def report(error: OSError) -> None:
+        unreadable.append(Path(error.filename))
+
+    for parent, folders, files in os.walk(folder, onerror=report, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                yield Path(parent, name)
+    yield from unreadable
