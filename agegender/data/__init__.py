@@ -1,0 +1,1 @@
+"""Datasets of face chips: labels, duplicates, splits, augmentation and batches."""

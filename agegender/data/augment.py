@@ -1,0 +1,168 @@
+"""Augmentation of one face chip: geometry in one resampling, then light and colour, then damage.
+
+Each kind imitates something that happens to real photos: a loose detector (rotation, shift, zoom), a
+lamp (brightness, contrast, colour), a cheap or distant camera (low resolution, blur, JPEG, noise), a hand
+or a mask before the face (erasing).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agegender.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly chips are changed while training. All zero changes nothing.
+
+    Attributes:
+        flip: Probability of mirroring.
+        rotation: Standard deviation of the rotation about the centre, in degrees.
+        shift: Standard deviation of the shift along each axis, as a share of the chip's side.
+        zoom: Standard deviation of the logarithm of the scale.
+        brightness: Half-width of the uniform brightness offset, as a share of the full range.
+        contrast: Half-width of the uniform contrast factor around 1.
+        saturation: Half-width of the uniform saturation factor around 1.
+        cast: Half-width of a uniform factor around 1 on each colour channel: warm and cold light.
+        grey: Probability of losing all colour.
+        dark: Probability of a strong darkening by gain and gamma.
+        low_resolution: Probability of shrinking to 20 to 80 pixels and back.
+        blur: Probability of a Gaussian blur, σ up to 2.5 % of the chip's side.
+        jpeg: Probability of a JPEG round trip at quality 8 to 50.
+        noise: Probability of Gaussian pixel noise.
+        erase: Probability of covering a random rectangle of 10 to 60 % of each side.
+    """
+
+    flip: float = 0.5
+    rotation: float = 9.0
+    shift: float = 0.03
+    zoom: float = 0.10
+    brightness: float = 0.12
+    contrast: float = 0.25
+    saturation: float = 0.30
+    cast: float = 0.08
+    grey: float = 0.05
+    dark: float = 0.08
+    low_resolution: float = 0.10
+    blur: float = 0.08
+    jpeg: float = 0.08
+    noise: float = 0.05
+    erase: float = 0.15
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+                raise ConfigError(f"augmentation {field.name} must be a number of at least 0, not {value!r}")
+
+    def scaled(self, strength: float) -> Augmentation:
+        """The same augmentation with every value multiplied by ``strength``, probabilities capped at 1.
+
+        The probability of mirroring stays: it is not a strength.
+        """
+        values = {f.name: getattr(self, f.name) * strength for f in dataclasses.fields(self)}
+        for name in ("grey", "dark", "low_resolution", "blur", "jpeg", "noise", "erase"):
+            values[name] = min(values[name], 1.0)
+        return Augmentation(**{**values, "flip": self.flip if strength > 0 else 0.0})
+
+
+def resize_chip(chip: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Brings a chip to a network's input size, as training, evaluation and the app all do it.
+
+    Args:
+        chip: RGB ``uint8`` of shape (height, width, 3).
+        size: (height, width) wanted, in pixels.
+
+    Returns:
+        RGB ``uint8`` of shape (*size, 3): averaged where it shrinks, interpolated where it grows.
+    """
+    height, width = size
+    if chip.shape[:2] == (height, width):
+        return chip
+    shrinks = chip.shape[0] >= height and chip.shape[1] >= width
+    resized = cv2.resize(chip, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def _warp(
+    chip: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator, config: Augmentation
+) -> NDArray[np.uint8]:
+    height, width = size
+    mirrored = rng.random() < config.flip
+    angle = math.radians(rng.normal(0.0, config.rotation))
+    scale = math.exp(rng.normal(0.0, config.zoom)) * width / chip.shape[1]
+    shift_x, shift_y = rng.normal(0.0, config.shift, 2) * (width, height)
+    cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
+    sign = -1.0 if mirrored else 1.0
+    # Pixel centres: the middle of n pixels is (n − 1) / 2.
+    from_x, from_y = (chip.shape[1] - 1) / 2, (chip.shape[0] - 1) / 2
+    matrix = np.array([[sign * cosine, -sine, 0.0], [sign * sine, cosine, 0.0]])
+    matrix[:, 2] = ((width - 1) / 2 + shift_x, (height - 1) / 2 + shift_y) - matrix[:, :2] @ (from_x, from_y)
+    warped = cv2.warpAffine(
+        chip, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(warped, dtype=np.uint8)
+
+
+def _recolour(chip: NDArray[np.uint8], rng: np.random.Generator, config: Augmentation) -> NDArray[np.float32]:
+    pixels: NDArray[Any] = chip.astype(np.float32)
+    saturation = 0.0 if rng.random() < config.grey else 1 + rng.uniform(-1, 1) * config.saturation
+    # One 3×3 matrix does saturation (towards Rec. 601 luma) and the colour cast together.
+    luma = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    mix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * luma
+    mix *= (1 + rng.uniform(-1, 1, 3) * config.cast).astype(np.float32)[:, None]
+    pixels = cv2.transform(pixels, mix)
+    contrast = 1 + rng.uniform(-1, 1) * config.contrast
+    offset = 255 * rng.uniform(-1, 1) * config.brightness
+    pixels = pixels * np.float32(contrast) + np.float32(offset + (1 - contrast) * pixels.mean())
+    if rng.random() < config.dark:
+        gain, gamma = rng.uniform(0.12, 0.7), rng.uniform(0.8, 1.6)
+        pixels = 255 * gain * np.power(np.clip(pixels, 0, 255) / 255, gamma, dtype=np.float32)
+    return np.asarray(pixels, dtype=np.float32)
+
+
+def _damage(pixels: NDArray[Any], rng: np.random.Generator, config: Augmentation) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    if rng.random() < config.low_resolution:
+        side = int(rng.integers(20, 81))
+        small = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
+        way_up = cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC
+        pixels = cv2.resize(small, (width, height), interpolation=way_up)
+    if rng.random() < config.blur:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.003, 0.03) * width)
+    if rng.random() < config.noise:
+        pixels = pixels + rng.normal(0, rng.uniform(2, 14), pixels.shape).astype(np.float32)
+    chip = np.clip(pixels, 0, 255).astype(np.uint8)
+    if rng.random() < config.jpeg:
+        _, encoded = cv2.imencode(".jpg", chip, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(8, 51))])
+        chip = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)
+    if rng.random() < config.erase:
+        h, w = (rng.uniform(0.1, 0.6, 2) * (height, width)).astype(int)
+        y, x = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+        chip[y : y + h, x : x + w] = rng.integers(0, 256, 3) if rng.random() < 0.5 else 128
+    return chip
+
+
+def augment_chip(
+    chip: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator, config: Augmentation
+) -> NDArray[np.uint8]:
+    """Makes one random variation of a chip at a network's input size.
+
+    Args:
+        chip: RGB ``uint8`` of shape (height, width, 3), UTKFace geometry.
+        size: (height, width) of the result, in pixels.
+        rng: Where all randomness comes from.
+        config: How strong.
+
+    Returns:
+        RGB ``uint8`` of shape (*size, 3).
+    """
+    return _damage(_recolour(_warp(chip, size, rng, config), rng, config), rng, config)

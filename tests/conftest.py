@@ -1,0 +1,61 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+ROOT = Path(__file__).parents[1]
+
+
+def make_chip(rng: np.random.Generator, side: int = 200) -> NDArray[np.uint8]:
+    """A picture no other seed makes: smooth coloured blobs, so that hashes differ and JPEG is kind."""
+    coarse = rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def write_chip(path: Path, chip: NDArray[np.uint8], quality: int = 95) -> None:
+    """Writes RGB pixels as JPEG, whatever the file is called."""
+    encoded = cv2.imencode(".jpg", chip[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    path.write_bytes(encoded.tobytes())
+
+
+@pytest.fixture(scope="session")
+def fake_utkface(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny fake UTKFace: 120 seeded chips, two files with damaged names, and strays."""
+    folder = tmp_path_factory.mktemp("utkface")
+    rng = np.random.default_rng(7)
+    for i in range(120):
+        age, gender, ethnicity = int(rng.integers(0, 100)), i % 2, int(rng.integers(0, 5))
+        write_chip(folder / f"{age}_{gender}_{ethnicity}_20170116{i:09d}.jpg.chip.jpg", make_chip(rng))
+    write_chip(folder / "39_1_20170116174525125.jpg.chip.jpg", make_chip(rng))
+    write_chip(folder / "55_0_0_20170116232725357jpg.chip.jpg", make_chip(rng))
+    (folder / "notes.txt").write_text("a stray file", encoding="utf-8")
+    (folder / ".DS_Store").write_bytes(b"\0")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> NDArray[np.uint8]:
+    """Eileen Collins, NASA, public domain: RGB ``uint8`` of shape (512, 512, 3), one face."""
+    from skimage import data
+
+    return np.asarray(data.astronaut(), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def dataset_dir() -> Path:
+    """The real UTKFace folder: ``UTKFACE_DIR``, or ``../shared/utkface`` beside the checkout."""
+    named = os.environ.get("UTKFACE_DIR")
+    folder = Path(named) if named else ROOT.parent / "shared" / "utkface"
+    if not folder.is_dir():
+        pytest.skip("no UTKFace folder: set UTKFACE_DIR to run the dataset tests")
+    return folder
