@@ -1,0 +1,1 @@
+"""Networks: backbones, systems, the registry, weight files and model cards."""

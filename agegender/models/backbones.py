@@ -1,0 +1,181 @@
+"""Backbones by name: face-recognition networks without their tops, from pixels to one feature vector.
+
+A backbone is built untrained (`Backbone.build` reads no file) and takes RGB pixels from 0 to 255: its own
+preprocessing is its first layer. `load_base_weights` then fills in what face recognition taught it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import keras
+
+from agegender.errors import ConfigError, WeightsNotFoundError
+from agegender.models.card import WEIGHTS_DIR
+from agegender.models.layers import MeanSubtraction
+
+MOBILENET_BASE: Final = WEIGHTS_DIR / "mobilenet-vggface2" / "base.weights.h5"
+
+IMAGENET_CAFFE_MEAN: Final = (103.939, 116.779, 123.68)
+VGGFACE_MEAN: Final = (93.5940, 104.7624, 129.1863)
+"""keras-vggface's preprocessing version 1, which belongs to its VGG16 (blue, green, red)."""
+
+_MOBILENET_BLOCKS: Final = (
+    # (filters, stride) of the thirteen depthwise-separable blocks: MobileNet v1, Howard et al. 2017, table 1
+    *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
+    *((512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1)),
+)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A face-recognition network without its top.
+
+    Attributes:
+        name: What options and cards call it.
+        build: ``(input_size) -> keras.Model`` from RGB (batch, height, width, 3), 0 to 255, to features
+            (batch, n); untrained, reads no file.
+        input_size: The default (height, width) in pixels.
+        blocks: Names of the layers that begin each block from the input up, for gradual unfreezing.
+        offline: Whether the base weights come with the repository.
+    """
+
+    name: str
+    build: Callable[[tuple[int, int]], keras.Model]
+    input_size: tuple[int, int]
+    blocks: tuple[str, ...]
+    offline: bool
+
+
+def build_mobilenet(input_size: tuple[int, int]) -> keras.Model:
+    """MobileNet v1 at width 1 with its batch normalisation folded into the convolutions.
+
+    Folded, it has one operation less a layer at inference, and fine-tuning in small batches cannot drift
+    from batch statistics.
+
+    Args:
+        input_size: (height, width) in pixels, multiples of 32: only there is TensorFlow's "same" padding
+            the ((0, 1), (0, 1)) that the original was trained with.
+
+    Returns:
+        RGB (batch, height, width, 3), 0 to 255, to features (batch, 1024). Untrained.
+
+    Raises:
+        ConfigError: The size is not a multiple of 32.
+    """
+    if any(side < 32 or side % 32 for side in input_size):
+        raise ConfigError(f"mobilenet takes multiples of 32 pixels, not {input_size[0]}x{input_size[1]}")
+    layers = keras.layers
+    inputs = keras.Input((*input_size, 3), name="rgb")
+    x = MeanSubtraction(IMAGENET_CAFFE_MEAN, name="mean_subtraction")(inputs)
+    x = layers.Conv2D(32, 3, strides=2, padding="same", name="conv1")(x)
+    x = layers.ReLU(6.0, name="conv1_relu")(x)
+    for i, (filters, stride) in enumerate(_MOBILENET_BLOCKS, start=1):
+        x = layers.DepthwiseConv2D(3, strides=stride, padding="same", name=f"conv_dw_{i}")(x)
+        x = layers.ReLU(6.0, name=f"conv_dw_{i}_relu")(x)
+        x = layers.Conv2D(filters, 1, name=f"conv_pw_{i}")(x)
+        x = layers.ReLU(6.0, name=f"conv_pw_{i}_relu")(x)
+    outputs = layers.GlobalAveragePooling2D(name="global_pooling")(x)
+    return keras.Model(inputs, outputs, name="mobilenet")
+
+
+def build_vgg16(input_size: tuple[int, int]) -> keras.Model:
+    """keras-vggface's VGG16 without its top, behind its own preprocessing.
+
+    Args:
+        input_size: (height, width) in pixels, at least 48 each.
+
+    Returns:
+        RGB (batch, height, width, 3), 0 to 255, to features (batch, 512). Untrained.
+
+    Raises:
+        ConfigError: The size is under 48 pixels.
+    """
+    if min(input_size) < 48:
+        raise ConfigError(f"vgg16 takes at least 48x48 pixels, not {input_size[0]}x{input_size[1]}")
+    from agegender.models.keras_vggface_adapter import import_vggface
+
+    network = import_vggface()(
+        model="vgg16", include_top=False, weights=None, input_shape=(*input_size, 3), pooling="avg"
+    )
+    inputs = keras.Input((*input_size, 3), name="rgb")
+    x = MeanSubtraction(VGGFACE_MEAN, name="mean_subtraction")(inputs)
+    for layer in network.layers[1:]:
+        x = layer(x)
+    return keras.Model(inputs, x, name="vgg16")
+
+
+BACKBONES: Final[Mapping[str, Backbone]] = MappingProxyType(
+    {
+        "mobilenet": Backbone(
+            "mobilenet",
+            build_mobilenet,
+            (160, 160),
+            ("conv1", *(f"conv_dw_{i}" for i in range(1, 14))),
+            offline=True,
+        ),
+        "vgg16": Backbone(
+            "vgg16", build_vgg16, (128, 128), tuple(f"conv{i}_1" for i in range(1, 6)), offline=False
+        ),
+    }
+)
+
+
+def get_backbone(name: str) -> Backbone:
+    """Looks a backbone up.
+
+    Raises:
+        ConfigError: No backbone has that name.
+    """
+    try:
+        return BACKBONES[name]
+    except KeyError:
+        raise ConfigError(f"unknown backbone {name!r}; there are {', '.join(BACKBONES)}") from None
+
+
+def load_base_weights(model: keras.Model, backbone: str, path: Path | None = None) -> str:
+    """Fills a freshly built backbone with its face-recognition weights.
+
+    Args:
+        model: What ``Backbone.build`` returned.
+        backbone: Its name.
+        path: A weight file to use instead of the usual one: ``.weights.h5`` as this project writes it,
+            or for ``vgg16`` a legacy ``.h5`` in keras-vggface's layout.
+
+    Returns:
+        Where the weights came from, for the run record.
+
+    Raises:
+        WeightsNotFoundError: The file is not there, or cannot be downloaded; says what to put where.
+    """
+    if backbone == "vgg16":
+        from agegender.models.keras_vggface_adapter import vgg16_weights_file
+
+        source = path or vgg16_weights_file()
+        _load_legacy_by_name(model, source)
+        return f"keras-vggface VGG16 ({source.name})"
+    source = path or MOBILENET_BASE
+    if not source.is_file():
+        raise WeightsNotFoundError(
+            f"base weights {source} are not there; tools/convert_faceres.py makes them"
+        )
+    model.load_weights(source)
+    return f"MobileNet, VGGFace2 ({source.parent.name})"
+
+
+def _load_legacy_by_name(model: Any, path: Path) -> None:
+    if not path.is_file():
+        raise WeightsNotFoundError(f"no weight file at {path}")
+    if path.name.endswith(".weights.h5"):
+        model.load_weights(path)
+        return
+    before = [weight.numpy().copy() for weight in model.get_layer("conv1_1").weights]
+    model.load_weights(path, by_name=True)
+    after = [weight.numpy() for weight in model.get_layer("conv1_1").weights]
+    # Loading by name passes silently over every name it does not know.
+    if all((old == new).all() for old, new in zip(before, after, strict=True)):
+        raise WeightsNotFoundError(f"{path} holds no layers named like keras-vggface's VGG16 (conv1_1, …)")

@@ -1,0 +1,119 @@
+"""The systems and models there are. Imports no TensorFlow, so that listing them is instant.
+
+A *system* is a family with its own file; a *model* is a system with options and a name, whose weights
+live in ``weights/<name>/``. Models that people train and publish under names of their own are found by
+their cards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from agegender.errors import UnknownModelError
+from agegender.labels import TASKS, Task
+from agegender.models.card import WEIGHTS_DIR, read_card, trained_models
+
+DEFAULT_MODEL: Final = "vggface"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model of the registry, trained or not.
+
+    Attributes:
+        name: Its name, and its folder's under ``weights/``.
+        title: For people.
+        system: Name of the module in `agegender.models` that builds it.
+        tasks: What it predicts.
+        options: The system's options, as the card keeps them.
+        input_size: (height, width) in pixels.
+        parameters: Of all its networks together.
+    """
+
+    name: str
+    title: str
+    system: str
+    tasks: tuple[Task, ...]
+    options: Mapping[str, Any]
+    input_size: tuple[int, int]
+    parameters: int
+
+
+MODELS: Final[Mapping[str, ModelSpec]] = MappingProxyType(
+    {
+        "vggface": ModelSpec(
+            "vggface",
+            "Sequential pair on MobileNet, face recognition on VGGFace2",
+            "vggface",
+            TASKS,
+            MappingProxyType({"backbone": "mobilenet"}),
+            (160, 160),
+            7_785_334,
+        ),
+        "vggface-vgg16": ModelSpec(
+            "vggface-vgg16",
+            "Sequential pair on VGGFace's VGG16",
+            "vggface",
+            TASKS,
+            MappingProxyType({"backbone": "vgg16"}),
+            (128, 128),
+            30_298_358,
+        ),
+    }
+)
+
+
+def model_spec(name: str, weights_dir: Path = WEIGHTS_DIR) -> ModelSpec:
+    """Looks a model up, in the registry or by its card.
+
+    Raises:
+        UnknownModelError: There is neither.
+    """
+    if name in trained_models(weights_dir):
+        card = read_card(name, weights_dir)
+        return ModelSpec(
+            name,
+            card["title"],
+            card["system"],
+            tuple(card["tasks"]),
+            MappingProxyType(card["options"]),
+            tuple(card["options"]["input_size"]),
+            int(card["parameters"]),
+        )
+    if name in MODELS:
+        return MODELS[name]
+    known = sorted({*MODELS, *trained_models(weights_dir)})
+    raise UnknownModelError(f"unknown model {name!r}; there are {', '.join(known)}")
+
+
+def describe_models(weights_dir: Path = WEIGHTS_DIR) -> list[dict[str, Any]]:
+    """All models as ``models --json`` lists them: the default first, then by name.
+
+    Returns:
+        One dictionary a model: ``name``, ``title``, ``default``, ``tasks``, ``parameters``,
+        ``megabytes`` of its weight files (1e6 bytes), ``input`` (height, width), ``trained`` and
+        ``metrics`` (the card's test figures, empty where untrained).
+    """
+    trained = trained_models(weights_dir)
+    rows = []
+    for name in sorted({*MODELS, *trained}, key=lambda n: (n != DEFAULT_MODEL, n)):
+        spec = model_spec(name, weights_dir)
+        files = (weights_dir / name).glob("*.weights.h5") if name in trained else ()
+        rows.append(
+            {
+                "name": name,
+                "title": spec.title,
+                "default": name == DEFAULT_MODEL,
+                "tasks": list(spec.tasks),
+                "parameters": spec.parameters,
+                "megabytes": round(sum(path.stat().st_size for path in files) / 1e6, 1),
+                "input": list(spec.input_size),
+                "trained": name in trained,
+                "metrics": read_card(name, weights_dir).get("metrics", {}) if name in trained else {},
+            }
+        )
+    return rows
