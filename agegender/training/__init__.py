@@ -1,0 +1,1 @@
+"""Training: the recipe, the loop, run records and publishing."""
