@@ -1,0 +1,282 @@
+"""Runs a model over labelled chips and measures it, in the shape that cards and `evaluate --json` share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from agegender.data.split import assign_splits
+from agegender.data.table import Dataset
+from agegender.errors import ConfigError, DatasetError, ImageError
+from agegender.evaluation.metrics import age_metrics, gender_metrics
+from agegender.faces.face import Face
+from agegender.images import read_image
+from agegender.labels import GENDERS
+from agegender.prediction import AgeEstimate, GenderEstimate
+
+BATCH_SIZE: Final = 64
+SAMPLE_SEED: Final = 20
+_READERS: Final = 4
+_DECIMALS: Final = 4
+_FEMALE: Final = GENDERS[1]
+
+Progress = Callable[[int, int], None]
+"""Called with (files done, files in all)."""
+
+Estimates = tuple[AgeEstimate | None, GenderEstimate | None]
+Pixels = NDArray[np.uint8]
+
+
+class ChipPredictor(Protocol):
+    """What an evaluation needs of `agegender.Predictor`."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+
+    def predict_chips(self, chips: Pixels) -> list[Estimates]:
+        """Estimates for chips of shape (n, h, w, 3)."""
+
+
+class Detector(Protocol):
+    """What an evaluation needs of `agegender.faces.FaceDetector`."""
+
+    def detect(self, image: Pixels) -> list[Face]:
+        """The faces in an RGB image of shape (h, w, 3)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A model's predictions on labelled chips.
+
+    Attributes:
+        model: Name of the model.
+        faces: One row a measured chip, in the order of the dataset's table: ``file``, ``age`` and ``gender``
+            (labels: years and code), ``predicted_age``, ``low`` and ``high`` (years), ``female``
+            (probability). The columns of what the model does not predict are missing.
+        no_face: Files in which, under detection, no face was found.
+        failed: Files that could not be read, as (file, reason).
+        unlabelled: Files of the folder whose names are no labels, as (file, reason).
+        seconds: Time spent predicting, with detection and cropping where these are part of it; reading
+            files and loading the model are not.
+    """
+
+    model: str
+    faces: pd.DataFrame
+    no_face: list[str]
+    failed: list[tuple[str, str]]
+    unlabelled: list[tuple[str, str]]
+    seconds: float
+
+    def document(self) -> dict[str, Any]:
+        """The figures in the shape of the `evaluate --json` contract, rounded to four decimals."""
+        n = len(self.faces)
+        return {
+            "model": self.model,
+            "n": n,
+            "skipped": len(self.failed) + len(self.unlabelled),
+            "no_face": len(self.no_face),
+            **_rounded(measure(self.faces)),
+            "ms_per_face": round(1000 * self.seconds / n, 3) if n else None,
+        }
+
+
+def measure(faces: pd.DataFrame) -> dict[str, Any]:
+    """Measures predictions against labels.
+
+    Args:
+        faces: A table like `Evaluation.faces`, or some rows of one.
+
+    Returns:
+        `age_metrics` under "age" and `gender_metrics` under "gender", each only where it was predicted.
+    """
+    figures: dict[str, Any] = {}
+    if "predicted_age" in faces:
+        figures["age"] = age_metrics(faces["age"], faces["predicted_age"], faces["low"], faces["high"])
+    if "female" in faces:
+        figures["gender"] = gender_metrics(faces["gender"], faces["female"], faces["age"])
+    return figures
+
+
+def select_rows(
+    dataset: Dataset,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    seed: int = SAMPLE_SEED,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Chooses the labelled files to evaluate on.
+
+    Args:
+        dataset: The labelled files.
+        split: "train", "validation" or "test"; ``None`` takes all.
+        limit: At most so many files, drawn at random without replacement: names sort by age, so the first
+            ones would all be babies.
+        seed: Of the draw; the same seed on the same files gives the same sample.
+        progress: Called while the files are read to find the split.
+
+    Returns:
+        Rows of ``dataset.table``, in its order.
+
+    Raises:
+        ConfigError: ``limit`` is less than 1.
+        DatasetError: The split has no file.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"the limit must be at least 1, received {limit}")
+    rows = dataset.table
+    if split is not None:
+        rows = rows[assign_splits(dataset, progress=progress) == split]
+    if rows.empty:
+        raise DatasetError(f"no file of {dataset.folder} is in the {split} split")
+    if limit is not None and limit < len(rows):
+        chosen = np.random.default_rng(seed).choice(len(rows), size=limit, replace=False)
+        rows = rows.iloc[np.sort(chosen)]
+    return rows
+
+
+def evaluate(
+    predictor: ChipPredictor,
+    dataset: Dataset,
+    rows: pd.DataFrame | None = None,
+    *,
+    detector: Detector | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Predicts labelled chips.
+
+    Args:
+        predictor: The model.
+        dataset: Where the chips are.
+        rows: Which rows of ``dataset.table``; all where not given.
+        detector: When given, every chip is padded and goes through detection and the crop of photos; its
+            main face is predicted. Otherwise chips go to the model as they are.
+        progress: Called after each batch.
+
+    Returns:
+        The predictions, and the files that have none.
+
+    Raises:
+        ModelError: The model is unknown or its weights are missing.
+    """
+    rows = dataset.table if rows is None else rows
+    _warm_up(predictor, detector)
+
+    kept: list[int] = []
+    estimates: list[Estimates] = []
+    no_face: list[str] = []
+    failed: list[tuple[str, str]] = []
+    files = rows["file"].tolist()
+    seconds = 0.0
+    for start, batch in _batches(dataset.folder, files):
+        chips: list[Pixels] = []
+        for position, pixels in enumerate(batch, start=start):
+            if isinstance(pixels, ImageError):
+                failed.append((files[position], pixels.reason))
+                continue
+            began = time.perf_counter()
+            chip = pixels if detector is None else _detected_chip(detector, pixels)
+            seconds += time.perf_counter() - began
+            if chip is None:
+                no_face.append(files[position])
+                continue
+            kept.append(position)
+            chips.append(chip)
+        began = time.perf_counter()
+        estimates += _predict_any_size(predictor, chips)
+        seconds += time.perf_counter() - began
+        if progress is not None:
+            progress(start + len(batch), len(files))
+
+    faces = _tabulate(rows.iloc[kept], estimates)
+    unlabelled = [(str(file), str(reason)) for file, reason in dataset.skipped.itertuples(index=False)]
+    return Evaluation(predictor.model, faces, no_face, failed, unlabelled, seconds)
+
+
+def _warm_up(predictor: ChipPredictor, detector: Detector | None) -> None:
+    """Loads models and lets them compile, so that neither is timed; missing weights show here."""
+    predictor.predict_chips(np.zeros((BATCH_SIZE, 200, 200, 3), np.uint8))
+    if detector is not None:
+        detector.detect(np.zeros((300, 300, 3), np.uint8))
+
+
+def _batches(folder: Path, files: Sequence[str]) -> Iterator[tuple[int, list[Pixels | ImageError]]]:
+    """Reads files in batches, the next one while the caller works on this one.
+
+    Yields:
+        ``(start, images)``: position of the batch's first file, and for each file its pixels or the error.
+    """
+
+    def read(file: str) -> Pixels | ImageError:
+        try:
+            return read_image(folder / file)
+        except ImageError as error:
+            return error
+
+    starts = range(0, len(files), BATCH_SIZE)
+    with ThreadPoolExecutor(_READERS) as pool:
+
+        def submit(start: int) -> list[Future[Pixels | ImageError]]:
+            return [pool.submit(read, file) for file in files[start : start + BATCH_SIZE]]
+
+        waiting = submit(0)
+        for start in starts:
+            current, waiting = waiting, submit(start + BATCH_SIZE)
+            yield start, [future.result() for future in current]
+
+
+def _detected_chip(detector: Detector, chip: Pixels) -> Pixels | None:
+    """Finds the main face of a chip as in a photo, and crops it; ``None`` where there is no face."""
+    # Late, so that evaluating chips as they are needs no detector.
+    from agegender.faces import crop_face, main_face, pad_chip
+
+    padded = pad_chip(chip)
+    face = main_face(detector.detect(padded), padded.shape)
+    return None if face is None else crop_face(padded, face).pixels
+
+
+def _predict_any_size(predictor: ChipPredictor, chips: Sequence[Pixels]) -> list[Estimates]:
+    """Predicts chips of mixed sizes, in as few batches as there are sizes."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for index, chip in enumerate(chips):
+        by_shape.setdefault(chip.shape, []).append(index)
+    answers: dict[int, Estimates] = {}
+    for indices in by_shape.values():
+        batch = np.stack([chips[index] for index in indices])
+        answers |= zip(indices, predictor.predict_chips(batch), strict=True)
+    return [answers[index] for index in range(len(chips))]
+
+
+def _tabulate(rows: pd.DataFrame, estimates: Sequence[Estimates]) -> pd.DataFrame:
+    """Sets labels and estimates side by side."""
+    table = rows[["file", "age", "gender"]].reset_index(drop=True)
+    ages = [age for age, _ in estimates if age is not None]
+    genders = [gender for _, gender in estimates if gender is not None]
+    # A model predicts a task for every face or for none.
+    if ages:
+        table["predicted_age"] = [age.years for age in ages]
+        table["low"] = [age.low for age in ages]
+        table["high"] = [age.high for age in ages]
+    if genders:
+        table["female"] = [_probability_of_female(gender) for gender in genders]
+    return table
+
+
+def _probability_of_female(gender: GenderEstimate) -> float:
+    return gender.probability if gender.label == _FEMALE else 1 - gender.probability
+
+
+def _rounded(value: Any) -> Any:
+    """Rounds every float of nested dicts."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, _DECIMALS) if isinstance(value, float) else value

@@ -1,0 +1,155 @@
+"""The figures that say how good predictions are: pure numpy, one definition for cards, pages and commands."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from agegender.labels import AGE_BAND_NAMES, age_band
+
+CS_YEARS: Final = 5
+"""A cumulative score counts errors up to so many years, its end included (Geng et al., TPAMI 2007)."""
+
+ECE_BINS: Final = 15
+"""Equal-width confidence bins over 0 to 1, as many as Guo et al. use."""
+
+_FEMALE: Final = 1
+
+
+def age_metrics(labelled: ArrayLike, predicted: ArrayLike, low: ArrayLike, high: ArrayLike) -> dict[str, Any]:
+    """Measures age predictions.
+
+    Args:
+        labelled: Labelled ages in years, shape (n,).
+        predicted: Predicted ages in years, shape (n,).
+        low: Lower ends of the predicted intervals in years, shape (n,).
+        high: Upper ends, shape (n,); an interval holds both its ends.
+
+    Returns:
+        ``mae`` (mean absolute error, years), ``cs5`` (share of errors up to five years), ``bias`` (mean of
+        predicted minus labelled, years), ``interval_coverage`` (share of labels inside their interval),
+        ``interval_width`` (mean, years) and ``by_band``: ``n`` and ``mae`` of each age band that has
+        faces, by labelled age. Every figure is ``None`` for n = 0.
+
+    Raises:
+        ValueError: The arrays are not of one shape (n,).
+    """
+    truth, years, lower, upper = _columns(labelled, predicted, low, high)
+    error = np.abs(years - truth)
+    return {
+        "mae": _mean(error),
+        "cs5": _mean(error <= CS_YEARS),
+        "bias": _mean(years - truth),
+        "interval_coverage": _mean((lower <= truth) & (truth <= upper)),
+        "interval_width": _mean(upper - lower),
+        "by_band": _by_band(truth, "mae", error),
+    }
+
+
+def gender_metrics(labelled: ArrayLike, female: ArrayLike, ages: ArrayLike) -> dict[str, Any]:
+    """Measures gender predictions.
+
+    Args:
+        labelled: UTKFace's codes, 0 male and 1 female, shape (n,).
+        female: Predicted probability of *female*, 0 to 1, shape (n,).
+        ages: Labelled ages in years, shape (n,), for the bands.
+
+    Returns:
+        ``accuracy`` (at one half), ``auc``, ``ece`` and ``by_band``: ``n`` and ``accuracy`` of each age band
+        that has faces. Every figure is ``None`` for n = 0, and ``auc`` where only one gender is labelled.
+
+    Raises:
+        ValueError: The arrays are not of one shape (n,).
+    """
+    codes, probability, years = _columns(labelled, female, ages)
+    positive = codes == _FEMALE
+    correct = (probability >= 0.5) == positive
+    return {
+        "accuracy": _mean(correct),
+        "auc": area_under_roc(positive, probability),
+        "ece": expected_calibration_error(np.maximum(probability, 1 - probability), correct),
+        "by_band": _by_band(years, "accuracy", correct),
+    }
+
+
+def area_under_roc(positive: ArrayLike, score: ArrayLike) -> float | None:
+    """The probability that a random positive scores above a random negative, ties counting half.
+
+    Computed from ranks: this is the Mann-Whitney U statistic over the number of pairs (Hanley & McNeil,
+    Radiology 143, 1982).
+
+    Args:
+        positive: Which samples are positive, bool, shape (n,).
+        score: Any increasing score, shape (n,).
+
+    Returns:
+        0 to 1; ``None`` where one of the two classes is missing or a score is NaN.
+
+    Raises:
+        ValueError: The arrays are not of one shape (n,).
+    """
+    flags, scores = _columns(positive, score)
+    mask = flags.astype(bool)
+    positives = int(mask.sum())
+    negatives = mask.size - positives
+    if not positives or not negatives or np.isnan(scores).any():
+        return None
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)  # the highest rank, from 1, in each group of ties
+    ranks = (last - (counts - 1) / 2)[place]
+    u = ranks[mask].sum() - positives * (positives + 1) / 2
+    return float(u / (positives * negatives))
+
+
+def expected_calibration_error(
+    confidence: ArrayLike, correct: ArrayLike, *, bins: int = ECE_BINS
+) -> float | None:
+    """How far stated confidence is from observed accuracy, averaged over the samples.
+
+    ECE of Guo, Pleiss, Sun & Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, equation 3:
+    the sum over equal-width bins of (share of samples) × |accuracy − mean confidence|. Each bin holds its
+    upper edge.
+
+    Args:
+        confidence: Probability of the predicted label, 0 to 1, shape (n,).
+        correct: Whether the predicted label is the labelled one, shape (n,).
+        bins: How many bins divide 0 to 1. With two labels, those under one half stay empty.
+
+    Returns:
+        0 to 1; ``None`` for n = 0 or where a confidence is NaN.
+
+    Raises:
+        ValueError: The arrays are not of one shape (n,).
+    """
+    stated, right = _columns(confidence, correct)
+    if not stated.size or np.isnan(stated).any():
+        return None
+    index = np.clip(np.ceil(stated * bins).astype(np.int64) - 1, 0, bins - 1)
+    # The bins' counts cancel: count / n × |Σ right / count − Σ stated / count|.
+    gaps = np.bincount(index, weights=right - stated, minlength=bins)
+    return float(np.abs(gaps).sum() / stated.size)
+
+
+def _by_band(ages: NDArray[np.float64], name: str, values: NDArray[Any]) -> dict[str, dict[str, Any]]:
+    """Averages values over each age band that has faces, in the order of the bands."""
+    bands = age_band(ages)
+    return {
+        band: {"n": int((bands == index).sum()), name: _mean(values[bands == index])}
+        for index, band in enumerate(AGE_BAND_NAMES)
+        if (bands == index).any()
+    }
+
+
+def _columns(*arrays: ArrayLike) -> list[NDArray[np.float64]]:
+    """Converts arrays to float64 and checks that they are columns of one length."""
+    columns = [np.asarray(array, dtype=np.float64) for array in arrays]
+    shapes = [column.shape for column in columns]
+    if columns[0].ndim != 1 or len(set(shapes)) != 1:
+        raise ValueError(f"expected arrays of one shape (n,), received {shapes}")
+    return columns
+
+
+def _mean(values: NDArray[Any]) -> float | None:
+    return float(np.mean(values)) if values.size else None

@@ -1,0 +1,234 @@
+"""Evaluation over tiny chips whose colour is their label, with a model that reads the colour."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import agegender.faces
+from agegender.data.split import SPLITS, assign_splits
+from agegender.data.table import read_dataset
+from agegender.errors import ConfigError, DatasetError
+from agegender.evaluation.evaluate import BATCH_SIZE, evaluate, measure, select_rows
+from agegender.export import to_json
+from agegender.faces.face import Face
+from agegender.prediction import AgeEstimate, GenderEstimate
+
+HIDDEN = 99  # blue of a chip in which the fake detector sees no face
+
+
+def write_chip(folder, age, gender, name="x", *, side=200, blue=0):
+    folder.mkdir(exist_ok=True)
+    pixels = np.full((side, side, 3), (age, 200 * gender, blue), np.uint8)
+    path = folder / f"{age}_{gender}_0_{name}.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+class ColorPredictor:
+    """Says two years more than the red channel, and female where green is bright, with probability 0.9."""
+
+    model = "color"
+
+    def __init__(self, *, age=True, gender=True):
+        self.tasks = (age, gender)
+        self.batches = []
+
+    def predict_chips(self, chips):
+        self.batches.append(chips.shape)
+        assert chips.dtype == np.uint8
+        red, green = chips[:, 5, 5, 0].astype(float), chips[:, 5, 5, 1]
+        return [
+            (
+                AgeEstimate(r + 2, r - 1, r + 5, 0.9) if self.tasks[0] else None,
+                GenderEstimate("female" if g > 100 else "male", 0.9) if self.tasks[1] else None,
+            )
+            for r, g in zip(red, green, strict=True)
+        ]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for age in (1, 20, 30, 31, 60, 90):
+        write_chip(tmp_path / "chips", age, age % 2)
+    return tmp_path / "chips"
+
+
+def test_document_keeps_the_contract(folder):
+    document = evaluate(ColorPredictor(), read_dataset(folder)).document()
+    assert document.pop("ms_per_face") >= 0
+    assert document == {
+        "model": "color",
+        "n": 6,
+        "skipped": 0,
+        "no_face": 0,
+        "age": {
+            "mae": 2.0,
+            "cs5": 1.0,
+            "bias": 2.0,
+            "interval_coverage": 1.0,
+            "interval_width": 6.0,
+            "by_band": {
+                "0-4": {"n": 1, "mae": 2.0},
+                "16-25": {"n": 1, "mae": 2.0},
+                "26-35": {"n": 2, "mae": 2.0},
+                "46-60": {"n": 1, "mae": 2.0},
+                "76+": {"n": 1, "mae": 2.0},
+            },
+        },
+        "gender": {
+            "accuracy": 1.0,
+            "auc": 1.0,
+            "ece": 0.1,
+            "by_band": {
+                "0-4": {"n": 1, "accuracy": 1.0},
+                "16-25": {"n": 1, "accuracy": 1.0},
+                "26-35": {"n": 2, "accuracy": 1.0},
+                "46-60": {"n": 1, "accuracy": 1.0},
+                "76+": {"n": 1, "accuracy": 1.0},
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize(("age", "gender", "missing"), [(True, False, "gender"), (False, True, "age")])
+def test_what_is_not_predicted_is_left_out(folder, age, gender, missing):
+    document = evaluate(ColorPredictor(age=age, gender=gender), read_dataset(folder)).document()
+    assert missing not in document
+    assert {"age", "gender"} - {missing} <= document.keys()
+
+
+def test_faces_table_holds_labels_and_predictions(folder):
+    faces = evaluate(ColorPredictor(), read_dataset(folder)).faces
+    assert list(faces) == ["file", "age", "gender", "predicted_age", "low", "high", "female"]
+    row = faces[faces["file"] == "31_1_0_x.png"].iloc[0].tolist()
+    assert row == ["31_1_0_x.png", 31, 1, 33.0, 30.0, 36.0, 0.9]
+    assert faces.loc[faces["age"] == 30, "female"].item() == pytest.approx(0.1)  # male with 0.9
+
+
+def test_measure_works_on_part_of_the_table(folder):
+    faces = evaluate(ColorPredictor(), read_dataset(folder)).faces
+    assert measure(faces[faces["age"] > 50])["age"]["by_band"].keys() == {"46-60", "76+"}
+
+
+def test_broken_and_unlabelled_files_are_skipped_and_named(folder):
+    (folder / "40_0_0_broken.png").write_bytes(b"no picture at all")
+    write_chip(folder, 50, 1).rename(folder / "50_1.png")
+    result = evaluate(ColorPredictor(), read_dataset(folder))
+    assert [file for file, _ in result.failed] == ["40_0_0_broken.png"]
+    assert [file for file, _ in result.unlabelled] == ["50_1.png"]
+    document = result.document()
+    assert (document["n"], document["skipped"]) == (6, 2)
+    assert 40 not in result.faces["age"].tolist()
+
+
+def test_chips_of_mixed_sizes_keep_their_order(folder):
+    write_chip(folder, 45, 1, side=64)
+    faces = evaluate(ColorPredictor(), read_dataset(folder)).faces
+    assert (faces["predicted_age"] == faces["age"] + 2).all()
+    assert 45 in faces["age"].tolist()
+
+
+def test_predicts_in_batches_and_reports_progress(tmp_path):
+    folder = tmp_path / "chips"
+    for index in range(BATCH_SIZE + 6):
+        write_chip(folder, index % 100, 0, name=f"{index}", side=8)
+    predictor, calls = ColorPredictor(), []
+    result = evaluate(predictor, read_dataset(folder), progress=lambda *done: calls.append(done))
+    assert len(result.faces) == BATCH_SIZE + 6
+    assert [shape[0] for shape in predictor.batches[1:]] == [BATCH_SIZE, 6]  # the first call warms up
+    assert calls == [(BATCH_SIZE, BATCH_SIZE + 6), (BATCH_SIZE + 6, BATCH_SIZE + 6)]
+
+
+class FakeDetector:
+    def __init__(self):
+        self.shapes = []
+
+    def detect(self, image):
+        self.shapes.append(image.shape)
+        if image[100, 100, 2] == HIDDEN:
+            return []
+        faces = [Face((x, 0.0, x + 10.0, 10.0), 0.9, ((0.0, 0.0),) * 5) for x in (0.0, 50.0)]
+        return faces if image.any() else []
+
+
+def test_detection_pads_finds_the_main_face_and_crops(folder, monkeypatch):
+    write_chip(folder, 70, 0, blue=HIDDEN)
+    seen = []
+
+    def crop(image, face):
+        seen.append(face.box[0])
+        return type("Chip", (), {"pixels": image[50:-50, 50:-50], "warnings": ()})
+
+    monkeypatch.setattr(
+        agegender.faces,
+        "pad_chip",
+        lambda chip: np.pad(chip, ((50, 50), (50, 50), (0, 0)), "edge"),
+        raising=False,
+    )
+    monkeypatch.setattr(agegender.faces, "main_face", lambda faces, shape: faces[-1], raising=False)
+    monkeypatch.setattr(agegender.faces, "crop_face", crop, raising=False)
+    detector = FakeDetector()
+    result = evaluate(ColorPredictor(), read_dataset(folder), detector=detector)
+    assert result.no_face == ["70_0_0_x.png"]
+    document = result.document()
+    assert (document["n"], document["no_face"], document["skipped"]) == (6, 1, 0)
+    assert document["age"]["mae"] == 2.0
+    assert set(detector.shapes) == {(300, 300, 3)}
+    assert seen == [50.0] * 6
+
+
+def test_no_face_at_all_still_gives_strict_json(folder, monkeypatch):
+    for name in ("pad_chip", "main_face", "crop_face"):
+        monkeypatch.setattr(agegender.faces, name, np.zeros_like, raising=False)
+    document = evaluate(ColorPredictor(), read_dataset(folder), detector=FakeDetector()).document()
+    assert document["ms_per_face"] is None
+    assert json.loads(to_json(document), parse_constant=pytest.fail)["no_face"] == 6
+
+
+def test_limit_draws_the_same_spread_sample_every_time(tmp_path):
+    for age in range(1, 101):
+        write_chip(tmp_path / "chips", age, 0, side=8)
+    dataset = read_dataset(tmp_path / "chips")
+    sample = select_rows(dataset, limit=20)
+    pd.testing.assert_frame_equal(sample, select_rows(dataset, limit=20))
+    assert len(sample) == 20
+    assert sample["file"].is_unique
+    assert sample.index.is_monotonic_increasing
+    assert sample["age"].min() < 30
+    assert sample["age"].max() > 70
+    assert not sample.equals(select_rows(dataset, limit=20, seed=1))
+
+
+def test_limit_above_the_number_of_files_takes_all(folder):
+    assert len(select_rows(read_dataset(folder), limit=1000)) == 6
+
+
+def test_splits_are_those_of_the_split_module(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "chips"
+    for age in range(1, 61):
+        write_chip(folder, age, 0, side=8)
+        pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{age}_0_0_x.png")
+    dataset = read_dataset(folder)
+    names = assign_splits(dataset)
+    parts = {split: select_rows(dataset, split=split) for split in SPLITS}
+    for split, part in parts.items():
+        assert part.index.tolist() == names.index[names == split].tolist()
+    assert sum(map(len, parts.values())) == 60
+
+
+def test_an_empty_split_is_an_error(tmp_path):
+    write_chip(tmp_path / "chips", 30, 0)
+    dataset = read_dataset(tmp_path / "chips")
+    [other, *_] = set(SPLITS) - set(assign_splits(dataset))
+    with pytest.raises(DatasetError, match=other):
+        select_rows(dataset, split=other)
+
+
+def test_a_limit_below_one_is_an_error(folder):
+    with pytest.raises(ConfigError, match="received 0"):
+        select_rows(read_dataset(folder), limit=0)
