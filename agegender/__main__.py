@@ -1,0 +1,142 @@
+"""The command line: `python -m agegender predict|evaluate|models|bench`.
+
+Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
+do; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from agegender.errors import AgeGenderError
+from agegender.runtime import prepare_tensorflow
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one subcommand.
+
+    Args:
+        arguments: What follows the program's name; ``None`` takes the process's own.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return _dispatch(options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (AgeGenderError, OSError) as error:
+        print(f"agegender {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    """Calls the subcommand; each is imported when it runs, so that help and wrong usage answer at once."""
+    match options.command:
+        case "predict":
+            from agegender.commands import predict
+
+            outputs = predict.Outputs(json=options.json, csv=options.csv, annotated=options.annotate)
+            return predict.run(options.paths, model=options.model, chips=options.chips, outputs=outputs)
+        case "evaluate":
+            from agegender.commands import evaluate
+
+            return evaluate.run(
+                options.data,
+                model=options.model,
+                split=options.split,
+                detect=options.detect,
+                limit=options.limit,
+                json=options.json,
+            )
+        case "models":
+            from agegender.commands import models
+
+            return models.run(json=options.json)
+        case _:
+            from agegender.commands import bench
+
+            return bench.run(json=options.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m agegender",
+        description="How old does a face look, and which gender is it perceived as.",
+        epilog="Exit codes: 0 all inputs handled, 1 some inputs failed, 2 wrong usage or nothing to do.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    predict = commands.add_parser("predict", help="predict every face of photos")
+    predict.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder or a glob")
+    _add_model(predict)
+    predict.add_argument("--chips", action="store_true", help="each picture is a face chip: detect nothing")
+    _add_json(predict)
+    predict.add_argument("--csv", metavar="FILE", type=_file, help="write one row a face")
+    predict.add_argument("--annotate", metavar="DIR", type=Path, help="write copies with boxes and labels")
+
+    evaluate = commands.add_parser("evaluate", help="measure a model on labelled face chips")
+    evaluate.add_argument(
+        "--data", metavar="DIR", help="folder of UTKFace-named chips (default: $UTKFACE_DIR)"
+    )
+    _add_model(evaluate)
+    evaluate.add_argument(
+        "--split", choices=("train", "validation", "test"), help="only this part of the data (default: all)"
+    )
+    evaluate.add_argument("--detect", action="store_true", help="detect and crop each chip first")
+    evaluate.add_argument("--limit", metavar="N", type=_positive, help="a random sample of N files")
+    _add_json(evaluate)
+
+    models = commands.add_parser("models", help="list the models")
+    _add_json(models)
+    bench = commands.add_parser("bench", help="measure speed and memory on this machine")
+    _add_json(bench)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="NAME", help="see the models command for names and the default")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="FILE", help="write JSON to a file, or to standard output for -")
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, received {text!r}")
+    return value
+
+
+def _file(text: str) -> str:
+    if text == "-":
+        raise argparse.ArgumentTypeError("expected a file; only --json can write to standard output")
+    return text
+
+
+def _run_as_program() -> int:
+    """Settles what belongs to the process, not to the package, then runs the command."""
+    # TensorFlow's C++ log reports its CPU features and missing GPUs; a command line needs neither.
+    prepare_tensorflow()
+    for stream in (sys.stdout, sys.stderr):
+        # A file name need not be text in the terminal's encoding; showing it must not end the run.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(_run_as_program())

@@ -1,0 +1,89 @@
+"""What the subcommands of `python -m agegender` share: where words, warnings, bars and JSON go.
+
+Results go to standard output, everything else to standard error, so that output can be piped.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tqdm import tqdm
+
+from agegender.errors import ConfigError
+from agegender.export import to_json, write_atomically
+
+OK: Final = 0
+SOME_FAILED: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+STANDARD_OUTPUT: Final = "-"
+
+
+def say(line: str) -> None:
+    """Prints a line of the result, without tearing a progress bar apart."""
+    tqdm.write(line, file=sys.stdout)
+
+
+def complain(line: str) -> None:
+    """Prints a line about the run to standard error, without tearing a progress bar apart."""
+    tqdm.write(line, file=sys.stderr)
+
+
+def write_json(value: Any, target: str) -> None:
+    """Writes JSON to a file, or to standard output where ``target`` is "-"."""
+    if target == STANDARD_OUTPUT:
+        sys.stdout.write(to_json(value))
+        sys.stdout.flush()
+    else:
+        write_atomically(target, to_json(value))
+
+
+def prepare_output(target: str | os.PathLike[str] | None) -> None:
+    """Makes the folder of an output file, so that a long run does not end in finding that it cannot write.
+
+    Args:
+        target: A file that will be written, "-" for standard output, or ``None`` for nothing.
+
+    Raises:
+        ConfigError: The file cannot be written there.
+    """
+    if target is None or target == STANDARD_OUTPUT:
+        return
+    path = Path(target)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+    if path.is_dir():
+        raise ConfigError(f"cannot write {path}: it is a folder")
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"cannot write {path}: no permission for its folder")
+
+
+def progress_bar(total: int, what: str, unit: str) -> tqdm[Any]:
+    """A bar on standard error; none where that is not a terminal, so that logs stay readable."""
+    return tqdm(total=total, desc=what, unit=unit, file=sys.stderr, disable=None, leave=False)
+
+
+@contextmanager
+def progress_callback(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that is driven by calls of (done, total) and appears with the first of them."""
+    bar: tqdm[Any] | None = None
+
+    def advance(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = progress_bar(total, what, unit)
+        bar.update(done - bar.n)
+
+    try:
+        yield advance
+    finally:
+        if bar is not None:
+            bar.close()

@@ -1,0 +1,116 @@
+"""`python -m agegender evaluate`: how good a model is on labelled chips."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_callback, say, write_json
+from agegender.data.table import read_dataset
+from agegender.evaluation.evaluate import Detector, Evaluation, evaluate, select_rows
+
+_UNLABELLED_SHOWN: Final = 20
+"""A folder may hold thousands of other pictures; UTKFace's own damaged names are fewer than this."""
+
+
+def run(
+    data: str | None,
+    *,
+    model: str | None,
+    split: str | None,
+    detect: bool,
+    limit: int | None,
+    json: str | None,
+) -> int:
+    """Evaluates a model on a folder of UTKFace-named chips.
+
+    Args:
+        data: The folder; ``None`` takes the one that ``UTKFACE_DIR`` names.
+        model: Name of the model; ``None`` takes the default one.
+        split: "train", "validation" or "test"; ``None`` takes all files.
+        detect: Whether each chip goes through detection and cropping first.
+        limit: At most so many files, drawn at random with a fixed seed.
+        json: A file, "-" for standard output, or ``None`` for words.
+
+    Returns:
+        0, or 1 where some files could not be read.
+
+    Raises:
+        DatasetError: The folder is missing or holds no labelled chip.
+        ModelError: The model is unknown or not trained.
+    """
+    prepare_output(json)
+    dataset = read_dataset(data)
+    with progress_callback("Finding the split", "file") as progress:
+        rows = select_rows(dataset, split=split, limit=limit, progress=progress)
+
+    from agegender.predictor import Predictor  # after the checks: it imports TensorFlow
+
+    predictor = Predictor() if model is None else Predictor(model)
+    detector = _detector() if detect else None
+    with progress_callback("Evaluating", "face") as progress:
+        result = evaluate(predictor, dataset, rows, detector=detector, progress=progress)
+    return report(result, json)
+
+
+def report(result: Evaluation, json: str | None) -> int:
+    """Writes the figures and names the files that have none.
+
+    Args:
+        result: A finished evaluation.
+        json: A file, "-" for standard output, or ``None`` for words.
+
+    Returns:
+        0, or 1 where some files could not be read. Names that are no labels are told, but are no failure:
+        UTKFace itself has eight.
+    """
+    for file, reason in result.failed:
+        complain(f"{file}: {reason}")
+    for file, reason in result.unlabelled[:_UNLABELLED_SHOWN]:
+        complain(f"{file}: skipped: {reason}")
+    if len(result.unlabelled) > _UNLABELLED_SHOWN:
+        complain(f"and {len(result.unlabelled) - _UNLABELLED_SHOWN} more skipped for their names")
+    document = result.document()
+    if json is not None:
+        write_json(document, json)
+    else:
+        for line in _in_words(document):
+            say(line)
+    return SOME_FAILED if result.failed else OK
+
+
+def _detector() -> Detector:
+    from agegender.faces import FaceDetector
+
+    return FaceDetector()
+
+
+def _in_words(document: dict[str, Any]) -> list[str]:
+    """Lays the figures out for people."""
+    counts = f"{document['n']} faces, {document['skipped']} skipped, {document['no_face']} without a face"
+    lines = [f"{document['model']}: {counts}"]
+    age, gender = document.get("age"), document.get("gender")
+    if age is not None:
+        lines += [
+            f"age     mean absolute error {_figure(age['mae'], '.2f')} years, "
+            f"bias {_figure(age['bias'], '+.2f')}, within 5 years {_figure(age['cs5'], '.1%')}",
+            f"        intervals hold {_figure(age['interval_coverage'], '.1%')} of the labels, "
+            f"{_figure(age['interval_width'], '.1f')} years wide on average",
+        ]
+    if gender is not None:
+        lines.append(
+            f"gender  accuracy {_figure(gender['accuracy'], '.1%')}, AUC {_figure(gender['auc'], '.4f')}, "
+            f"calibration error {_figure(gender['ece'], '.4f')}"
+        )
+    lines.append(f"speed   {_figure(document['ms_per_face'], '.1f')} ms a face")
+    bands = (age or gender or {}).get("by_band", {})
+    if bands:
+        lines.append(f"{'years':>8} {'faces':>6} {'MAE':>6} {'gender':>8}")
+    for band, figures in bands.items():
+        mae = age["by_band"][band]["mae"] if age else None
+        accuracy = gender["by_band"][band]["accuracy"] if gender else None
+        lines.append(f"{band:>8} {figures['n']:>6} {_figure(mae, '.2f'):>6} {_figure(accuracy, '.1%'):>8}")
+    return lines
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form).replace("%", " %")

@@ -1,0 +1,218 @@
+"""Predictions as records, tables and JSON: what programs read, in the shape the contract fixes.
+
+{"model": "NAME",
+ "images": [{"path": "a.jpg", "width": 640, "height": 480, "error": null,
+             "faces": [{"box": [x1, y1, x2, y2], "confidence": 0.99,
+                        "age": 31.2, "age_interval": [26.0, 37.1],
+                        "gender": "female", "gender_probability": 0.97,
+                        "warnings": ["small face"]}]}]}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from agegender.prediction import Prediction
+
+FACES_TABLE_COLUMNS: Final[tuple[str, ...]] = (
+    "path",
+    "face",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "confidence",
+    "age",
+    "age_low",
+    "age_high",
+    "gender",
+    "gender_probability",
+    "warnings",
+    "error",
+)
+"""Columns of `faces_table`, in order. Coordinates are pixels, ages years, probabilities 0 to 1."""
+
+NO_FACE: Final = "no face found"
+"""What the ``warnings`` column says of a picture that was read but shows no face."""
+
+_FLOAT_COLUMNS: Final = (
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "confidence",
+    "age",
+    "age_low",
+    "age_high",
+    "gender_probability",
+)
+
+
+def image_record(
+    path: str,
+    image_size: tuple[int, int] | None,
+    predictions: Sequence[Prediction],
+    error: str | None = None,
+) -> dict[str, Any]:
+    """Describes one picture and its faces with plain Python values.
+
+    Args:
+        path: The name the caller knows the picture by.
+        image_size: ``(width, height)`` in pixels of the upright picture; ``None`` where it could not be read.
+        predictions: What was found, in the order it is shown and numbered.
+        error: Why the picture failed, or ``None``.
+
+    Returns:
+        One entry of ``images`` in the contract above. What a model does not predict, and whatever is not
+        finite, is ``None``. Boxes are rounded to a tenth of a pixel, ages to a hundredth of a year,
+        probabilities to four places.
+    """
+    width, height = image_size if image_size is not None else (None, None)
+    return {
+        "path": path,
+        "width": None if width is None else int(width),
+        "height": None if height is None else int(height),
+        "error": error,
+        "faces": [_face_record(prediction) for prediction in predictions],
+    }
+
+
+def predictions_document(model: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Puts the records of several pictures under the name of the model that made them.
+
+    Args:
+        model: Name of the model.
+        records: Results of `image_record`.
+
+    Returns:
+        The whole document of the contract above, ready for `to_json`.
+    """
+    return {"model": model, "images": list(records)}
+
+
+def faces_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Lays the faces of several pictures out as one table.
+
+    Args:
+        records: Results of `image_record`.
+
+    Returns:
+        One row a face, numbered from 1 within its picture, with the columns `FACES_TABLE_COLUMNS`. A picture
+        that failed, or that shows no face, keeps one row without a face number, so that no input vanishes
+        from the table; ``error`` or ``warnings`` says which of the two it is.
+    """
+    rows: list[dict[str, Any]] = []
+    for record in records:
+        if not record["faces"]:
+            error = record["error"]
+            note = None if error else NO_FACE
+            rows.append({"path": record["path"], "warnings": note, "error": error})
+        for number, face in enumerate(record["faces"], start=1):
+            x1, y1, x2, y2 = face["box"]
+            low, high = face["age_interval"] or (None, None)
+            rows.append(
+                {
+                    "path": record["path"],
+                    "face": number,
+                    "x1": x1,
+                    "y1": y1,
+                    "x2": x2,
+                    "y2": y2,
+                    "confidence": face["confidence"],
+                    "age": face["age"],
+                    "age_low": low,
+                    "age_high": high,
+                    "gender": face["gender"],
+                    "gender_probability": face["gender_probability"],
+                    "warnings": "; ".join(face["warnings"]) or None,
+                    "error": record["error"],
+                }
+            )
+    table = pd.DataFrame(rows, columns=list(FACES_TABLE_COLUMNS))
+    # Fixed types keep an empty or all-missing column from changing what a reader of the table gets.
+    return table.astype({"face": "Int64"} | dict.fromkeys(_FLOAT_COLUMNS, "float64"))
+
+
+def to_json(value: object) -> str:
+    """Writes a value as indented JSON that every parser accepts.
+
+    Args:
+        value: Dicts, sequences, strings, numbers, paths and numpy values, nested at will.
+
+    Returns:
+        JSON text ending in a newline. NaN and infinities, which JSON does not know, become ``null``.
+
+    Raises:
+        TypeError: A value has no JSON form.
+    """
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
+    """Writes a file so that a reader sees the old content or the new, never a half.
+
+    Args:
+        path: Where to; missing parent folders are made.
+        data: The content; text is encoded as UTF-8, and what UTF-8 cannot hold, the lone surrogates of a
+            file name that is no text, as an escape that JSON understands.
+
+    Raises:
+        OSError: The place cannot be written.
+    """
+    content = data.encode("utf-8", errors="backslashreplace") if isinstance(data, str) else data
+    target = Path(path)
+    if target.exists() and not target.is_file():
+        target.write_bytes(content)  # a pipe or a device such as /dev/null: written to, never replaced
+        return
+    target = target.resolve()  # a link stays a link, its target gets the new content
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The same folder, because a rename is atomic only within one file system.
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _face_record(prediction: Prediction) -> dict[str, Any]:
+    age, gender = prediction.age, prediction.gender
+    return {
+        "box": [_rounded(value, 1) for value in prediction.face.box],
+        "confidence": _rounded(prediction.face.confidence, 4),
+        "age": None if age is None else _rounded(age.years, 2),
+        "age_interval": None if age is None else [_rounded(age.low, 2), _rounded(age.high, 2)],
+        "gender": None if gender is None else gender.label,
+        "gender_probability": None if gender is None else _rounded(gender.probability, 4),
+        "warnings": list(prediction.warnings),
+    }
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    """Rounds to a plain float, since numpy's scalars are not JSON; not finite gives None."""
+    number = float(value)
+    return round(number, digits) if math.isfinite(number) else None
+
+
+def _plain(value: object) -> object:
+    """Replaces numpy values, paths and non-finite numbers by what ``json`` can write."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value

@@ -1,0 +1,530 @@
+"""The command line: options, outputs and exit codes, with a fake model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from agegender.__main__ import main
+from agegender.commands import bench
+from agegender.commands.predict import annotated_paths
+from agegender.errors import UnknownModelError, WeightsNotFoundError
+from agegender.faces.face import Face
+from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
+
+ROOT = Path(__file__).parents[1]
+
+
+class FakePredictor:
+    """Sees one face in bright pictures and none in dark ones; "missing" is a model without weights."""
+
+    def __init__(self, model="vggface", *, detector=None):
+        if model not in {"vggface", "missing"}:
+            raise UnknownModelError(f"there is no model {model!r}")
+        self.model = model
+
+    def predict(self, source):
+        height, width = source.shape[:2]
+        if source[0, 0].tolist() == [200, 1, 1]:
+            raise RuntimeError("something odd")
+        if source.mean() < 20:
+            return []
+        return [self._prediction((0.0, 0.0, width / 2, height / 2))]
+
+    def predict_chip_image(self, source):
+        return self._prediction((0.0, 0.0, 200.0, 200.0))
+
+    def predict_chips(self, chips):
+        if self.model == "missing":
+            raise WeightsNotFoundError("missing has no weights here; train it first")
+        return [(AgeEstimate(31.2, 26.0, 37.1, 0.9), GenderEstimate("female", 0.97))] * len(chips)
+
+    def _prediction(self, box):
+        [(age, gender)] = self.predict_chips(np.zeros((1, 1, 1, 3), np.uint8))
+        return Prediction(Face(box, 0.99, ((0.0, 0.0),) * 5), np.zeros((200, 200, 3), np.uint8), age, gender)
+
+
+@pytest.fixture(autouse=True)
+def fake_predictor(monkeypatch):
+    module = ModuleType("agegender.predictor")
+    module.Predictor = FakePredictor
+    monkeypatch.setitem(sys.modules, "agegender.predictor", module)
+
+
+def write_photo(path, color=(180, 150, 120), size=(64, 48)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two photos with a face, in two folders under one name, and one without."""
+    folder = tmp_path / "photos"
+    write_photo(folder / "a" / "one.jpg")
+    write_photo(folder / "b" / "one.jpg", size=(80, 40))
+    write_photo(folder / "dark.png", color=(0, 0, 0))
+    return folder
+
+
+def read_strict(text):
+    return json.loads(text, parse_constant=pytest.fail)
+
+
+# predict
+
+
+def test_predict_prints_a_line_a_face(photos, capsys):
+    assert main(["predict", str(photos)]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out == [
+        f"{photos / 'a' / 'one.jpg'}: face 1: looks about 31 (26–37); perceived female, 97 %",
+        f"{photos / 'b' / 'one.jpg'}: face 1: looks about 31 (26–37); perceived female, 97 %",
+        f"{photos / 'dark.png'}: no face found",
+    ]
+
+
+def test_predict_json_to_standard_output_is_nothing_but_json(photos, capsys):
+    assert main(["predict", str(photos), "--json", "-"]) == 0
+    document = read_strict(capsys.readouterr().out)
+    assert document["model"] == "vggface"
+    assert [Path(image["path"]).name for image in document["images"]] == ["one.jpg", "one.jpg", "dark.png"]
+    assert document["images"][1] == {
+        "path": str(photos / "b" / "one.jpg"),
+        "width": 80,
+        "height": 40,
+        "error": None,
+        "faces": [
+            {
+                "box": [0.0, 0.0, 40.0, 20.0],
+                "confidence": 0.99,
+                "age": 31.2,
+                "age_interval": [26.0, 37.1],
+                "gender": "female",
+                "gender_probability": 0.97,
+                "warnings": [],
+            }
+        ],
+    }
+    assert document["images"][2]["faces"] == []
+
+
+def test_predict_writes_all_outputs_at_once(photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--json", str(out / "r.json"), "--csv", str(out / "r.csv"), "--annotate", str(out / "drawn")]
+    assert main(["predict", str(photos), *arguments]) == 0
+    assert capsys.readouterr().out == ""
+    assert len(read_strict((out / "r.json").read_text())["images"]) == 3
+    table = pd.read_csv(out / "r.csv")
+    assert table["face"].tolist()[:2] == [1, 1]
+    assert table.loc[2, "warnings"] == "no face found"
+    copies = sorted(p.relative_to(out / "drawn").as_posix() for p in (out / "drawn").rglob("*.*"))
+    assert copies == ["a/one.jpg", "b/one.jpg", "dark.png"]
+    with Image.open(out / "drawn" / "b" / "one.jpg") as copy:
+        assert (copy.format, copy.size) == ("JPEG", (80, 40))
+        assert np.ptp(np.asarray(copy)) > 50  # a box was drawn on the plain ground
+    with Image.open(photos / "b" / "one.jpg") as original:
+        assert np.ptp(np.asarray(original)[..., 0]) < 5
+
+
+def test_one_broken_file_does_not_stop_the_rest(photos, capsys):
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8 not really")
+    write_photo(photos / "odd.png", color=(200, 1, 1))
+    assert main(["predict", str(photos), str(photos / "gone.jpg"), "--json", "-"]) == 1
+    captured = capsys.readouterr()
+    images = {Path(image["path"]).name: image for image in read_strict(captured.out)["images"]}
+    assert images["broken.jpg"]["error"]
+    assert images["broken.jpg"]["width"] is None
+    assert images["gone.jpg"]["error"] == "no such file"
+    assert images["odd.png"]["error"] == "unexpected RuntimeError: something odd"
+    assert images["one.jpg"]["faces"]
+    for name in ("broken.jpg", "gone.jpg", "odd.png"):
+        assert f"{photos / name}: {images[name]['error']}" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_copy_that_cannot_be_written_keeps_the_prediction(photos, tmp_path, capsys):
+    (tmp_path / "drawn").mkdir()
+    (tmp_path / "drawn" / "a").write_text("a file where a folder has to be")
+    assert main(["predict", str(photos), "--annotate", str(tmp_path / "drawn"), "--json", "-"]) == 1
+    images = read_strict(capsys.readouterr().out)["images"]
+    assert [bool(image["error"]) for image in images] == [True, False, False]
+    assert images[0]["faces"]
+
+
+def test_chips_skip_detection(photos, capsys):
+    assert main(["predict", "--chips", str(photos / "dark.png"), "--json", "-"]) == 0
+    [image] = read_strict(capsys.readouterr().out)["images"]
+    assert image["faces"][0]["box"] == [0.0, 0.0, 200.0, 200.0]
+
+
+def test_globs_are_expanded(photos, capsys):
+    assert main(["predict", str(photos / "*" / "*.jpg"), "--json", "-"]) == 0
+    assert len(read_strict(capsys.readouterr().out)["images"]) == 2
+
+
+@pytest.mark.parametrize("pattern", ["empty", "nothing-*.jpg"])
+def test_no_input_is_exit_code_2(tmp_path, capsys, pattern):
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", str(tmp_path / pattern), "--json", str(tmp_path / "r.json")]) == 2
+    assert "no picture matches" in capsys.readouterr().err
+    assert not (tmp_path / "r.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"), [("nonsense", "no model 'nonsense'"), ("missing", "no weights")]
+)
+def test_a_model_that_is_not_there_is_exit_code_2(photos, capsys, model, message):
+    # A dark photo: even where no face needs the model, a missing one is told.
+    assert main(["predict", str(photos / "dark.png"), "--model", model]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+
+
+def test_outputs_never_replace_a_picture(photos, capsys):
+    photo = photos / "a" / "one.jpg"
+    before = photo.read_bytes()
+    for option in ("--json", "--csv"):
+        assert main(["predict", str(photo), option, str(photo)]) == 2
+    assert main(["predict", str(photo), "--annotate", str(photo.parent)]) == 0
+    assert photo.read_bytes() == before
+    assert {p.name for p in photo.parent.iterdir()} == {"one.jpg", "one-annotated.jpg"}
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv", "--annotate"])
+def test_an_output_that_cannot_be_written_is_told_before_the_work(photos, tmp_path, capsys, option):
+    (tmp_path / "file").write_text("")
+    assert main(["predict", str(photos), option, str(tmp_path / "file" / "deep" / "out")]) == 2
+    captured = capsys.readouterr()
+    assert f"cannot write {tmp_path / 'file' / 'deep' / 'out'}" in captured.err
+    assert captured.out == ""
+
+
+def test_an_output_file_that_is_a_folder_is_exit_code_2(photos, tmp_path, capsys):
+    for command in (["predict", str(photos)], ["evaluate", "--data", str(photos)], ["bench"]):
+        assert main([*command, "--json", str(tmp_path)]) == 2
+        assert "is a folder" in capsys.readouterr().err
+
+
+def test_annotated_paths_are_unique_and_ignore_case(tmp_path):
+    names = ["x.heic", "x.heic.png", "X.HEIC.PNG", "sub/x.jpg", "sub/x.webp"]
+    paths = [tmp_path / "in" / name for name in names]
+    copies = annotated_paths(paths, Path("out"))
+    assert [copies[path].as_posix() for path in paths] == [
+        "out/x.heic.png",
+        "out/x.heic-annotated.png",
+        "out/X.HEIC-annotated-2.PNG",
+        "out/sub/x.jpg",
+        "out/sub/x.webp.png",
+    ]
+
+
+def test_annotated_paths_leave_the_folder_only_downwards(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    copies = annotated_paths([Path("../there/a.png"), Path("b.png")], Path("out"))
+    assert {copy.as_posix() for copy in copies.values()} == {"out/there/a.png", "out/here/b.png"}
+
+
+def test_annotated_copies_of_a_second_run_do_not_replace_the_first_ones(photos):
+    arguments = ["predict", str(photos), "--annotate", str(photos / "drawn")]
+    assert main(arguments) == 0
+    first = {path: path.read_bytes() for path in (photos / "drawn").rglob("*.*")}
+    assert main(arguments) == 0
+    assert all(path.read_bytes() == content for path, content in first.items())
+
+
+# evaluate
+
+
+@pytest.fixture
+def chips(tmp_path):
+    for age, gender in [(28, 1), (40, 0), (31, 1)]:
+        write_photo(tmp_path / "chips" / f"{age}_{gender}_0_x.png", color=(age, 100, 0), size=(200, 200))
+    return tmp_path / "chips"
+
+
+def test_evaluate_json(chips, capsys):
+    assert main(["evaluate", "--data", str(chips), "--json", "-"]) == 0
+    document = read_strict(capsys.readouterr().out)
+    assert list(document) == ["model", "n", "skipped", "no_face", "age", "gender", "ms_per_face"]
+    assert document["n"] == 3
+    assert document["age"]["mae"] == pytest.approx((3.2 + 8.8 + 0.2) / 3, abs=1e-4)
+    assert document["gender"]["accuracy"] == pytest.approx(2 / 3, abs=1e-4)
+
+
+def test_evaluate_in_words(chips, capsys):
+    assert main(["evaluate", "--data", str(chips)]) == 0
+    out = capsys.readouterr().out
+    assert "3 faces, 0 skipped" in out
+    assert "mean absolute error 4.07 years" in out
+    assert "accuracy 66.7 %" in out
+
+
+def test_evaluate_names_what_it_skips(chips, capsys):
+    write_photo(chips / "no-label.png")
+    assert main(["evaluate", "--data", str(chips), "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    assert read_strict(captured.out)["skipped"] == 1
+    assert "no-label.png: skipped" in captured.err
+    (chips / "50_0_0_x.png").write_bytes(b"broken")
+    assert main(["evaluate", "--data", str(chips), "--json", "-"]) == 1
+    captured = capsys.readouterr()
+    assert read_strict(captured.out)["skipped"] == 2
+    assert "50_0_0_x.png" in captured.err
+
+
+def test_evaluate_limit(chips, capsys):
+    assert main(["evaluate", "--data", str(chips), "--limit", "2", "--json", "-"]) == 0
+    assert read_strict(capsys.readouterr().out)["n"] == 2
+
+
+@pytest.mark.parametrize("folder", ["missing", "empty"])
+def test_evaluate_without_a_dataset_is_exit_code_2(tmp_path, capsys, folder):
+    (tmp_path / "empty").mkdir()
+    assert main(["evaluate", "--data", str(tmp_path / folder)]) == 2
+    assert "UTKFace" in capsys.readouterr().err
+
+
+# models
+
+
+MODELS = [
+    {
+        "name": "vggface",
+        "default": True,
+        "tasks": ["age", "gender"],
+        "parameters": 6977516,
+        "megabytes": 14.0,
+        "input": [160, 160],
+        "trained": True,
+        "metrics": {"age": {"mae": 4.567}, "gender": {"accuracy": 0.9345}},
+    },
+    {
+        "name": "other",
+        "default": False,
+        "tasks": ["age"],
+        "parameters": None,
+        "megabytes": None,
+        "input": [96, 96],
+        "trained": False,
+        "metrics": None,
+    },
+]
+
+
+def test_models_json(monkeypatch, capsys):
+    monkeypatch.setattr("agegender.commands.models.describe_models", lambda: MODELS)
+    assert main(["models", "--json", "-"]) == 0
+    assert read_strict(capsys.readouterr().out) == MODELS
+
+
+def test_models_in_words(monkeypatch, capsys):
+    monkeypatch.setattr("agegender.commands.models.describe_models", lambda: MODELS)
+    assert main(["models"]) == 0
+    _, first, second, _ = capsys.readouterr().out.splitlines()
+    assert first.split() == [
+        "vggface",
+        "*",
+        "age,",
+        "gender",
+        "6,977,516",
+        "14.0",
+        "160×160",
+        "yes",
+        "4.57",
+        "93.5",
+        "%",
+    ]
+    assert second.split() == ["other", "age", "-", "-", "96×96", "no", "-", "-"]
+
+
+# bench
+
+
+class FakeDetector:
+    def __init__(self):
+        self.sides = []
+
+    def detect(self, image):
+        self.sides.append(max(image.shape))
+        return []
+
+
+def test_bench_measures_every_batch_and_size():
+    predictor, detector = FakePredictor(), FakeDetector()
+    photo = np.full((60, 100, 3), 128, np.uint8)
+    figures = bench.measure(predictor, detector, photo, batches=(1, 4), sides=(50, 200), repeats=2)
+    assert list(figures["predict_ms_per_face"]) == ["1", "4"]
+    assert list(figures["detect_ms"]) == ["50", "200"]
+    assert set(detector.sides) == {50, 200}
+    assert figures["photo"].pop("ms") >= 0
+    assert figures["photo"] == {"width": 100, "height": 60, "faces": 1}
+
+
+def test_bench_takes_the_median_after_warming_up(monkeypatch):
+    clock = iter([0.0, 0.010, 1.0, 1.020, 2.0, 2.500])
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(clock))
+    calls = []
+    assert bench.median_ms(lambda: calls.append(1), 3) == pytest.approx(20)
+    assert len(calls) == 4
+
+
+def test_bench_describes_the_machine():
+    machine, versions = bench.describe_machine(), bench.describe_versions()
+    assert 1 <= machine["cores"] <= os.cpu_count()
+    assert versions["python"].startswith("3.")
+    assert versions["numpy"] == np.__version__
+    if sys.platform != "win32":
+        before = bench.peak_memory_mb()
+        block = np.ones(30_000_000, np.uint8)
+        assert bench.peak_memory_mb() >= before
+        assert 30 < bench.peak_memory_mb() < 100_000
+        del block
+
+
+def test_bench_in_words():
+    figures = {
+        "model": "vggface",
+        "machine": {"system": "Test", "processor": "x", "cores": 2},
+        "versions": {"python": "3.11", "agegender": None},
+        "start": {"import_seconds": 3.0, "model_seconds": 1.0, "detector_seconds": 0.5},
+        "predict_ms_per_face": {"1": 9.0, "8": 5.0},
+        "detect_ms": {"640": 150.0},
+        "photo": {"width": 1600, "height": 858, "faces": 6, "ms": 321.4},
+        "peak_memory_mb": None,
+    }
+    lines = bench._in_words(figures)
+    assert "agegender" not in lines[1]
+    assert any(line.endswith("321 ms") and "6 faces" in line for line in lines)
+
+
+# the program
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["predict"],
+        ["nonsense"],
+        ["predict", "a.jpg", "--csv", "-"],
+        ["evaluate", "--limit", "0"],
+        ["evaluate", "--limit", "many"],
+        ["evaluate", "--split", "all"],
+        ["models", "extra"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_interrupt_is_quiet(photos, monkeypatch, capsys):
+    def interrupt(self, source):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakePredictor, "predict", interrupt)
+    assert main(["predict", str(photos)]) == 130
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out == ""
+
+
+def run_python(*arguments):
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False
+    )
+
+
+@pytest.mark.parametrize("command", [[], ["predict"], ["evaluate"], ["models"], ["bench"]])
+def test_help(command):
+    result = run_python("-m", "agegender", *command, "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith("usage: python -m agegender")
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["predict", "--nonsense"],
+        ["predict", "no-such-folder-*/x.jpg"],
+        ["evaluate", "--data", "no-such-folder"],
+        ["models"],
+        ["models", "--json", "-"],
+    ],
+)
+def test_answers_that_need_no_model_do_not_wait_for_tensorflow(arguments):
+    code = f"""
+import sys
+from agegender.__main__ import main
+try:
+    main({arguments!r})
+except SystemExit:
+    pass
+sys.exit("tensorflow" in sys.modules)
+"""
+    result = run_python("-c", code)
+    assert "Traceback" not in result.stderr
+    assert result.returncode == 0
+
+
+def test_a_file_name_that_is_no_text_does_not_end_the_run(tmp_path):
+    if os.name != "posix":
+        pytest.skip("only POSIX names files in bytes")
+    name = os.fsencode(tmp_path) + b"/\xff.jpg"
+    try:
+        with open(name, "wb") as file:  # noqa: PTH123 - a name in bytes
+            file.write(b"broken")
+    except OSError:
+        pytest.skip("this file system wants names that are text")
+    code = f"""
+import sys, types
+import numpy as np
+module = types.ModuleType("agegender.predictor")
+class Predictor:
+    model = "fake"
+    def predict_chips(self, chips): return []
+module.Predictor = Predictor
+sys.modules["agegender.predictor"] = module
+from agegender.__main__ import _run_as_program
+sys.argv[1:] = ["predict", {str(tmp_path)!r}, "--json", {str(tmp_path / "r.json")!r}]
+sys.exit(_run_as_program())
+"""
+    result = run_python("-c", code)
+    assert result.returncode == 1, result.stderr
+    assert "\\udcff.jpg: " in result.stderr
+    [image] = read_strict((tmp_path / "r.json").read_text(encoding="utf-8"))["images"]
+    assert image["path"] == os.fsdecode(name)
+
+
+def test_a_reader_that_has_gone_is_no_traceback():
+    code = """
+import sys
+from agegender.__main__ import main
+from agegender.commands import models
+models.describe_models = lambda: [{"name": "x", "tasks": []}]
+sys.exit(main(["models", "--json", "-"]))
+"""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(write_end)
+    assert result.stderr == b""
+    assert result.returncode == 1
