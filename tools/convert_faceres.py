@@ -75,11 +75,13 @@ def zero_shot(data: Path) -> dict[str, object]:
     files = [str(dataset.folder / file) for file in sample["file"]]
     chips = np.stack([cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2RGB) for file in files])
     ages, female = predict_zero_shot(chips)
+    errors = np.abs(ages - sample["age"].to_numpy())
     return {
         "dataset": "UTKFace chips, whole chip at 224 px",
         "split": "test",
         "n": len(sample),
-        "age_mae": round(float(np.abs(ages - sample["age"]).mean()), 3),
+        "age_mae": round(float(errors.mean()), 3),
+        "age_cs5": round(float((errors <= 5).mean()), 4),
         "gender_accuracy": round(float(((female > 0.5) == (sample["gender"] == 1)).mean()), 4),
     }
 

@@ -1,6 +1,6 @@
 """Compose the app's built-in example picture: a wall with three framed photos, all of them free.
 
-Two portraits come with packages of requirements-dev.txt. The group photo comes with Debian's
+Two portraits come with the packages scikit-image and matplotlib. The group photo comes with Debian's
 `gcompris-qt-data`, which need not be installed, only unpacked:
 
     apt-get download gcompris-qt-data && dpkg-deb -x gcompris-qt-data_*.deb unpacked

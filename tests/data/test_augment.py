@@ -1,0 +1,175 @@
+"""Augmentation: what each kind does, and that nothing else happens."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from agegender.data.augment import Augmentation, augment_chip, resize_chip
+from agegender.errors import ConfigError
+
+SIZE = (64, 64)
+NOTHING = Augmentation().scaled(0)
+KINDS = [field.name for field in dataclasses.fields(Augmentation)]
+PROBABILITIES = ("flip", "grey", "dark", "low_resolution", "blur", "jpeg", "noise", "erase")
+
+
+def picture(seed: int = 0, side: int = 64) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(40, 216, (6, 6, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def only(**values: float) -> Augmentation:
+    return dataclasses.replace(NOTHING, **values)
+
+
+def test_all_zero_changes_nothing():
+    chip = picture()
+    assert all(getattr(NOTHING, kind) == 0 for kind in KINDS)
+    assert (augment_chip(chip, SIZE, rng(), NOTHING) == chip).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_alone_changes_the_chip(kind):
+    chip = picture()
+    strength = 1.0 if kind in PROBABILITIES else {"rotation": 20.0}.get(kind, 0.3)
+    changed = augment_chip(chip, SIZE, rng(1), only(**{kind: strength}))
+    assert changed.shape == chip.shape
+    assert changed.dtype == np.uint8
+    assert np.abs(changed.astype(int) - chip).mean() > 0.5
+
+
+def test_flip_mirrors_exactly():
+    chip = picture()
+    assert (augment_chip(chip, SIZE, rng(), only(flip=1.0)) == chip[:, ::-1]).all()
+
+
+def test_flip_happens_as_often_as_it_says():
+    chip = picture()
+    flips = [(augment_chip(chip, SIZE, rng(i), only(flip=0.3)) != chip).any() for i in range(400)]
+    assert np.mean(flips) == pytest.approx(0.3, abs=0.07)
+
+
+def test_rotation_turns_about_the_centre():
+    chip = np.zeros((64, 64, 3), np.uint8)
+    cv2.circle(chip, (31, 31), 6, (255, 255, 255), -1)
+    chip[30:34, 50:62] = 255
+    turned = augment_chip(chip, SIZE, rng(3), only(rotation=25.0))
+    assert turned[26:37, 26:37].mean() > 200
+    assert (turned[30:34, 50:62] != 255).any()
+
+
+def test_geometry_repeats_the_border_instead_of_painting_black():
+    white = np.full((64, 64, 3), 255, np.uint8)
+    strong = only(rotation=30.0, shift=0.2, zoom=0.3, flip=0.5)
+    assert all((augment_chip(white, SIZE, rng(i), strong) == 255).all() for i in range(10))
+
+
+def test_zoom_goes_both_ways():
+    chip = np.zeros((64, 64, 3), np.uint8)
+    chip[16:48, 16:48] = 255
+    areas = [augment_chip(chip, SIZE, rng(i), only(zoom=0.3)).mean() for i in range(60)]
+    assert min(areas) < 0.8 * chip.mean()
+    assert max(areas) > 1.2 * chip.mean()
+
+
+def test_grey_leaves_no_colour():
+    grey = augment_chip(picture(), SIZE, rng(), only(grey=1.0)).astype(int)
+    assert np.ptp(grey, axis=-1).max() <= 1
+
+
+def test_dark_darkens():
+    chip = picture()
+    darker = [augment_chip(chip, SIZE, rng(i), only(dark=1.0)).mean() for i in range(20)]
+    assert max(darker) < chip.mean()
+    assert min(darker) < 0.4 * chip.mean()
+
+
+def test_erase_covers_one_rectangle_and_spares_the_rest():
+    chip = picture()
+    for seed in range(20):
+        changed = (augment_chip(chip, SIZE, rng(seed), only(erase=1.0)) != chip).any(axis=-1)
+        rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+        box = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+        assert changed.sum() > 0.8 * box
+        assert box <= (0.61 * 64) ** 2
+
+
+def test_the_same_stream_gives_the_same_chip():
+    chip = picture()
+    first, again = (augment_chip(chip, SIZE, rng(5), Augmentation()) for _ in range(2))
+    assert (first == again).all()
+    assert (first != augment_chip(chip, SIZE, rng(6), Augmentation())).any()
+
+
+def test_the_source_is_left_alone():
+    chip = picture()
+    before = chip.copy()
+    for seed in range(30):
+        augment_chip(chip, SIZE, rng(seed), Augmentation().scaled(3))
+    assert (chip == before).all()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 80), (160, 160)])
+@pytest.mark.parametrize("side", [20, 200])
+def test_any_size_comes_out_as_asked(size, side):
+    strong = dataclasses.replace(Augmentation(), **dict.fromkeys(PROBABILITIES, 1.0))
+    for seed in range(5):
+        out = augment_chip(picture(seed, side), size, rng(seed), strong)
+        assert out.shape == (*size, 3)
+        assert out.dtype == np.uint8
+
+
+def test_resizing_within_augmentation_agrees_with_plain_resizing():
+    # Training and evaluation must see the same framing, or years are lost.
+    chip = picture(2, side=200)
+    augmented = augment_chip(chip, SIZE, rng(), NOTHING).astype(float)
+    plain = resize_chip(chip, SIZE).astype(float)
+    assert np.abs(augmented - plain).mean() < 2.0
+
+
+def test_scaling_multiplies_and_caps_probabilities():
+    base = Augmentation()
+    double = base.scaled(20)
+    assert double.rotation == pytest.approx(20 * base.rotation)
+    assert double.flip == base.flip
+    assert all(getattr(double, name) == 1 for name in PROBABILITIES if name != "flip")
+    assert base.scaled(1) == base
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), "much", None])
+@pytest.mark.parametrize("kind", ["flip", "rotation"])
+def test_senseless_strengths_are_refused(kind, value):
+    with pytest.raises(ConfigError, match=kind):
+        Augmentation(**{kind: value})
+
+
+def test_a_negative_scale_is_refused():
+    with pytest.raises(ConfigError):
+        Augmentation().scaled(-1)
+
+
+def test_resize_leaves_the_right_size_alone():
+    chip = picture()
+    assert resize_chip(chip, SIZE) is chip
+
+
+@pytest.mark.parametrize("size", [(32, 48), (128, 96), (32, 96)])
+def test_resize_takes_height_then_width(size):
+    chip = picture()
+    out = resize_chip(chip, size)
+    assert out.shape == (*size, 3)
+    assert out.dtype == np.uint8
+
+
+def test_shrinking_averages():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[::2] = 200
+    assert (np.abs(resize_chip(stripes, (32, 32)).astype(int) - 100) <= 1).all()

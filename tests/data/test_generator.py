@@ -1,0 +1,149 @@
+"""Batches for Keras: shapes, order, randomness that can be resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from agegender.data.augment import Augmentation
+from agegender.data.generator import ChipGenerator, read_chip
+from agegender.errors import DatasetError
+
+N = 11
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory) -> list[Path]:
+    """Chips whose red channel is 20 times their number, so that each can be told in a batch."""
+    folder = tmp_path_factory.mktemp("chips")
+    files = [folder / f"{i}.png" for i in range(N)]
+    for i, file in enumerate(files):
+        cv2.imwrite(str(file), np.full((40, 40, 3), (7, 50, 20 * i), np.uint8))  # blue, green, red
+    return files
+
+
+def make(paths: list[Path], **options) -> ChipGenerator:
+    targets = options.pop("targets", [np.arange(N, dtype=np.float32)[:, None]])
+    return ChipGenerator(paths, targets, **{"input_size": (32, 32), "batch_size": 4, **options})
+
+
+def numbers(chips: np.ndarray) -> list[int]:
+    return np.rint(chips[..., 0].mean(axis=(1, 2)) / 20).astype(int).tolist()
+
+
+def epoch_of(generator: ChipGenerator) -> tuple[np.ndarray, np.ndarray]:
+    batches = [generator[i] for i in range(len(generator))]
+    return np.concatenate([b[0] for b in batches]), np.concatenate([b[1] for b in batches])
+
+
+GEOMETRY = Augmentation().scaled(0)
+"""No change to the pixels, but training's shuffling."""
+
+
+def test_chips_are_served_as_float_rgb_in_order_without_augmentation(paths):
+    generator = make(paths)
+    assert len(generator) == 3
+    assert [len(generator[i][0]) for i in range(3)] == [4, 4, 3]
+    chips, targets = epoch_of(generator)
+    assert chips.shape == (N, 32, 32, 3)
+    assert chips.dtype == np.float32
+    assert numbers(chips) == list(range(N)) == targets[:, 0].tolist()
+    assert (chips[..., 1] == 50).all()
+    assert (chips[..., 2] == 7).all()
+
+
+def test_every_chip_comes_once_an_epoch_with_its_own_label(paths):
+    generator = make(paths, augmentation=GEOMETRY)
+    for epoch in range(3):
+        generator.start_epoch(epoch)
+        chips, targets = epoch_of(generator)
+        assert sorted(numbers(chips)) == list(range(N))
+        assert numbers(chips) == targets[:, 0].tolist()
+
+
+def test_epochs_differ_in_order_and_seeds_do(paths):
+    def order(seed: int, epoch: int) -> list[int]:
+        generator = make(paths, augmentation=GEOMETRY, seed=seed)
+        generator.start_epoch(epoch)
+        return numbers(epoch_of(generator)[0])
+
+    orders = [order(0, 0), order(0, 1), order(1, 0)]
+    assert len({tuple(o) for o in orders}) == 3
+    assert order(0, 1) == orders[1]
+
+
+def test_on_epoch_end_moves_to_the_next_epoch(paths):
+    walked, jumped = (make(paths, augmentation=Augmentation()) for _ in range(2))
+    walked.on_epoch_end()
+    walked.on_epoch_end()
+    jumped.start_epoch(2)
+    assert (epoch_of(walked)[0] == epoch_of(jumped)[0]).all()
+
+
+def test_batches_do_not_depend_on_which_came_before(paths):
+    forward, backward = (make(paths, augmentation=Augmentation(), seed=3) for _ in range(2))
+    ahead = [forward[i][0] for i in range(3)]
+    behind = [backward[i][0] for i in (2, 1, 0)][::-1]
+    assert all((a == b).all() for a, b in zip(ahead, behind, strict=True))
+
+
+def test_augmentation_differs_between_epochs(tmp_path):
+    file = tmp_path / "noise.png"
+    cv2.imwrite(str(file), np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    generator = ChipGenerator([file], [np.zeros(1)], input_size=(32, 32), augmentation=Augmentation())
+    first = generator[0][0]
+    generator.start_epoch(1)
+    assert (generator[0][0] != first).any()
+
+
+def test_several_outputs_come_as_a_tuple(paths):
+    targets = [np.zeros((N, 117), np.float32), np.arange(N, dtype=np.float32)[:, None]]
+    _, y = make(paths, targets=targets)[0]
+    assert isinstance(y, tuple)
+    assert [part.shape for part in y] == [(4, 117), (4, 1)]
+
+
+def test_weights_go_with_their_chips(paths):
+    weights = np.arange(N, dtype=np.float32) / 10
+    generator = make(paths, weights=weights, augmentation=GEOMETRY)
+    chips, _, served = generator[1]
+    assert served.tolist() == weights[numbers(chips)].tolist()
+
+
+def test_keras_serves_the_batches_of_the_generator_in_its_order(paths):
+    from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+    adapter = PyDatasetAdapter(make(paths), shuffle=False)
+    adapter.on_epoch_begin()
+    try:
+        served = [np.asarray(batch[1])[:, 0].tolist() for batch in adapter.get_tf_dataset()]
+    finally:
+        adapter.on_epoch_end()
+    assert sum(served, []) == list(range(N))
+
+
+def test_read_chip_gives_rgb(tmp_path):
+    file = tmp_path / "red.png"
+    cv2.imwrite(str(file), np.full((5, 6, 3), (0, 0, 255), np.uint8))
+    chip = read_chip(file)
+    assert chip.shape == (5, 6, 3)
+    assert chip.dtype == np.uint8
+    assert (chip == (255, 0, 0)).all()
+
+
+def test_a_grey_file_gets_three_channels(tmp_path):
+    file = tmp_path / "grey.jpg"
+    cv2.imwrite(str(file), np.full((8, 8), 90, np.uint8))
+    assert read_chip(file).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no picture"])
+def test_an_unreadable_file_is_named(tmp_path, content):
+    file = tmp_path / "broken.jpg"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"broken\.jpg"):
+        read_chip(file)

@@ -1,0 +1,203 @@
+"""The split follows content: not names, not order, not company."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from agegender.data.duplicates import duplicate_groups, fingerprint
+from agegender.data.split import (
+    SPLITS,
+    assign_splits,
+    split_by_content,
+    split_hash,
+    split_position,
+)
+from agegender.data.table import read_dataset
+
+
+def digests(n: int, prefix: str = "") -> list[str]:
+    return [hashlib.sha256(f"{prefix}{i}".encode()).hexdigest() for i in range(n)]
+
+
+def alone(n: int) -> np.ndarray:
+    return np.arange(n)
+
+
+def splits_by_digest(folder: Path) -> dict[str, str]:
+    dataset = read_dataset(folder)
+    prints = fingerprint(dataset)
+    return dict(zip(prints.digests, assign_splits(dataset, prints=prints), strict=True))
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[np.ndarray]:
+    rng = np.random.default_rng(11)
+    coarse = rng.integers(0, 256, (40, 7, 7, 3), dtype=np.uint8)
+    return [cv2.resize(c, (100, 100), interpolation=cv2.INTER_CUBIC) for c in coarse]
+
+
+def write(folder: Path, name: str, pixels: np.ndarray, quality: int = 95) -> None:
+    folder.mkdir(exist_ok=True)
+    cv2.imwrite(str(folder / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def test_shares_are_near_80_10_10():
+    n = 5000
+    counts = Counter(split_by_content(digests(n), alone(n)))
+    assert set(counts) == set(SPLITS)
+    assert counts["train"] / n == pytest.approx(0.8, abs=0.02)
+    assert counts["validation"] / n == pytest.approx(0.1, abs=0.015)
+    assert counts["test"] / n == pytest.approx(0.1, abs=0.015)
+
+
+def test_shares_hold_for_any_salt():
+    n = 5000
+    for salt in ("a", "b", "c"):
+        counts = Counter(split_by_content(digests(n), alone(n), salt))
+        assert counts["test"] / n == pytest.approx(0.1, abs=0.015)
+
+
+def test_the_split_of_a_digest_is_fixed():
+    # A change here would move test images into training: every published figure would be void.
+    splits = split_by_content(digests(12, "fixed"), alone(12))
+    held_out = {i: name for i, name in enumerate(splits) if name != "train"}
+    assert held_out == {2: "test", 4: "test", 5: "test", 7: "test", 9: "validation"}
+
+
+def test_positions_lie_in_the_unit_interval_and_depend_on_the_salt():
+    positions = np.array([split_position(digest) for digest in digests(500)])
+    assert ((positions >= 0) & (positions < 1)).all()
+    assert len(np.unique(positions)) == 500
+    assert split_position("ab") != split_position("ab", "another salt")
+
+
+def test_order_does_not_matter():
+    names = digests(300)
+    splits = split_by_content(names, alone(300))
+    order = np.random.default_rng(0).permutation(300)
+    shuffled = split_by_content([names[i] for i in order], alone(300))
+    assert shuffled == [splits[i] for i in order]
+
+
+def test_group_numbers_do_not_matter():
+    groups = np.repeat(np.arange(100), 3)
+    assert split_by_content(digests(300), groups) == split_by_content(digests(300), 99 - groups)
+
+
+def test_adding_files_moves_no_other_file():
+    few = split_by_content(digests(200), alone(200))
+    many = split_by_content([*digests(1000, "new"), *digests(200)], alone(1200))
+    assert many[1000:] == few
+
+
+def test_a_group_stays_together():
+    groups = np.repeat(np.arange(1000), 5)
+    splits = split_by_content(digests(5000), groups)
+    assert all(len(set(splits[i : i + 5])) == 1 for i in range(0, 5000, 5))
+    assert len(set(splits)) == 3
+
+
+def test_names_and_labels_do_not_matter(fake_utkface, tmp_path):
+    expected = splits_by_digest(fake_utkface)
+    for i, path in enumerate(sorted(fake_utkface.glob("*_*_*_*.jpg.chip.jpg"), reverse=True)):
+        shutil.copy(path, tmp_path / f"{i % 90}_{i % 2}_0_renamed{i}.jpg")
+    renamed = splits_by_digest(tmp_path)
+    assert len(renamed) > 100
+    assert all(expected[digest] == split for digest, split in renamed.items() if digest in expected)
+    assert set(expected) <= set(renamed)
+
+
+def test_the_split_is_aligned_with_the_table(fake_utkface):
+    dataset = read_dataset(fake_utkface)
+    seen = []
+    splits = assign_splits(dataset, progress=lambda done, total: seen.append((done, total)))
+    assert splits.index.equals(dataset.table.index)
+    assert set(splits) <= set(SPLITS)
+    assert seen[-1] == (120, 120)
+    by_digest = splits_by_digest(fake_utkface)
+    for file, split in zip(dataset.table["file"], splits, strict=True):
+        digest = hashlib.sha256((fake_utkface / file).read_bytes()).hexdigest()
+        assert by_digest[digest] == split
+
+
+def test_copies_never_straddle(tmp_path, photos):
+    for i, photo in enumerate(photos):
+        write(tmp_path, f"{i}_0_0_original.jpg", photo)
+        shutil.copy(tmp_path / f"{i}_0_0_original.jpg", tmp_path / f"{90 - i}_1_0_{i}_copy.jpg")
+        write(tmp_path, f"{i}_0_1_reencoded.jpg", photo, quality=60)
+        write(tmp_path, f"{i}_0_2_mirrored.jpg", np.ascontiguousarray(photo[:, ::-1]), quality=80)
+        write(tmp_path, f"{i}_0_3_resized.jpg", cv2.resize(photo, (70, 70), interpolation=cv2.INTER_AREA))
+    dataset = read_dataset(tmp_path)
+    prints = fingerprint(dataset)
+    splits = assign_splits(dataset, prints=prints)
+    groups = duplicate_groups(prints)
+    assert len(set(groups.tolist())) == len(photos)
+    assert splits.groupby(groups).nunique().eq(1).all()
+    assert splits.nunique() == 3
+
+
+def test_adding_photos_to_a_folder_moves_no_file(tmp_path, photos):
+    for i, photo in enumerate(photos[:20]):
+        write(tmp_path / "chips", f"{i}_0_0_a.jpg", photo)
+    before = splits_by_digest(tmp_path / "chips")
+    for i, photo in enumerate(photos[20:]):
+        write(tmp_path / "chips", f"{i}_0_0_b.jpg", photo)
+    after = splits_by_digest(tmp_path / "chips")
+    assert len(after) == 40
+    assert {digest: after[digest] for digest in before} == before
+
+
+def test_a_byte_identical_copy_moves_no_file(tmp_path, photos):
+    for i, photo in enumerate(photos):
+        write(tmp_path / "chips", f"{i}_0_0_a.jpg", photo)
+    before = splits_by_digest(tmp_path / "chips")
+    for i in range(len(photos)):
+        shutil.copy(tmp_path / "chips" / f"{i}_0_0_a.jpg", tmp_path / "chips" / f"{i}_1_0_copy.jpg")
+    assert splits_by_digest(tmp_path / "chips") == before
+
+
+def test_the_hash_of_a_split_does_not_depend_on_order():
+    names = digests(50)
+    splits = pd.Series(split_by_content(names, alone(50)))
+    order = np.random.default_rng(2).permutation(50)
+    assert split_hash([names[i] for i in order], splits.iloc[order]) == split_hash(names, splits)
+    assert len(split_hash(names, splits)) == 64
+
+
+def test_the_hash_of_a_split_tells_splits_apart():
+    names = digests(50)
+    splits = pd.Series(split_by_content(names, alone(50)))
+    moved = splits.copy()
+    moved.iloc[7] = "test" if moved.iloc[7] == "train" else "train"
+    assert split_hash(names, moved) != split_hash(names, splits)
+    assert split_hash(names[:-1], splits.iloc[:-1]) != split_hash(names, splits)
+
+
+@pytest.mark.dataset
+@pytest.mark.slow
+def test_no_duplicate_of_utkface_straddles(dataset_dir):
+    dataset = read_dataset(dataset_dir)
+    prints = fingerprint(dataset)
+    assert prints.decodable.all()
+    groups = pd.Series(duplicate_groups(prints))
+    sizes = groups.value_counts()
+    assert 800 < (sizes > 1).sum() < 1000
+    assert sizes.max() < 20
+    splits = assign_splits(dataset, prints=prints)
+    assert splits.groupby(groups).nunique().eq(1).all()
+    shares = splits.value_counts(normalize=True)
+    assert shares["train"] == pytest.approx(0.8, abs=0.01)
+    assert shares["validation"] == pytest.approx(0.1, abs=0.01)
+    assert shares["test"] == pytest.approx(0.1, abs=0.01)
+    # The salt was chosen for splits that look alike.
+    by_split = dataset.table.groupby(splits)
+    assert np.ptp(by_split["age"].mean()) < 1.0
+    assert np.ptp(by_split["gender"].mean()) < 0.02

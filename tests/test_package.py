@@ -1,0 +1,125 @@
+"""The package as a whole: what it exports, what importing it costs, which errors it raises."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+import tomllib
+import types
+from pathlib import Path
+
+import pytest
+
+import agegender
+from agegender import errors
+
+ROOT = Path(__file__).parents[1]
+
+LIGHT_MODULES = (
+    "agegender.labels",
+    "agegender.errors",
+    "agegender.images",
+    "agegender.prediction",
+    "agegender.predictor",
+    "agegender.data.table",
+    "agegender.data.duplicates",
+    "agegender.data.split",
+    "agegender.data.augment",
+    "agegender.evaluation.metrics",
+    "agegender.evaluation.calibration",
+    "agegender.models.card",
+    "agegender.models.registry",
+    "agegender.training.runs",
+)
+"""A page that shows a table, or a list of models, must not wait for TensorFlow."""
+
+
+def imported_by(statements: str, *modules: str) -> list[str]:
+    """Which of some modules a fresh interpreter has loaded after running statements."""
+    code = f"{statements}\nimport sys\nprint(*[name for name in {modules!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_all_names_exactly_what_the_package_offers():
+    offered = {
+        name
+        for name, value in vars(agegender).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType) and name != "annotations"
+    }
+    assert offered | {"__version__"} == set(agegender.__all__)
+
+
+def test_all_is_sorted_and_resolves():
+    assert list(agegender.__all__) == sorted(agegender.__all__)
+    for name in agegender.__all__:
+        assert hasattr(agegender, name), name
+
+
+def test_the_names_people_rely_on_are_there():
+    assert {"Predictor", "Prediction", "AgeEstimate", "GenderEstimate", "Face", "read_image"} <= set(
+        agegender.__all__
+    )
+
+
+def test_importing_the_package_loads_neither_tensorflow_nor_streamlit():
+    assert imported_by("import agegender", "tensorflow", "keras", "streamlit", "mtcnn") == []
+
+
+def test_making_a_predictor_loads_neither_tensorflow_nor_the_detector():
+    assert imported_by("import agegender; agegender.Predictor()", "tensorflow", "keras", "mtcnn") == []
+
+
+def test_light_modules_stay_light():
+    statements = "\n".join(f"import {module}" for module in LIGHT_MODULES)
+    assert imported_by(statements, "tensorflow", "keras", "streamlit") == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "agegender").rglob("*.py")), ids=lambda p: p.name)
+def test_no_module_imports_streamlit(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert "streamlit" not in imported
+
+
+def test_version_is_the_one_of_the_distribution():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert agegender.__version__ == project["version"]
+
+
+def error_classes() -> list[type[Exception]]:
+    return [
+        value
+        for value in vars(errors).values()
+        if inspect.isclass(value) and value.__module__ == errors.__name__
+    ]
+
+
+def test_every_error_can_be_caught_by_the_base_class():
+    classes = error_classes()
+    assert len(classes) > 5
+    assert all(issubclass(kind, errors.AgeGenderError) for kind in classes)
+
+
+def test_the_error_tree_in_the_docstring_is_complete():
+    for kind in error_classes():
+        assert kind.__name__ in (errors.__doc__ or ""), kind.__name__
+
+
+def test_an_image_error_carries_name_and_reason():
+    error = errors.TruncatedImageError("a.jpg", "it ends early")
+    assert (error.name, error.reason) == ("a.jpg", "it ends early")
+    assert str(error) == "a.jpg: it ends early"
