@@ -62,6 +62,17 @@ def _dispatch(options: argparse.Namespace) -> int:
             from agegender.commands import models
 
             return models.run(json=options.json)
+        case "publish":
+            from agegender.commands import publish
+
+            return publish.run(
+                age=options.age,
+                gender=options.gender,
+                data=options.data,
+                name=options.name,
+                title=options.title,
+                json=options.json,
+            )
         case _:
             from agegender.commands import bench
 
@@ -95,6 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--detect", action="store_true", help="detect and crop each chip first")
     evaluate.add_argument("--limit", metavar="N", type=_positive, help="a random sample of N files")
     _add_json(evaluate)
+
+    publish = commands.add_parser("publish", help="make a model of finished training runs")
+    publish.add_argument("--age", metavar="RUN", type=Path, help="run folder of the age network")
+    publish.add_argument("--gender", metavar="RUN", type=Path, help="run folder of the gender network")
+    publish.add_argument("--data", metavar="DIR", help="the dataset's folder (default: $UTKFACE_DIR)")
+    publish.add_argument("--name", metavar="NAME", help="what to call it (default: the default model's name)")
+    publish.add_argument("--title", metavar="TEXT", help="one line for people")
+    _add_json(publish)
 
     models = commands.add_parser("models", help="list the models")
     _add_json(models)

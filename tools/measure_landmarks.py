@@ -1,6 +1,6 @@
 """Measures where MTCNN finds the five landmarks on UTKFace's chips, and how well re-cropping returns a chip.
 
-    python tools/measure_landmarks.py --data DIR [--every 8] [--json docs/measurements/landmarks.json]
+    python -m tools.measure_landmarks --data DIR [--every 8] [--json docs/measurements/landmarks.json]
 
 `CHIP_LANDMARKS` in `agegender/faces/crop.py` is the `template` this prints, rounded to a tenth of a pixel.
 """

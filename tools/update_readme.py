@@ -1,4 +1,4 @@
-"""Writes the README's figures from the cards and measurements: python tools/update_readme.py [--check].
+"""Writes the README's figures from the cards and measurements: python -m tools.update_readme [--check].
 
 --check changes nothing and exits with 1 where the README is not what the files say.
 """

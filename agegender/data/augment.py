@@ -68,7 +68,7 @@ class Augmentation:
 
         The probability of mirroring stays: it is not a strength.
         """
-        values = {f.name: getattr(self, f.name) * strength for f in dataclasses.fields(self)}
+        values = {f.name: round(getattr(self, f.name) * strength, 6) for f in dataclasses.fields(self)}
         for name in ("grey", "dark", "low_resolution", "blur", "jpeg", "noise", "erase"):
             values[name] = min(values[name], 1.0)
         return Augmentation(**{**values, "flip": self.flip if strength > 0 else 0.0})
