@@ -1,0 +1,22 @@
+"""Faces in pictures: find them with `FaceDetector`, cut them out with `crop_face`.
+
+Importing this package loads neither TensorFlow nor MTCNN; the first detection does.
+"""
+
+from agegender.faces.crop import CHIP_LANDMARKS, CHIP_SIZE, CROP_WARNINGS, Chip, crop_face, pad_chip
+from agegender.faces.detector import DEFAULT_MAX_SIDE, DEFAULT_MIN_CONFIDENCE, FaceDetector, main_face
+from agegender.faces.face import Face
+
+__all__ = [
+    "CHIP_LANDMARKS",
+    "CHIP_SIZE",
+    "CROP_WARNINGS",
+    "DEFAULT_MAX_SIDE",
+    "DEFAULT_MIN_CONFIDENCE",
+    "Chip",
+    "Face",
+    "FaceDetector",
+    "crop_face",
+    "main_face",
+    "pad_chip",
+]
