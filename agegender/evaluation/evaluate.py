@@ -49,8 +49,8 @@ class ChipPredictor(Protocol):
 class Detector(Protocol):
     """What an evaluation needs of `agegender.faces.FaceDetector`."""
 
-    def detect(self, image: Pixels) -> list[Face]:
-        """The faces in an RGB image of shape (h, w, 3)."""
+    def detect_many(self, images: Sequence[Pixels]) -> list[list[Face]]:
+        """The faces in each of several RGB images of shape (h, w, 3)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,22 +178,18 @@ def evaluate(
     files = rows["file"].tolist()
     seconds = 0.0
     for start, batch in _batches(dataset.folder, files):
-        chips: list[Pixels] = []
+        readable: dict[int, Pixels] = {}
         for position, pixels in enumerate(batch, start=start):
             if isinstance(pixels, ImageError):
                 failed.append((files[position], pixels.reason))
-                continue
-            began = time.perf_counter()
-            chip = pixels if detector is None else _detected_chip(detector, pixels)
-            seconds += time.perf_counter() - began
-            if chip is None:
-                no_face.append(files[position])
-                continue
-            kept.append(position)
-            chips.append(chip)
+            else:
+                readable[position] = pixels
         began = time.perf_counter()
-        estimates += _predict_any_size(predictor, chips)
+        chips = readable if detector is None else _detected_chips(detector, readable)
+        estimates += _predict_any_size(predictor, list(chips.values()))
         seconds += time.perf_counter() - began
+        kept += chips
+        no_face += [files[position] for position in readable if position not in chips]
         if progress is not None:
             progress(start + len(batch), len(files))
 
@@ -206,7 +202,7 @@ def _warm_up(predictor: ChipPredictor, detector: Detector | None) -> None:
     """Loads models and lets them compile, so that neither is timed; missing weights show here."""
     predictor.predict_chips(np.zeros((BATCH_SIZE, 200, 200, 3), np.uint8))
     if detector is not None:
-        detector.detect(np.zeros((300, 300, 3), np.uint8))
+        detector.detect_many([np.zeros((300, 300, 3), np.uint8)])
 
 
 def _batches(folder: Path, files: Sequence[str]) -> Iterator[tuple[int, list[Pixels | ImageError]]]:
@@ -234,14 +230,20 @@ def _batches(folder: Path, files: Sequence[str]) -> Iterator[tuple[int, list[Pix
             yield start, [future.result() for future in current]
 
 
-def _detected_chip(detector: Detector, chip: Pixels) -> Pixels | None:
-    """Finds the main face of a chip as in a photo, and crops it; ``None`` where there is no face."""
+def _detected_chips(detector: Detector, chips: dict[int, Pixels]) -> dict[int, Pixels]:
+    """Finds the main face of each chip as in a photo, and crops it; chips without a face are left out."""
     # Late, so that evaluating chips as they are needs no detector.
     from agegender.faces import crop_face, main_face, pad_chip
 
-    padded = pad_chip(chip)
-    face = main_face(detector.detect(padded), padded.shape)
-    return None if face is None else crop_face(padded, face).pixels
+    padded = {position: pad_chip(chip) for position, chip in chips.items()}
+    found: dict[int, Pixels] = {}
+    for (position, image), faces in zip(
+        padded.items(), detector.detect_many(list(padded.values())), strict=True
+    ):
+        face = main_face(faces, image.shape)
+        if face is not None:
+            found[position] = crop_face(image, face).pixels
+    return found
 
 
 def _predict_any_size(predictor: ChipPredictor, chips: Sequence[Pixels]) -> list[Estimates]:

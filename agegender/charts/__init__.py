@@ -1,0 +1,34 @@
+"""Plotly figures as pure functions: estimates and tables in, a figure out.
+
+    faces      one face: its age distribution, its gender gauge
+    training   curves of training runs
+    dataset    the labels of a dataset
+    style      what all figures share
+
+Every figure follows the same rules, so that it can be shown anywhere:
+
+- transparent background and no text colour of its own, so that it takes on the page's theme;
+- colours that colour-blind people can tell apart, and what a colour tells is also told by a label, a dash or
+  a position;
+- no dragging or zooming by accident, which on a phone would swallow the scrolling;
+- one sentence that says what the figure shows, for people who cannot see it: `description` reads it back.
+"""
+
+from agegender.charts.dataset import age_histogram, ages_by_ethnicity, ethnicity_balance, gender_balance
+from agegender.charts.faces import age_chart, gender_gauge
+from agegender.charts.style import description
+from agegender.charts.training import MAX_RUNS, best_epoch, learning_rate_curve, training_curve
+
+__all__ = [
+    "MAX_RUNS",
+    "age_chart",
+    "age_histogram",
+    "ages_by_ethnicity",
+    "best_epoch",
+    "description",
+    "ethnicity_balance",
+    "gender_balance",
+    "gender_gauge",
+    "learning_rate_curve",
+    "training_curve",
+]
