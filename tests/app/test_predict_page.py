@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import skimage.data
+from conftest import photo, texts
+from PIL import Image
+
+
+def test_first_paint_says_what_it_is_and_runs_nothing(open_page, predictor):
+    app = open_page()
+    assert not app.exception
+    words = texts(app)
+    assert "a model trained on UTKFace labels" in words
+    assert "Nothing is stored" in words
+    assert predictor.looks == []
+    assert len(app.get("plotly_chart")) == 0
+
+
+def test_sidebar_offers_trained_models_with_their_measured_error(open_page, predictor):
+    app = open_page()
+    picker = app.sidebar.selectbox(key="model")
+    assert picker.options == ["vggface", "age_only"]
+    assert picker.value == "vggface"
+    assert "4.6 years" in app.sidebar.caption[0].value
+    assert "94 %" in app.sidebar.caption[0].value
+    picker.select("age_only").run()
+    assert "5.0 years" in app.sidebar.caption[0].value
+    assert "gender" not in app.sidebar.caption[0].value
+
+
+def test_without_any_trained_model_the_page_says_what_to_do(open_page, predictor, monkeypatch):
+    monkeypatch.setattr("agegender.models.registry.describe_models", lambda: [])
+    app = open_page()
+    assert not app.exception
+    assert "train.py" in app.error[0].value
+    app.file_uploader(key="uploads").set_value([photo(300)]).run()
+    assert not app.exception
+    assert predictor.looks == []
+
+
+def test_every_face_gets_a_card(open_page, predictor):
+    app = open_page()
+    app.file_uploader(key="uploads").set_value([photo(300)]).run()
+    assert not app.exception
+    words = texts(app)
+    assert "**3 faces found** in `photo.png`" in words
+    assert words.count("looks about 31 (26–37)") == 3
+    assert words.count("perceived female, 97 %") == 3
+    assert words.count("small face") == 1
+    charts = app.get("plotly_chart")
+    assert len(charts) == 6
+    assert all(chart.proto.alt for chart in charts)
+    assert [button.label for button in app.get("download_button")] == ["Annotated photo", "CSV", "JSON"]
+
+
+def test_a_model_without_distribution_and_gender_shows_an_interval_alone(open_page, predictor):
+    app = open_page()
+    app.sidebar.selectbox(key="model").select("age_only")
+    app.file_uploader(key="uploads").set_value([photo(100)]).run()
+    assert not app.exception
+    assert "looks about 31 (26–37)" in texts(app)
+    assert "perceived" not in texts(app).replace("gender it is perceived as", "")
+    assert len(app.get("plotly_chart")) == 1
+
+
+def test_no_face_is_a_friendly_sentence(open_page, predictor):
+    app = open_page()
+    app.file_uploader(key="uploads").set_value([photo(60)]).run()
+    assert not app.exception
+    assert not app.error
+    assert "No face found" in app.info[0].value
+
+
+def test_a_broken_photo_is_named_and_the_others_are_shown(open_page, predictor):
+    app = open_page()
+    broken = ("holiday.jpg", b"\xff\xd8\xff\xe0 this is no picture", "image/jpeg")
+    app.file_uploader(key="uploads").set_value([broken, photo(200, name="good.png")]).run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "`holiday.jpg` cannot be used: " in app.error[0].value
+    assert "**2 faces found** in `good.png`" in texts(app)
+    table = app.dataframe[0].value
+    assert table["Photo"].tolist() == ["holiday.jpg", "good.png", "good.png"]
+    assert table["Looks about"].tolist()[1:] == ["31 (26–37)", "31 (26–37)"]
+
+
+def test_only_broken_photos_leave_a_page_without_pictures(open_page, predictor):
+    app = open_page()
+    app.file_uploader(key="uploads").set_value([("a.jpg", b"", "image/jpeg")]).run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert len(app.get("imgs")) == 0
+
+
+def test_a_file_name_cannot_smuggle_in_a_picture(open_page, predictor):
+    app = open_page()
+    app.file_uploader(key="uploads").set_value([photo(100, name="![x](http://example.org/`x.png)")]).run()
+    assert "`![x](http://example.org/’x.png)`" in texts(app)
+
+
+def test_several_photos_share_a_table_and_can_be_looked_at_in_turn(open_page, predictor):
+    app = open_page()
+    uploads = [photo(100, name="a.png"), photo(300, name="b.png"), photo(50, name="c.png")]
+    app.file_uploader(key="uploads").set_value(uploads).run()
+    table = app.dataframe[0].value
+    assert table["Photo"].tolist() == ["a.png", "b.png", "b.png", "b.png", "c.png"]
+    assert table["Notes"].tolist()[-1] == "no face found"
+    assert [button.label for button in app.get("download_button")] == ["Annotated photos", "CSV", "JSON"]
+    assert "**1 face found** in `a.png`" in texts(app)
+    app.selectbox(key="shown").set_value(1).run()
+    assert "**3 faces found** in `b.png`" in texts(app)
+
+
+def test_moving_another_widget_does_not_predict_again(open_page, predictor):
+    app = open_page()
+    app.file_uploader(key="uploads").set_value([photo(200, name="a.png"), photo(300, name="b.png")]).run()
+    assert predictor.looks == [(200, 120), (300, 120)]
+    app.selectbox(key="shown").set_value(1).run()
+    app.toggle(key="with_example").set_value(True).run()
+    assert predictor.looks == [(200, 120), (300, 120), (1600, 858)]
+    app.sidebar.slider(key="min_face").set_value(60).run()
+    assert len(predictor.looks) == 6
+    app.sidebar.slider(key="min_face").set_value(0).run()
+    assert len(predictor.looks) == 6
+
+
+def test_the_same_photo_under_another_name_is_known(open_page, predictor):
+    app = open_page()
+    app.file_uploader(key="uploads").set_value([photo(200, name="a.png")]).run()
+    app.file_uploader(key="uploads").set_value([photo(200, name="b.png")]).run()
+    assert len(predictor.looks) == 1
+    assert "in `b.png`" in texts(app)
+
+
+def test_a_session_remembers_a_bounded_number_of_photos(open_page, predictor):
+    app = open_page()
+    for batch in range(3):
+        uploads = [photo(100, 100 + 20 * batch + index, name=f"{index}.png") for index in range(20)]
+        app.file_uploader(key="uploads").set_value(uploads).run()
+    assert not app.exception
+    assert len(predictor.looks) == 60
+    assert len(app.session_state["analyses"]) == 32
+
+
+def test_too_many_photos_are_cut_with_a_word(open_page, predictor):
+    app = open_page()
+    uploads = [photo(100, 100 + index, name=f"{index}.png") for index in range(33)]
+    app.file_uploader(key="uploads").set_value(uploads).run()
+    assert "first 30 of 33" in app.warning[0].value
+    assert len(predictor.looks) == 30
+
+
+def test_a_crowd_is_shown_a_page_at_a_time(open_page, predictor):
+    app = open_page()
+    app.file_uploader(key="uploads").set_value([photo(3000)]).run()
+    captions = [caption.value for caption in app.caption]
+    assert "Face 24" in captions
+    assert "Face 25" not in captions
+    app.pagination[0].select(2).run()
+    captions = [caption.value for caption in app.caption]
+    assert "Face 30" in captions
+    assert "Face 24" not in captions
+
+
+def test_the_example_is_credited(open_page, predictor):
+    app = open_page()
+    app.toggle(key="with_example").set_value(True).run()
+    assert not app.exception
+    assert "**16 faces found** in `example.jpg`" in texts(app)
+    assert "Elidealista (CC0)" in texts(app)
+
+
+def test_a_snapshot_is_predicted_and_the_camera_is_left_alone_before(open_page, predictor):
+    app = open_page()
+    assert len(app.camera_input) == 0
+    app.session_state["source"] = ":material/photo_camera: Webcam"
+    app.run()
+    buffer = io.BytesIO()
+    Image.new("RGB", (200, 120), (99, 99, 99)).save(buffer, "JPEG")
+    app.camera_input(key="snapshot").set_value(("shot.jpg", buffer.getvalue(), "image/jpeg")).run()
+    assert not app.exception
+    assert "**2 faces found** in `snapshot.jpg`" in texts(app)
+
+
+def test_missing_weights_are_a_message(open_page, predictor, monkeypatch):
+    from agegender.errors import WeightsNotFoundError
+
+    def refuse(self, chips):
+        raise WeightsNotFoundError("model 'vggface' has no trained weights in weights/vggface")
+
+    monkeypatch.setattr(predictor, "predict_chips", refuse)
+    app = open_page()
+    app.file_uploader(key="uploads").set_value([photo(100)]).run()
+    assert not app.exception
+    assert "no trained weights" in app.error[0].value
+
+
+def test_all_visitors_share_one_predictor(open_page, predictor, monkeypatch):
+    built = []
+    monkeypatch.setattr(
+        predictor, "__init__", lambda self, model: built.append(model) or setattr(self, "model", model)
+    )
+    for _ in range(2):
+        open_page().file_uploader(key="uploads").set_value([photo(100)]).run()
+    assert built == ["vggface"]
+
+
+def test_downloads_hold_every_readable_photo(predictor):
+    from ui.photos import Analysis, Photo, annotated_png, annotated_zip, records
+
+    photos = [Photo("a.png", photo(100)[1]), Photo("b.png", b""), Photo("a.png", photo(200)[1])]
+    faces = tuple(predictor().predict(np.ones((120, 100, 3), dtype=np.uint8)))
+    analyses = [
+        Analysis((100, 120), faces, b"jpeg"),
+        Analysis(None, (), b"", "no bytes"),
+        Analysis((200, 120), (), b"jpeg"),
+    ]
+    with zipfile.ZipFile(io.BytesIO(annotated_zip(photos, analyses))) as archive:
+        assert archive.namelist() == ["a.annotated.png", "a (2).annotated.png"]
+        assert Image.open(io.BytesIO(archive.read("a (2).annotated.png"))).size == (200, 120)
+    drawn = np.asarray(Image.open(io.BytesIO(annotated_png(photos[0], analyses[0]))))
+    assert drawn.shape == (120, 100, 3)
+    assert (drawn != 120).any()
+    assert [record["error"] for record in records(photos, analyses)] == [None, "no bytes", None]
+
+
+@pytest.mark.parametrize("megabytes", [0.5, 3])
+def test_uploads_never_reach_the_disk(megabytes):
+    """Starlette would roll a spooled file over 1 MB out to the disk; what was set must stop it."""
+    import asyncio
+
+    from starlette.datastructures import Headers
+    from starlette.formparsers import MultiPartParser
+
+    from ui.photos import keep_uploads_in_memory
+
+    keep_uploads_in_memory()
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="f"; filename="f.jpg"\r\n\r\n'
+        + bytes(int(megabytes * 2**20))
+        + b"\r\n--b--\r\n"
+    )
+
+    async def stream():
+        yield body
+
+    headers = Headers({"content-type": "multipart/form-data; boundary=b"})
+    form = asyncio.run(MultiPartParser(headers, stream()).parse())
+    spooled = form["f"].file
+    assert len(spooled.read()) == int(megabytes * 2**20)
+    assert not spooled._rolled
+
+
+def test_real_weights_on_a_real_face(open_page):
+    """Eileen Collins was 35 or 36; nobody takes her for a child or for a man."""
+    buffer = io.BytesIO()
+    Image.fromarray(skimage.data.astronaut()).save(buffer, "PNG")
+    app = open_page()
+    app.file_uploader(key="uploads").set_value([("astronaut.png", buffer.getvalue(), "image/png")])
+    app.run(timeout=120)
+    assert not app.exception
+    words = texts(app)
+    assert "**1 face found** in `astronaut.png`" in words
+    assert "perceived female" in words
+    age = int(words.split("looks about ")[1].split()[0].rstrip("*"))
+    assert 25 <= age <= 50
+
+
+def test_real_weights_on_the_example(open_page):
+    app = open_page()
+    app.toggle(key="with_example").set_value(True).run(timeout=120)
+    assert not app.exception
+    words = texts(app)
+    assert words.count("looks about") >= 5
+    assert "faces found** in `example.jpg`" in words

@@ -1,0 +1,201 @@
+"""The controls of the prediction page, and its results on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import PurePath
+from typing import Any, Final
+
+import pandas as pd
+import streamlit as st
+
+from agegender import charts
+from agegender.export import faces_table, predictions_document, to_json
+from agegender.faces.detector import DEFAULT_MIN_CONFIDENCE
+from agegender.models import registry
+from agegender.prediction import Prediction
+from agegender.wording import say_age, say_gender, say_probability
+from ui.photos import Analysis, Photo, Settings, annotated_png, annotated_zip, records
+from ui.widgets import quote, show_chart
+
+_FACES_A_PAGE: Final = 24
+_PHOTO_WIDTH: Final = 900  # pixels on the screen, and no higher than 70 % of that
+_PHOTO_HEIGHT: Final = 630
+
+
+def choose_settings() -> Settings | None:
+    """Puts the model and the two thresholds into the sidebar.
+
+    Returns:
+        The choices, or ``None`` where no model is trained; the page has then said so.
+    """
+    models = {row["name"]: row for row in registry.describe_models() if row["trained"]}
+    if not models:
+        st.error(
+            "No model has its weights here, so nothing can be predicted. Put the repository's `weights` "
+            "folder back, or train a model: `python train.py --help` says how.",
+            icon=":material/model_training:",
+        )
+        return None
+    default = next((index for index, row in enumerate(models.values()) if row["default"]), 0)
+    with st.sidebar:
+        model = st.selectbox("Model", list(models), index=default, key="model", persist_state="session")
+        st.caption(say_error(models[model]["metrics"]))
+        min_face = st.slider(
+            "Smallest face",
+            min_value=0,
+            max_value=300,
+            value=0,
+            step=10,
+            format="%d px",
+            key="min_face",
+            persist_state="session",
+            help="Leaves out faces that are smaller in the photo. The smaller the face, the worse the guess.",
+        )
+        min_confidence = st.slider(
+            "Confidence threshold",
+            min_value=0.5,
+            max_value=0.99,
+            value=DEFAULT_MIN_CONFIDENCE,
+            step=0.01,
+            key="min_confidence",
+            persist_state="session",
+            help="How sure it must be that this is a face. Lower finds more faces, and more that are none.",
+        )
+    return Settings(model, min_face, min_confidence)
+
+
+def say_error(metrics: dict[str, Any]) -> str:
+    """Puts a model's measured error into one sentence.
+
+    Args:
+        metrics: The test figures of the model's card; empty where it was never measured.
+
+    Returns:
+        For example "On 2,134 test faces it never saw: age off by 4.6 years on average, perceived gender right
+        in 94 %."
+    """
+    parts = []
+    if "age" in metrics:
+        parts.append(f"age off by {metrics['age']['mae']:.1f} years on average")
+    if "gender" in metrics:
+        parts.append(f"perceived gender right in {say_probability(metrics['gender']['accuracy'])}")
+    if not parts:
+        return "Its error has not been measured."
+    return f"On {metrics['n']:,} test faces it never saw: {', '.join(parts)}."
+
+
+def show_errors(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> None:
+    """Names every photo that could not be read, and why."""
+    for photo, analysis in zip(photos, analyses, strict=True):
+        if analysis.error is not None:
+            st.error(f"{quote(photo.name)} cannot be used: {analysis.error}", icon=":material/broken_image:")
+
+
+def show_photo(photo: Photo, analysis: Analysis) -> None:
+    """Says how many faces a readable photo shows, and shows it with their boxes."""
+    count = len(analysis.predictions)
+    if count:
+        st.markdown(f"**{count} {'face' if count == 1 else 'faces'} found** in {quote(photo.name)}")
+    else:
+        st.info(
+            f"**No face found** in {quote(photo.name)}. Faces are found best when they look towards the "
+            "camera, are well lit and not too small. A closer picture helps, and so may a lower threshold in "
+            "the sidebar.",
+            icon=":material/sentiment_neutral:",
+        )
+    width, height = analysis.size or (1, 1)
+    st.image(
+        analysis.preview,
+        width=min(_PHOTO_WIDTH, max(1, round(_PHOTO_HEIGHT * width / height))),
+        alt=f"{photo.name} with a numbered box around each of {count} faces" if count else photo.name,
+    )
+
+
+def show_faces(predictions: Sequence[Prediction]) -> None:
+    """Shows a card for every face, a page at a time where they are many."""
+    age = next((prediction.age for prediction in predictions if prediction.age is not None), None)
+    if age is not None:
+        bars = "" if age.distribution is None else "; the bars say how likely the model holds each year"
+        st.caption(
+            "How to read the charts: the orange line is the estimate; blue is the interval in brackets, made "
+            f"to hold the labelled age of {say_probability(age.coverage)} of faces{bars}."
+        )
+    first = 0
+    pages = -(-len(predictions) // _FACES_A_PAGE)
+    if pages > 1:
+        first = _FACES_A_PAGE * (st.pagination(pages, key="faces_page") - 1)
+    cards = st.grid(min_column_width=290, border=True)
+    for number, prediction in enumerate(predictions[first : first + _FACES_A_PAGE], start=first + 1):
+        with cards.cell():
+            _show_card(number, prediction)
+
+
+def _show_card(number: int, prediction: Prediction) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.image(prediction.chip, width=96, output_format="JPEG", alt=f"Face {number}, cut out of the photo")
+        with st.container(gap="xxsmall"):
+            st.caption(f"Face {number}")
+            if prediction.age is not None:
+                st.markdown(f"**{say_age(prediction.age)}**")
+            if prediction.gender is not None:
+                st.markdown(say_gender(prediction.gender))
+    if prediction.warnings:
+        st.markdown(" ".join(f":orange-badge[:material/warning: {text}]" for text in prediction.warnings))
+    if prediction.age is not None:
+        show_chart(charts.age_chart(prediction.age), key=f"age_{number}", caption=False)
+    if prediction.gender is not None:
+        show_chart(charts.gender_gauge(prediction.gender), key=f"gender_{number}", caption=False)
+
+
+def show_table(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> None:
+    """Shows one row a face over all photos, and one for each photo without any."""
+    rows: list[dict[str, object]] = []
+    for photo, analysis in zip(photos, analyses, strict=True):
+        if not analysis.predictions:
+            rows.append({"Photo": photo.name, "Notes": analysis.error or "no face found"})
+        for number, prediction in enumerate(analysis.predictions, start=1):
+            age, gender = prediction.age, prediction.gender
+            rows.append(
+                {
+                    "Photo": photo.name,
+                    "Face": number,
+                    # The headings carry the first words already, and a phone is narrow.
+                    "Looks about": say_age(age).removeprefix("looks about ") if age else None,
+                    "Perceived": say_gender(gender).removeprefix("perceived ") if gender else None,
+                    "Notes": ", ".join(prediction.warnings),
+                }
+            )
+    table = pd.DataFrame(rows, columns=["Photo", "Face", "Looks about", "Perceived", "Notes"])
+    st.dataframe(
+        table.astype({"Face": "Int64"}),
+        hide_index=True,
+        placeholder="",
+        column_config={"Photo": st.column_config.TextColumn(width=120)},
+        alt="Every face of every photo, with age and gender",
+    )
+
+
+def show_downloads(photos: Sequence[Photo], analyses: Sequence[Analysis], model: str) -> None:
+    """Offers the annotated photos, a table, and the results for programs."""
+    described = records(photos, analyses)
+    readable = [pair for pair in zip(photos, analyses, strict=True) if pair[1].error is None]
+    with st.container(horizontal=True):
+        # Drawn only when asked for: a PNG of a photo's own size takes time and memory.
+        if len(readable) == 1:
+            name = f"{PurePath(readable[0][0].name).stem}.annotated.png"
+            draw = partial(annotated_png, *readable[0])
+            _download("Annotated photo", draw, name, "image/png", ":material/image:")
+        elif readable:
+            draw = partial(annotated_zip, photos, analyses)
+            _download("Annotated photos", draw, "annotated.zip", "application/zip", ":material/folder_zip:")
+        _download(
+            "CSV", faces_table(described).to_csv(index=False), "faces.csv", "text/csv", ":material/table:"
+        )
+        document = to_json(predictions_document(model, described))
+        _download("JSON", document, "faces.json", "application/json", ":material/data_object:")
+
+
+def _download(label: str, data: Any, name: str, mime: str, icon: str) -> None:
+    st.download_button(label, data, name, mime, key=f"download_{label}", icon=icon, on_click="ignore")
