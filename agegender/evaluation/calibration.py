@@ -18,6 +18,9 @@ COVERAGE: Final = 0.9
 _RESIDUAL_BINS: Final = 8
 _LOGIT_LIMIT: Final = 30.0
 
+UNCERTAIN_BELOW: Final = 0.75
+"""A gender is called only where the call is expected to be right at least three times in four."""
+
 
 @dataclass(frozen=True)
 class AgeCalibration:
@@ -187,7 +190,7 @@ class GenderCalibration:
     temperature: float
     n: int
     split: str = "validation"
-    uncertain_below: float = 0.6
+    uncertain_below: float = UNCERTAIN_BELOW
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, for the card."""
