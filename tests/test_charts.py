@@ -189,3 +189,9 @@ def test_boxes_hold_the_quantiles_of_the_codes_that_occur():
     assert asian.median[0] == pytest.approx(49.5)
     assert asian.lowerfence[0] == pytest.approx(4.95)
     assert others.median[0] == 100
+
+
+@pytest.mark.parametrize(("epochs", "tick"), [(4, 1), (60, None)])
+def test_ticks_stand_on_whole_epochs_only(epochs, tick):
+    history = pd.DataFrame({"epoch": range(1, epochs + 1), "learning_rate": 1e-3})
+    assert charts.learning_rate_curve({"run": history}).layout.xaxis.dtick == tick

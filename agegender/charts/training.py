@@ -15,6 +15,8 @@ Quantity = Literal["loss", "mae", "accuracy"]
 
 _RUN_COLORS: Final = (BLUE, VERMILLION, GREEN, PURPLE)
 
+_FEW_EPOCHS: Final = 12
+
 MAX_RUNS: Final = len(_RUN_COLORS)
 """How many runs one figure can tell apart."""
 
@@ -72,7 +74,7 @@ def learning_rate_curve(histories: Mapping[str, pd.DataFrame]) -> go.Figure:
         for name, history, color in _by_run(histories)
     ]
     yaxis = {"title": {"text": "learning rate"}, "tickformat": ".1e", "rangemode": "tozero"}
-    return _by_epoch(traces, histories, "Learning rate by epoch.", yaxis)
+    return _by_epoch(traces, histories, "Learning rate at the end of each epoch.", yaxis)
 
 
 def best_epoch(history: pd.DataFrame, quantity: Quantity) -> int | None:
@@ -134,7 +136,9 @@ def _by_epoch(
     traces: list[dict[str, Any]], histories: Mapping[str, pd.DataFrame], sentence: str, yaxis: dict[str, Any]
 ) -> go.Figure:
     last = max((history["epoch"].max() for history in histories.values() if len(history)), default=1)
-    xaxis = {"title": {"text": "epoch"}, "range": [0, last + 0.5], "tickformat": "d"}
+    # Plotly would put ticks between the epochs of a short run, and "d" would round them to epochs.
+    whole = {"dtick": 1} if last <= _FEW_EPOCHS else {"tickformat": "d"}
+    xaxis = {"title": {"text": "epoch"}, "range": [0, last + 0.5], **whole}
     return make_figure(
         traces, sentence, height=340, xaxis=xaxis, yaxis=yaxis, legend=True, hovermode="x unified"
     )
