@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from agegender.errors import ModelError
 from agegender.evaluation.calibration import AgeCalibration, GenderCalibration
 from agegender.faces import CHIP_SIZE, Chip, Face, FaceDetector, crop_face
 from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.images import read_image
-from agegender.labels import GENDERS
+from agegender.labels import GENDERS, MAX_AGE, Task
 from agegender.models.card import WEIGHTS_DIR, read_card
 from agegender.models.registry import DEFAULT_MODEL, model_spec
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
@@ -149,19 +150,20 @@ class Predictor:
         ages: list[AgeEstimate | None] = [None] * len(chips)
         genders: list[GenderEstimate | None] = [None] * len(chips)
         if raw.age is not None:
-            calibration = AgeCalibration.from_dict(model.card["calibration"]["age"])
-            low, high = calibration.interval(raw.age, raw.age_distribution)
+            calibration = AgeCalibration.from_dict(_fitted(model.card, "age"))
+            years = np.clip(raw.age, 0, MAX_AGE)
+            low, high = calibration.interval(years, raw.age_distribution)
             for i in range(len(chips)):
                 distribution = None if raw.age_distribution is None else raw.age_distribution[i]
                 ages[i] = AgeEstimate(
-                    max(0.0, float(raw.age[i])),
+                    float(years[i]),
                     float(low[i]),
                     float(high[i]),
                     calibration.coverage,
                     distribution,
                 )
         if raw.female is not None:
-            temperature = GenderCalibration.from_dict(model.card["calibration"]["gender"])
+            temperature = GenderCalibration.from_dict(_fitted(model.card, "gender"))
             for i, p in enumerate(temperature.probability(raw.female).tolist()):
                 probability = max(p, 1 - p)
                 uncertain = probability < temperature.uncertain_below
@@ -176,3 +178,13 @@ class Predictor:
             Prediction(face, chip.pixels, age, gender, chip.warnings)
             for face, chip, (age, gender) in zip(faces, chips, answers, strict=True)
         ]
+
+
+def _fitted(card: dict[str, Any], task: Task) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = card["calibration"][task]
+    except KeyError as error:
+        raise ModelError(
+            f"model {card.get('name')!r} is not calibrated for {task}: publish it again"
+        ) from error
+    return values

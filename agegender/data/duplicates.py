@@ -58,7 +58,7 @@ def _fingerprint(path: Path) -> tuple[str, NDArray[np.bool_] | None]:
     try:
         with Image.open(io.BytesIO(data)) as image:
             bits = imagehash.dhash(image, hash_size=HASH_SIDE).hash
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return digest, None
     return digest, np.asarray(bits, dtype=np.bool_).ravel()
 

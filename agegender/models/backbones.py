@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import keras
 
-from agegender.errors import ConfigError, WeightsNotFoundError
+from agegender.errors import ConfigError
 from agegender.models.card import WEIGHTS_DIR
 from agegender.models.layers import MeanSubtraction
+from agegender.models.store import load_legacy_weights, load_weights
 
 MOBILENET_BASE: Final = WEIGHTS_DIR / "mobilenet-vggface2" / "base.weights.h5"
 
@@ -41,13 +42,15 @@ class Backbone:
             (batch, n); untrained, reads no file.
         input_size: The default (height, width) in pixels.
         blocks: Names of the layers that begin each block from the input up, for gradual unfreezing.
-        offline: Whether the base weights come with the repository.
+        origin: What its base weights are, for run records and cards.
+        offline: Whether they come with the repository.
     """
 
     name: str
     build: Callable[[tuple[int, int]], keras.Model]
     input_size: tuple[int, int]
     blocks: tuple[str, ...]
+    origin: str
     offline: bool
 
 
@@ -116,10 +119,16 @@ BACKBONES: Final[Mapping[str, Backbone]] = MappingProxyType(
             build_mobilenet,
             (160, 160),
             ("conv1", *(f"conv_dw_{i}" for i in range(1, 14))),
+            "MobileNet, face recognition on VGGFace2",
             offline=True,
         ),
         "vgg16": Backbone(
-            "vgg16", build_vgg16, (128, 128), tuple(f"conv{i}_1" for i in range(1, 6)), offline=False
+            "vgg16",
+            build_vgg16,
+            (128, 128),
+            tuple(f"conv{i}_1" for i in range(1, 6)),
+            "keras-vggface's VGG16, face recognition on VGGFace",
+            offline=False,
         ),
     }
 )
@@ -151,31 +160,16 @@ def load_base_weights(model: keras.Model, backbone: str, path: Path | None = Non
 
     Raises:
         WeightsNotFoundError: The file is not there, or cannot be downloaded; says what to put where.
+        ModelError: The file is damaged, or is another network's.
     """
     if backbone == "vgg16":
         from agegender.models.keras_vggface_adapter import vgg16_weights_file
 
         source = path or vgg16_weights_file()
-        _load_legacy_by_name(model, source)
-        return f"keras-vggface VGG16 ({source.name})"
-    source = path or MOBILENET_BASE
-    if not source.is_file():
-        raise WeightsNotFoundError(
-            f"base weights {source} are not there; tools/convert_faceres.py makes them"
-        )
-    model.load_weights(source)
-    return f"MobileNet, VGGFace2 ({source.parent.name})"
-
-
-def _load_legacy_by_name(model: Any, path: Path) -> None:
-    if not path.is_file():
-        raise WeightsNotFoundError(f"no weight file at {path}")
-    if path.name.endswith(".weights.h5"):
-        model.load_weights(path)
-        return
-    before = [weight.numpy().copy() for weight in model.get_layer("conv1_1").weights]
-    model.load_weights(path, by_name=True)
-    after = [weight.numpy() for weight in model.get_layer("conv1_1").weights]
-    # Loading by name passes silently over every name it does not know.
-    if all((old == new).all() for old, new in zip(before, after, strict=True)):
-        raise WeightsNotFoundError(f"{path} holds no layers named like keras-vggface's VGG16 (conv1_1, …)")
+    else:
+        source = path or MOBILENET_BASE
+    if source.name.endswith(".weights.h5"):
+        load_weights(model, source)
+    else:
+        load_legacy_weights(model, source)
+    return f"{get_backbone(backbone).origin} ({source.name})"

@@ -23,7 +23,11 @@ def trained_models(weights_dir: Path = WEIGHTS_DIR) -> list[str]:
     """
     names = []
     for path in sorted(weights_dir.glob(f"*/{CARD_FILE}")):
-        if json.loads(path.read_text(encoding="utf-8")).get("tasks"):
+        try:
+            tasks = read_card(path.parent.name, weights_dir).get("tasks")
+        except ModelError:  # whoever asks for that model is told
+            continue
+        if tasks:
             names.append(path.parent.name)
     return names
 
@@ -50,8 +54,8 @@ def read_card(name: str, weights_dir: Path = WEIGHTS_DIR) -> dict[str, Any]:
         )
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path} is not JSON: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
     if not isinstance(card, dict) or card.get("name") != name:
         raise ModelError(f"{path} is not the card of {name!r}")
     return card

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from agegender.errors import UnknownModelError
+from agegender.errors import ModelError, UnknownModelError
 from agegender.labels import TASKS, Task
-from agegender.models.card import WEIGHTS_DIR, read_card, trained_models
+from agegender.models.card import CARD_FILE, WEIGHTS_DIR, read_card, trained_models
 
 DEFAULT_MODEL: Final = "vggface"
 
@@ -72,9 +72,19 @@ def model_spec(name: str, weights_dir: Path = WEIGHTS_DIR) -> ModelSpec:
 
     Raises:
         UnknownModelError: There is neither.
+        ModelError: Its card is damaged, or lacks what a model needs.
     """
-    if name in trained_models(weights_dir):
-        card = read_card(name, weights_dir)
+    card = read_card(name, weights_dir) if (weights_dir / name / CARD_FILE).is_file() else {}
+    if card.get("tasks"):
+        return _from_card(name, card)
+    if name in MODELS:
+        return MODELS[name]
+    known = sorted({*MODELS, *trained_models(weights_dir)})
+    raise UnknownModelError(f"unknown model {name!r}; there are {', '.join(known)}")
+
+
+def _from_card(name: str, card: Mapping[str, Any]) -> ModelSpec:
+    try:
         return ModelSpec(
             name,
             card["title"],
@@ -84,10 +94,8 @@ def model_spec(name: str, weights_dir: Path = WEIGHTS_DIR) -> ModelSpec:
             tuple(card["options"]["input_size"]),
             int(card["parameters"]),
         )
-    if name in MODELS:
-        return MODELS[name]
-    known = sorted({*MODELS, *trained_models(weights_dir)})
-    raise UnknownModelError(f"unknown model {name!r}; there are {', '.join(known)}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"the card of {name!r} is not one of a model: {error!r}") from error
 
 
 def describe_models(weights_dir: Path = WEIGHTS_DIR) -> list[dict[str, Any]]:

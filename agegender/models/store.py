@@ -70,11 +70,42 @@ def load_weights(model: keras.Model, path: Path, *, sha256: str | None = None) -
         WeightsNotFoundError: No such file.
         ModelError: The file is damaged, or is another model's.
     """
-    if not path.is_file():
-        raise WeightsNotFoundError(f"weight file {path} is not there")
+    _require(path)
     if sha256 is not None and file_sha256(path) != sha256:
         raise ModelError(f"{path} is damaged or was replaced: its SHA-256 is not the one in its card")
     try:
         model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         raise ModelError(f"{path} does not fit the model it should fill: {error}") from error
+
+
+def load_legacy_weights(model: keras.Model, path: Path) -> None:
+    """Fills a model from an ``.h5`` file of Keras 2, layer by layer name.
+
+    Args:
+        model: Built; every layer of it that has weights must be in the file.
+        path: The file, whole model or weights only.
+
+    Raises:
+        WeightsNotFoundError: No such file.
+        ModelError: The file is damaged, lacks a layer, or holds other shapes.
+    """
+    _require(path)
+    try:
+        with h5py.File(path) as file:
+            names = file.attrs.get(
+                "layer_names", file.get("model_weights", file).attrs.get("layer_names", ())
+            )
+            held = {name.decode() if isinstance(name, bytes) else str(name) for name in names}
+        # Keras passes silently over every layer that the file does not hold.
+        missing = sorted(layer.name for layer in model.layers if layer.weights and layer.name not in held)
+        if missing:
+            raise ModelError(f"{path} lacks the layers {', '.join(missing)}: it is another network's")
+        model.load_weights(path, by_name=True)
+    except (ValueError, OSError, KeyError) as error:
+        raise ModelError(f"{path} does not fit the model it should fill: {error}") from error
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise WeightsNotFoundError(f"weight file {path} is not there")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -65,7 +64,6 @@ class TrainedModel:
             autograph=False,
         )
         # Traced here, once: tracing is the part of a tf.function that threads must not race for.
-        self._lock = threading.Lock()
         self._answer.get_concrete_function()
 
     def _load(self, task: Task, folder: Path) -> keras.Sequential:
@@ -79,6 +77,8 @@ class TrainedModel:
             ) from error
         network = vggface.build(task, options)
         file = f"{task}.weights.h5"
+        if file not in self.card.get("files", {}):
+            raise ModelError(f"the card of {folder.name} names no checksum of {file}")
         load_weights(network, folder / file, sha256=self.card["files"][file])
         return network
 
@@ -113,13 +113,18 @@ class TrainedModel:
             raise ValueError(
                 f"chips must be uint8 of shape (n, height, width, 3), not {chips.dtype} {chips.shape}"
             )
+        if not len(chips):
+            return self._no_answers()
         parts: list[dict[str, NDArray[np.float32]]] = []
         for start in range(0, len(chips), MAX_BATCH):
             part = chips[start : start + MAX_BATCH]
             batch = np.stack([resize_chip(chip, self.input_size) for chip in part]).astype(np.float32)
             parts.append({key: value.numpy() for key, value in self._answer(tf.constant(batch)).items()})
-        if not parts:
-            empty = np.zeros((0, *self.input_size, 3), np.float32)
-            parts.append({key: value.numpy() for key, value in self._answer(tf.constant(empty)).items()})
         joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         return RawAnswers(joined.get("age"), joined.get("age_distribution"), joined.get("gender"))
+
+    def _no_answers(self) -> RawAnswers:
+        # Not every kernel takes an empty batch.
+        outputs = self._answer.get_concrete_function().structured_outputs
+        empty = {key: np.zeros((0, *output.shape[1:]), np.float32) for key, output in outputs.items()}
+        return RawAnswers(empty.get("age"), empty.get("age_distribution"), empty.get("gender"))
