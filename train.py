@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from agegender.data.table import read_dataset
-from agegender.errors import AgeGenderError
+from agegender.errors import AgeGenderError, ConfigError
 from agegender.runtime import prepare_tensorflow
-from agegender.training.config import TrainingConfig
 from agegender.training.runs import RUNS_DIR, latest_run, new_run_folder
+
+if TYPE_CHECKING:
+    from agegender.training.config import TrainingConfig
 
 EXIT_OK, EXIT_USAGE, EXIT_INTERRUPTED = 0, 2, 130
 
@@ -57,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
 
 def make_config(given: dict[str, Any]) -> TrainingConfig:
     """Turns the options that were given into a recipe; the rest are its defaults."""
+    from agegender.training.config import TrainingConfig
+
     values = dict(given)
     options = {key: values.pop(key) for key in ("backbone", "age_head", "dropout") if key in values}
     if "input_size" in values:
@@ -64,6 +70,34 @@ def make_config(given: dict[str, Any]) -> TrainingConfig:
     strength = values.pop("augmentation", 1.0)
     config = TrainingConfig.from_dict({**values, "options": options})
     return dataclasses.replace(config, augmentation=config.augmentation.scaled(strength))
+
+
+def find_run(given: dict[str, Any], runs: Path, name: str) -> tuple[Path, TrainingConfig]:
+    """Finds the run to go on with, and its own recipe.
+
+    Raises:
+        ConfigError: There is no such run, it is of another task, or options were given besides.
+    """
+    from agegender.training.config import TrainingConfig
+
+    options = dict(given)
+    task = options.pop("task")
+    folder = latest_run(task, runs) if name == "latest" else runs / name
+    config = TrainingConfig.read(folder / "config.json")
+    if config.task != task:
+        raise ConfigError(f"{folder} is a run of task {config.task!r}, not {task!r}")
+    if options:
+        raise ConfigError(f"--resume keeps the run's own options; drop {', '.join(sorted(options))}")
+    return folder, config
+
+
+def drop_if_empty(folder: Path | None) -> bool:
+    """Removes a run folder in which nothing was recorded; returns whether there is no record."""
+    if folder is None:
+        return True
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return not folder.exists()
 
 
 def show_reading() -> Callable[[int, int], None]:
@@ -83,23 +117,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     given = vars(parser().parse_args(arguments))
     data, runs, resume, quiet = (given.pop(key) for key in ("data", "runs", "resume", "quiet"))
-    folder: Path | None = None
     task = given["task"]
+    folder: Path | None = None
     try:
         dataset = read_dataset(data)
-        if resume is None:
-            config = make_config(given)
-        else:
-            folder = latest_run(given.pop("task"), runs) if resume == "latest" else runs / resume
-            given.pop("task", None)
-            config = TrainingConfig.read(folder / "config.json")
-            if given:
-                raise AgeGenderError(f"--resume keeps the run's own options; drop {', '.join(sorted(given))}")
         prepare_tensorflow()
-        # TensorFlow takes seconds to import: only once there is something to train.
+        # TensorFlow takes seconds to import, and reads its settings then.
         from agegender.training.loop import describe_stage_plan, train
 
-        folder = folder or new_run_folder(config.system, config.task, runs)
+        if resume is None:
+            config = make_config(given)
+            folder = new_run_folder(config.system, task, runs)
+        else:
+            folder, config = find_run(given, runs, resume)
         print(f"{describe_stage_plan(config)}\nrecord: {folder}", file=sys.stderr)
         metrics = train(
             config,
@@ -110,11 +140,15 @@ def main(arguments: list[str] | None = None) -> int:
             file_progress=None if quiet else show_reading(),
         )
     except AgeGenderError as error:
+        drop_if_empty(folder)
         print(f"train.py: {error}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
-        where = f" Go on with: python train.py --task {task} --resume {folder.name}" if folder else ""
-        print(f"\ninterrupted.{where}", file=sys.stderr)
+        print("\ninterrupted.", file=sys.stderr)
+        if not drop_if_empty(folder):
+            elsewhere = [] if runs == RUNS_DIR else ["--runs", str(runs)]
+            command = ["python", "train.py", "--task", task, *elsewhere, "--resume", folder.name]
+            print(f"Go on with: {shlex.join(command)}", file=sys.stderr)
         return EXIT_INTERRUPTED
     print(f"{folder}: {metrics}", file=sys.stderr)
     return EXIT_OK

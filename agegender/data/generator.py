@@ -90,25 +90,26 @@ class ChipGenerator(keras.utils.PyDataset):
         return math.ceil(len(self.paths) / self.batch_size)
 
     def start_epoch(self, epoch: int) -> None:
-        """Sets the epoch, 0-based, which decides order and augmentation."""
-        self.epoch = epoch
-        self.order = np.arange(len(self.paths))
-        if self.augmentation is not None:
-            np.random.default_rng((self.seed, _SHUFFLE_STREAM, epoch)).shuffle(self.order)
+        """Sets the epoch, 0-based, which decides order and augmentation.
 
-    def on_epoch_end(self) -> None:
-        """Keras calls this after each epoch."""
-        self.start_epoch(self.epoch + 1)
+        Called by whoever runs the epochs. Keras's own ``on_epoch_end`` will not do: it is also called
+        before the first epoch, and while batches are being read ahead.
+        """
+        order = np.arange(len(self.paths))
+        if self.augmentation is not None:
+            np.random.default_rng((self.seed, _SHUFFLE_STREAM, epoch)).shuffle(order)
+        self._epoch = (epoch, order)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        epoch, order = self._epoch  # together: another thread may start the next epoch meanwhile
+        rows = order[index * self.batch_size : (index + 1) * self.batch_size]
         chips = np.empty((len(rows), *self.input_size, 3), dtype=np.float32)
         for i, row in enumerate(rows.tolist()):
             chip = read_chip(self.paths[row])
             if self.augmentation is None:
                 chips[i] = resize_chip(chip, self.input_size)
             else:
-                rng = np.random.default_rng((self.seed, _AUGMENT_STREAM, self.epoch, row))
+                rng = np.random.default_rng((self.seed, _AUGMENT_STREAM, epoch, row))
                 chips[i] = augment_chip(chip, self.input_size, rng, self.augmentation)
         targets = tuple(target[rows] for target in self.targets)
         y = targets if len(targets) > 1 else targets[0]

@@ -47,7 +47,8 @@ class VGGFaceOptions:
             raise ConfigError(f"age head {self.age_head!r} is neither of {', '.join(AGE_HEADS)}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout {self.dropout} is not in [0, 1)")
-        size = get_backbone(self.backbone).input_size if self.input_size is None else self.input_size
+        backbone = get_backbone(self.backbone)
+        size = backbone.input_size if self.input_size is None else self.input_size
         object.__setattr__(self, "input_size", (int(size[0]), int(size[1])))
         object.__setattr__(self, "hidden", tuple(int(units) for units in self.hidden))
 

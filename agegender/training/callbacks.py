@@ -6,11 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from agegender.errors import ModelError
 from agegender.models.card import HISTORY_FILE
 from agegender.training.config import TrainingConfig
 from agegender.training.runs import BEST_WEIGHTS, HISTORY_COLUMNS, LAST_WEIGHTS, read_json, write_json
@@ -41,6 +43,22 @@ def kept_row(config: TrainingConfig, history: pd.DataFrame) -> int | None:
     return int(np.nanargmin(values) if config.task == "age" else np.nanargmax(values))
 
 
+def read_checkpoint(folder: Path) -> tuple[str, int]:
+    """What ``last.weights.h5`` of a run is of.
+
+    Returns:
+        The stage, and how many epochs were done; ("", 0) where nothing was saved.
+    """
+    path = folder / LAST_WEIGHTS
+    if not path.is_file():
+        return "", 0
+    try:
+        with h5py.File(path) as file:
+            return str(file.attrs["stage"]), int(file.attrs["epochs_done"])
+    except (OSError, KeyError) as error:
+        raise ModelError(f"{path} is no checkpoint of a run: {error}") from error
+
+
 class RunRecorder(keras.callbacks.Callback):
     """Appends each epoch to ``history.csv`` and keeps the best and the last weights.
 
@@ -60,11 +78,17 @@ class RunRecorder(keras.callbacks.Callback):
         self._started = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts the epoch's clock."""
+        """Starts the epoch's clock, and dropout's random stream, which checkpoints do not hold."""
         self._started = time.monotonic()
+        for number, layer in enumerate(self.network.layers):
+            if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
+                layer.seed_generator.state.assign([self.config.seed * 1000 + number, epoch])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes the history row, then the checkpoints."""
+        """Writes the history row, then the best weights, then the last.
+
+        In this order a run that is killed between two of them does the epoch again, and nothing is missing.
+        """
         row: dict[str, Any] = plain_logs(logs or {})
         row |= {
             "task": self.config.task,
@@ -75,24 +99,23 @@ class RunRecorder(keras.callbacks.Callback):
         }
         path = self.folder / HISTORY_FILE
         old = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=list(HISTORY_COLUMNS))
-        # A killed run may have written this epoch's row but not its checkpoint.
         rows = [*old[old["epoch"] <= epoch].to_dict("records"), row]
         history = pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
-
-        self.save_last(epoch + 1)
-        if kept_row(self.config, history) == len(history) - 1:
-            self.save_best()
         temporary = path.with_suffix(".tmp")
         history.to_csv(temporary, index=False)
         temporary.replace(path)
+        if kept_row(self.config, history) == len(history) - 1:
+            self.save_best()
+        self.save_last(epoch + 1)
 
     def save_last(self, epochs_done: int) -> None:
-        """Saves weights, moving average and optimiser, and which epoch they are of."""
+        """Saves weights, moving average and optimiser, in one file with which epoch they are of."""
         path = self.folder / LAST_WEIGHTS
         temporary = self.folder / f".{LAST_WEIGHTS}"
         self.model.save_weights(temporary)
+        with h5py.File(temporary, "r+") as file:
+            file.attrs["stage"], file.attrs["epochs_done"] = self.stage, epochs_done
         temporary.replace(path)
-        write_json(self.folder / "checkpoint.json", {"stage": self.stage, "epochs_done": epochs_done})
 
     def save_best(self) -> None:
         """Saves the moving average of the network's weights, leaving the network as it was."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from agegender.data.augment import Augmentation
 from agegender.errors import ConfigError
 from agegender.labels import TASKS, Task
+from agegender.models.backbones import get_backbone
 from agegender.models.vggface import VGGFaceOptions
 
 
@@ -72,9 +74,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ConfigError(f"task {self.task!r} is neither age nor gender")
+        # Written so that NaN, which compares false with everything, is refused too.
         for name in ("head_epochs", "epochs", "frozen_blocks", "weight_decay", "l1_weight", "warmup_epochs"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be a number of at least 0, not {getattr(self, name)}")
         for name in (
             "batch_size",
             "head_learning_rate",
@@ -83,8 +86,11 @@ class TrainingConfig:
             "age_sigma",
             "patience",
         ):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be over 0, not {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be a number over 0, not {getattr(self, name)}")
+        blocks = get_backbone(self.options.backbone).blocks
+        if self.frozen_blocks >= len(blocks):
+            raise ConfigError(f"frozen_blocks {self.frozen_blocks} leaves none of {len(blocks)} to train")
         if self.head_epochs + self.epochs == 0:
             raise ConfigError("head_epochs and epochs are both 0: nothing to train")
         if not (0 <= self.ema_momentum < 1 and 0 <= self.label_smoothing < 1):
@@ -128,9 +134,12 @@ class TrainingConfig:
             ConfigError: The file is not there or is not a config.
         """
         try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            values = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigError(f"cannot read the config {path}: {error}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path} is not a config: it holds no keys")
+        return cls.from_dict(values)
 
 
 def _from_known(kind: type[Any], values: dict[str, Any], where: str) -> Any:

@@ -25,9 +25,9 @@ from agegender.labels import MAX_AGE
 from agegender.models import vggface
 from agegender.models.backbones import get_backbone, load_base_weights
 from agegender.models.card import HISTORY_FILE
-from agegender.training.callbacks import Progress, RunRecorder, kept_row
+from agegender.training.callbacks import Progress, RunRecorder, kept_row, read_checkpoint
 from agegender.training.config import TrainingConfig
-from agegender.training.runs import LAST_WEIGHTS, read_history, read_json, write_json
+from agegender.training.runs import BEST_WEIGHTS, LAST_WEIGHTS, read_history, write_json
 
 _RECORDED_PACKAGES: Final = (
     "keras",
@@ -134,10 +134,6 @@ def _compile(network: keras.Sequential, config: TrainingConfig, stage: Stage, st
 
 def _freeze(backbone: keras.Model, config: TrainingConfig, stage: Stage) -> None:
     blocks = get_backbone(config.options.backbone).blocks
-    if config.frozen_blocks >= len(blocks):
-        raise ConfigError(
-            f"frozen_blocks {config.frozen_blocks} leaves none of {len(blocks)} blocks to train"
-        )
     backbone.trainable = stage.train_backbone
     if not stage.train_backbone:
         return
@@ -159,13 +155,13 @@ def grow_gpu_memory() -> int:
     return len(gpus)
 
 
-def environment(dataset: Dataset, digests: list[str], splits: pd.Series) -> dict[str, Any]:
+def environment(dataset: Dataset, digests: list[str], splits: pd.Series, gpus: int) -> dict[str, Any]:
     """Versions, machine and split, as a run records them."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _RECORDED_PACKAGES},
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {grow_gpu_memory()} GPUs",
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {gpus} GPUs",
         "dataset": {"files": len(dataset.table), "skipped": len(dataset.skipped)},
         "split": {
             "salt": SPLIT_SALT,
@@ -230,6 +226,7 @@ def train(
         KeyboardInterrupt: Passed on once the record says "interrupted"; the last finished epoch, or the
             start, can be resumed from.
     """
+    gpus = grow_gpu_memory()  # before TensorFlow places its first variable
     keras.utils.set_random_seed(config.seed)
     network, base = build_network(config)
     prints = fingerprint(dataset, progress=file_progress)
@@ -242,11 +239,11 @@ def train(
             f"{len(dataset.table)} chips in {dataset.folder} leave an empty train or validation split; "
             "a few hundred are needed"
         )
+    resume = resume and (folder / LAST_WEIGHTS).is_file()
     if not resume:
+        record = {**environment(dataset, prints.digests, splits, gpus), "base": base}
         write_json(folder / "config.json", config.to_dict())
-        write_json(
-            folder / "environment.json", {**environment(dataset, prints.digests, splits), "base": base}
-        )
+        write_json(folder / "environment.json", record)
         np.savetxt(
             folder / "split.csv", np.array([prints.digests, splits], dtype=object).T, "%s", delimiter=","
         )
@@ -264,7 +261,7 @@ def train(
         )
         for name, part in parts.items()
     }
-    done = int(read_json(folder / "checkpoint.json").get("epochs_done", 0)) if resume else 0
+    done = read_checkpoint(folder)[1] if resume else 0
     total = config.head_epochs + config.epochs
     progress = Progress(folder, total_epochs=total, first_epoch=done, disable=quiet)
     state = "interrupted"
@@ -293,11 +290,7 @@ def _fit_stages(
         model = _compile(network, config, stage, len(generators["train"]))
         recorder = RunRecorder(folder, config, network, stage.name)
         recorder.set_model(model)
-        if (
-            resume
-            and stage.first_epoch <= done
-            and read_json(folder / "checkpoint.json")["stage"] == stage.name
-        ):
+        if resume and read_checkpoint(folder)[0] == stage.name and stage.first_epoch <= done:
             model.load_weights(folder / LAST_WEIGHTS)
             if done >= stage.end:
                 # Keras leaves the moving average in the network when a stage ends.
@@ -306,17 +299,21 @@ def _fit_stages(
             continue
         start = max(done, stage.first_epoch)
         if start == stage.first_epoch == 0 and not resume:
+            # Whatever happens in the first epoch, there is something to go on from and something to use.
             recorder.save_last(0)
-            recorder.save_best()
-        generators["train"].start_epoch(start)
+            network.save_weights(folder / BEST_WEIGHTS)
         mode = "min" if config.task == "age" else "max"
         model.fit(
             generators["train"],
             validation_data=generators["validation"],
             initial_epoch=start,
             epochs=stage.end,
+            shuffle=False,  # the generator does, in an order that a resumed run can repeat
             verbose=0,
             callbacks=[
+                keras.callbacks.LambdaCallback(
+                    on_epoch_begin=lambda epoch, _: generators["train"].start_epoch(epoch)
+                ),
                 keras.callbacks.SwapEMAWeights(),
                 recorder,
                 progress,

@@ -5,7 +5,7 @@ The validation split fits the calibration; the test split is then looked at, onc
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from agegender.evaluation.calibration import AgeCalibration, GenderCalibration, 
 from agegender.evaluation.evaluate import evaluate, select_rows
 from agegender.labels import Task
 from agegender.models import vggface
-from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR
+from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
 from agegender.models.store import file_sha256, load_weights, save_float16
 from agegender.models.trained import TrainedModel
 from agegender.predictor import Predictor
@@ -81,8 +81,42 @@ def publish(
     environments = {task: read_json(folder / "environment.json") for task, folder in runs.items()}
     options = _common_options(configs, environments)
 
-    folder = weights_dir / name
-    folder.mkdir(parents=True, exist_ok=True)
+    weights_dir.mkdir(parents=True, exist_ok=True)
+    # Made beside the models and moved in whole, so that a failure costs no model that was there.
+    with tempfile.TemporaryDirectory(dir=weights_dir, prefix=".publishing-") as staging:
+        folder = Path(staging) / name
+        folder.mkdir()
+        card: dict[str, Any] = {
+            "name": name,
+            "system": next(iter(configs.values())).system,
+            "title": title,
+            "published": datetime.now(UTC).date().isoformat(),
+            "tasks": list(runs),
+            "options": options,
+            **_write_networks(runs, configs, folder),
+            **_provenance(runs, configs, environments),
+            "licence": LICENCE,
+            "intended_use": INTENDED_USE,
+            "limits": list(LIMITS),
+        }
+        write_json(folder / CARD_FILE, card)
+        card["calibration"] = _calibrate(name, dataset, folder.parent, progress)
+        write_json(folder / CARD_FILE, card)
+        rows = select_rows(dataset, split="test", progress=progress)
+        predictor = Predictor(name, weights_dir=folder.parent)
+        document = evaluate(predictor, dataset, rows, progress=progress).document()
+        figures = {key: value for key, value in document.items() if key != "model"}
+        card["metrics"] = {"split": "test", **figures}
+        write_json(folder / CARD_FILE, card)
+        if (weights_dir / name).exists():
+            (weights_dir / name).rename(Path(staging) / "replaced")
+        folder.rename(weights_dir / name)
+    return read_card(name, weights_dir)
+
+
+def _write_networks(
+    runs: dict[Task, Path], configs: dict[Task, TrainingConfig], folder: Path
+) -> dict[str, Any]:
     files, parameters = {}, 0
     for task, run in runs.items():
         network = vggface.build(task, configs[task].options)
@@ -93,49 +127,28 @@ def publish(
         parameters += network.count_params()
     history = pd.concat([read_history(run / HISTORY_FILE) for run in runs.values()], ignore_index=True)
     history.to_csv(folder / HISTORY_FILE, index=False)
+    return {"parameters": parameters, "files": files}
 
+
+def _provenance(
+    runs: dict[Task, Path],
+    configs: dict[Task, TrainingConfig],
+    environments: dict[Task, dict[str, Any]],
+) -> dict[str, Any]:
     first = next(iter(environments.values()))
-    card: dict[str, Any] = {
-        "name": name,
-        "system": next(iter(configs.values())).system,
-        "title": title,
-        "published": datetime.now(UTC).date().isoformat(),
-        "tasks": list(runs),
-        "options": options,
-        "parameters": parameters,
-        "files": files,
+    return {
         "base": first["base"],
         "data": {"name": "UTKFace", **first["dataset"]},
         "split": first["split"],
         "training": {
             task: {
                 "config": configs[task].to_dict(),
-                "validation": read_json(runs[task] / "metrics.json"),
+                "validation": read_json(run / "metrics.json"),
                 "environment": {key: environments[task][key] for key in _RECORDED_ENVIRONMENT},
             }
-            for task in runs
+            for task, run in runs.items()
         },
-        "licence": LICENCE,
-        "intended_use": INTENDED_USE,
-        "limits": list(LIMITS),
     }
-    try:
-        write_json(folder / CARD_FILE, card)
-        card["calibration"] = _calibrate(name, dataset, weights_dir, progress)
-        write_json(folder / CARD_FILE, card)
-        rows = select_rows(dataset, split="test", progress=progress)
-        predictor = Predictor(name, weights_dir=weights_dir)
-        document = evaluate(predictor, dataset, rows, progress=progress).document()
-        card["metrics"] = {
-            "split": "test",
-            **{key: value for key, value in document.items() if key != "model"},
-        }
-        write_json(folder / CARD_FILE, card)
-    except BaseException:
-        # A card without figures must not be taken for a finished model.
-        shutil.rmtree(folder)
-        raise
-    return card
 
 
 def _common_options(

@@ -50,7 +50,7 @@ def prints_of(hashes: np.ndarray) -> Fingerprints:
 
 
 VERSIONS = {
-    "exact copy": lambda p: encode(p),
+    "exact copy": encode,
     "re-encoded": lambda p: encode(p, quality=40),
     "mirrored": lambda p: encode(np.ascontiguousarray(p[:, ::-1]), quality=70),
     "resized": lambda p: encode(cv2.resize(p, (120, 120), interpolation=cv2.INTER_AREA)),
@@ -175,7 +175,9 @@ def test_near_pairs_are_the_ones_a_plain_count_finds(rows):
     assert found == expected
 
 
-@pytest.mark.parametrize(("bits", "together"), [(NEAR_DUPLICATE_BITS, True), (NEAR_DUPLICATE_BITS + 1, False)])
+@pytest.mark.parametrize(
+    ("bits", "together"), [(NEAR_DUPLICATE_BITS, True), (NEAR_DUPLICATE_BITS + 1, False)]
+)
 def test_the_limit_itself_still_counts(bits, together):
     hashes = np.tile(random_hashes(1), (2, 1))
     hashes[1, :bits] ^= True

@@ -1,0 +1,96 @@
+"""Cards: reading them, and what those that ship must say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agegender.errors import ModelError, WeightsNotFoundError
+from agegender.labels import TASKS
+from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card, trained_models
+from agegender.models.store import file_sha256
+
+SHIPPED = trained_models()
+CARDS = sorted(path.parent.name for path in WEIGHTS_DIR.glob(f"*/{CARD_FILE}"))
+
+
+def write_card(folder: Path, name: str, **values: Any) -> Path:
+    path = folder / name / CARD_FILE
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"name": name, "tasks": ["age"], **values}), encoding="utf-8")
+    return path
+
+
+def test_a_card_is_read_as_it_stands(tmp_path):
+    write_card(tmp_path, "mine", title="Mine — 1")
+    assert read_card("mine", tmp_path) == {"name": "mine", "tasks": ["age"], "title": "Mine — 1"}
+
+
+def test_models_are_found_by_their_cards_and_bases_are_none(tmp_path):
+    write_card(tmp_path, "b")
+    write_card(tmp_path, "a")
+    write_card(tmp_path, "base", tasks=[])
+    (tmp_path / "no card").mkdir()
+    assert trained_models(tmp_path) == ["a", "b"]
+    assert trained_models(tmp_path / "nowhere") == []
+
+
+def test_a_missing_card_says_what_there_is(tmp_path):
+    write_card(tmp_path, "there")
+    with pytest.raises(WeightsNotFoundError, match=r"'absent'.*trained here: there.*train\.py"):
+        read_card("absent", tmp_path)
+    with pytest.raises(WeightsNotFoundError, match="trained here: none"):
+        read_card("absent", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("content", ["{half", '"text"', "[]", "{}", '{"name": "another"}'])
+def test_what_is_no_card_of_the_model_is_refused_by_name(tmp_path, content):
+    write_card(tmp_path, "mine").write_text(content, encoding="utf-8")
+    with pytest.raises(ModelError, match=r"mine.*card\.json"):
+        read_card("mine", tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"{half", b"[]", b"\xff\xfe"])
+def test_one_damaged_card_does_not_hide_the_other_models(tmp_path, content):
+    write_card(tmp_path, "damaged").write_bytes(content)
+    write_card(tmp_path, "fine")
+    assert "fine" in trained_models(tmp_path)
+    assert read_card("fine", tmp_path)["name"] == "fine"
+    with pytest.raises(ModelError):
+        read_card("damaged", tmp_path)
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_shipped_files_are_the_ones_their_card_names(name):
+    files = read_card(name)["files"]
+    folder = WEIGHTS_DIR / name
+    assert set(files) == {path.name for path in folder.glob("*.h5")}
+    for file, checksum in files.items():
+        assert file_sha256(folder / file) == checksum, file
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_models_carry_everything_a_card_should(name):
+    card = read_card(name)
+    assert set(card["tasks"]) <= set(TASKS)
+    assert {f"{task}.weights.h5" for task in card["tasks"]} == set(card["files"])
+    assert (WEIGHTS_DIR / name / HISTORY_FILE).is_file()
+    assert len(card["split"]["hash"]) == 64
+    assert set(card["calibration"]) == set(card["tasks"]) == set(card["training"])
+    assert card["metrics"]["split"] == "test"
+    assert card["metrics"]["n"] > 1000
+    assert "non-commercial" in card["licence"]["weights"]
+    assert card["intended_use"]
+    assert card["limits"]
+    assert str(Path.home()) not in json.dumps(card)
+
+
+@pytest.mark.skipif("vggface" not in SHIPPED, reason="the vggface pair has not been trained here")
+def test_the_default_pair_is_as_good_as_promised():
+    metrics = read_card("vggface")["metrics"]
+    assert metrics["age"]["mae"] <= 5.2
+    assert metrics["gender"]["accuracy"] >= 0.925
+    assert metrics["age"]["interval_coverage"] == pytest.approx(0.9, abs=0.03)

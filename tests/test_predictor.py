@@ -1,0 +1,323 @@
+"""From a picture to predictions: what is asked of detector and networks, and what comes out."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agegender import AgeGenderError, ImageError, Predictor
+from agegender.errors import UnknownModelError, WeightsNotFoundError
+from agegender.faces import CHIP_SIZE, Face
+from agegender.faces.crop import CHIP_LANDMARKS
+from agegender.labels import MAX_AGE
+from agegender.models.card import trained_models
+
+AGE_CALIBRATION = {
+    "method": "residuals",
+    "coverage": 0.9,
+    "n": 100,
+    "knots": [0.0, 100.0],
+    "lower_offsets": [-4.0, -8.0],
+    "upper_offsets": [5.0, 9.0],
+}
+GENDER_CALIBRATION = {"temperature": 1.0, "n": 100, "uncertain_below": 0.6}
+
+
+class FakeDetector:
+    """Finds the faces it was given, and remembers what it was asked."""
+
+    def __init__(self, *faces: Face) -> None:
+        self.faces = list(faces)
+        self.asked: list[tuple[tuple[int, ...], dict]] = []
+
+    def detect(self, image: np.ndarray, **options) -> list[Face]:
+        self.asked.append((image.shape, options))
+        return self.faces
+
+
+class FakeModel:
+    """Says that a chip is as old as its mean brightness, and female where that is over 50."""
+
+    card = {"calibration": {"age": AGE_CALIBRATION, "gender": GENDER_CALIBRATION}}  # noqa: RUF012
+
+    def __init__(self, *, age: bool = True, gender: bool = True) -> None:
+        self.tasks = age, gender
+        self.batches: list[tuple[int, ...]] = []
+
+    def answer(self, chips: np.ndarray) -> SimpleNamespace:
+        self.batches.append(chips.shape)
+        brightness = chips.mean(axis=(1, 2, 3)).astype(np.float32)
+        female = np.where(brightness > 50, 0.9, 0.2).astype(np.float32)
+        return SimpleNamespace(
+            age=brightness if self.tasks[0] else None,
+            age_distribution=None,
+            female=female if self.tasks[1] else None,
+        )
+
+
+def face_at(x: float, y: float, side: float = 60.0) -> Face:
+    points = tuple((x + side * px / 200, y + side * py / 200) for px, py in CHIP_LANDMARKS)
+    return Face((x, y, x + side, y + side), 0.99, points)
+
+
+def predictor_with(
+    monkeypatch: pytest.MonkeyPatch, *faces: Face, model: FakeModel | None = None
+) -> tuple[Predictor, FakeDetector, FakeModel]:
+    detector, network = FakeDetector(*faces), model or FakeModel()
+    predictor = Predictor(detector=detector)
+    monkeypatch.setattr(predictor, "load", lambda: network)
+    return predictor, detector, network
+
+
+def photo(brightness: int = 30, size: tuple[int, int] = (120, 300)) -> np.ndarray:
+    return np.full((*size, 3), brightness, np.uint8)
+
+
+def png(image: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_every_face_gets_one_prediction_from_one_batch(monkeypatch):
+    faces = [face_at(10, 20), face_at(100, 20), face_at(200, 30)]
+    predictor, _, network = predictor_with(monkeypatch, *faces)
+    predictions = predictor.predict(photo())
+    assert [p.face for p in predictions] == faces
+    assert network.batches == [(3, CHIP_SIZE, CHIP_SIZE, 3)]
+    for p in predictions:
+        assert p.chip.shape == (CHIP_SIZE, CHIP_SIZE, 3)
+        assert p.age.years == pytest.approx(30, abs=1)
+        assert p.gender.label == "male"
+
+
+def test_each_face_gets_its_own_answer(monkeypatch):
+    image = photo()
+    image[:, 150:] = 80
+    predictor, _, _ = predictor_with(monkeypatch, face_at(30, 30, 50), face_at(220, 30, 50))
+    first, second = predictor.predict(image)
+    assert (first.age.years, second.age.years) == pytest.approx((30, 80), abs=2)
+    assert (first.gender.label, second.gender.label) == ("male", "female")
+
+
+def test_no_face_is_an_empty_list_and_loads_no_networks(monkeypatch):
+    predictor, _, network = predictor_with(monkeypatch)
+    assert predictor.predict(photo()) == []
+    assert network.batches == []
+
+
+def test_thresholds_are_passed_on_only_where_given(monkeypatch):
+    predictor, detector, _ = predictor_with(monkeypatch)
+    predictor.predict(photo())
+    predictor.predict(photo(), min_confidence=0.5, min_face=40)
+    assert [options for _, options in detector.asked] == [
+        {"min_face": 0.0},
+        {"min_face": 40, "min_confidence": 0.5},
+    ]
+
+
+def test_paths_bytes_files_and_arrays_are_the_same_picture(monkeypatch, tmp_path):
+    image = photo(70)
+    path = tmp_path / "photo.png"
+    path.write_bytes(png(image))
+    predictor, detector, _ = predictor_with(monkeypatch, face_at(10, 10))
+    ages = [
+        predictor.predict(source)[0].age.years
+        for source in (path, str(path), png(image), io.BytesIO(png(image)), image)
+    ]
+    assert ages == pytest.approx([70] * 5)
+    assert {shape for shape, _ in detector.asked} == {(120, 300, 3)}
+
+
+def test_a_file_that_is_no_picture_is_refused(monkeypatch, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("not a picture", encoding="utf-8")
+    predictor, _, _ = predictor_with(monkeypatch)
+    for predict in (predictor.predict, predictor.predict_chip_image):
+        with pytest.raises(ImageError, match=r"notes\.txt"):
+            predict(path)
+
+
+def test_warnings_of_the_crop_reach_the_prediction(monkeypatch):
+    small, large = face_at(2, 2, 14), face_at(100, 10, 100)
+    predictor, _, _ = predictor_with(monkeypatch, small, large)
+    first, second = predictor.predict(photo())
+    assert first.warnings
+    assert second.warnings == ()
+
+
+def test_a_chip_is_predicted_whole_and_undetected(monkeypatch):
+    predictor, detector, network = predictor_with(monkeypatch)
+    prediction = predictor.predict_chip_image(photo(40, (100, 50)))
+    assert detector.asked == []
+    assert network.batches == [(1, CHIP_SIZE, CHIP_SIZE, 3)]
+    assert prediction.face.box == (0, 0, 50, 100)
+    assert prediction.face.confidence == 1
+    assert np.array(prediction.face.landmarks) == pytest.approx(CHIP_LANDMARKS * [0.25, 0.5])
+    assert prediction.age.years == pytest.approx(40)
+    assert prediction.warnings == ()
+
+
+def test_ages_come_with_their_calibrated_interval(monkeypatch):
+    predictor, _, _ = predictor_with(monkeypatch)
+    [(age, _)] = predictor.predict_chips(photo(50, (64, 64))[None])
+    assert (age.years, age.low, age.high) == pytest.approx((50, 44, 57))
+    assert age.coverage == 0.9
+    assert age.distribution is None
+
+
+def test_the_distribution_is_that_of_its_face(monkeypatch):
+    predictor, _, network = predictor_with(monkeypatch)
+    distribution = np.eye(MAX_AGE + 1, dtype=np.float32)[[20, 60]]
+    raw = SimpleNamespace(age=np.array([20.0, 60.0]), age_distribution=distribution, female=None)
+    monkeypatch.setattr(network, "answer", lambda _: raw)
+    monkeypatch.setattr(
+        network,
+        "card",
+        {"calibration": {"age": {"method": "distribution", "coverage": 0.8, "n": 9, "lower_tail": 0.1}}},
+        raising=False,
+    )
+    (young, _), (old, _) = predictor.predict_chips(np.zeros((2, 8, 8, 3), np.uint8))
+    assert int(young.distribution.argmax()) == 20
+    assert int(old.distribution.argmax()) == 60
+    assert old.low == pytest.approx(59.6)
+    assert old.coverage == 0.8
+
+
+@pytest.mark.parametrize("raw", [-9.0, 0.0, 57.5, 116.0, 140.0])
+def test_an_unbounded_network_still_gives_possible_ages(monkeypatch, raw):
+    predictor, _, network = predictor_with(monkeypatch)
+    answers = SimpleNamespace(age=np.array([raw], np.float32), age_distribution=None, female=None)
+    monkeypatch.setattr(network, "answer", lambda _: answers)
+    [(age, gender)] = predictor.predict_chips(np.zeros((1, 8, 8, 3), np.uint8))
+    assert 0 <= age.low <= age.years <= age.high <= MAX_AGE
+    assert gender is None
+
+
+@pytest.mark.parametrize(
+    ("female", "label", "probability", "uncertain"),
+    [
+        (0.97, "female", 0.97, False),
+        (0.03, "male", 0.97, False),
+        (0.55, "female", 0.55, True),
+        (0.45, "male", 0.55, True),
+        (0.5, "female", 0.5, True),
+    ],
+)
+def test_gender_is_the_likelier_label_with_its_probability(
+    monkeypatch, female, label, probability, uncertain
+):
+    predictor, _, network = predictor_with(monkeypatch)
+    answers = SimpleNamespace(age=None, age_distribution=None, female=np.array([female]))
+    monkeypatch.setattr(network, "answer", lambda _: answers)
+    [(age, gender)] = predictor.predict_chips(np.zeros((1, 8, 8, 3), np.uint8))
+    assert age is None
+    assert (gender.label, gender.uncertain) == (label, uncertain)
+    assert gender.probability == pytest.approx(probability)
+
+
+@pytest.mark.parametrize("task", ["age", "gender"])
+def test_what_a_model_does_not_predict_is_none(monkeypatch, task):
+    model = FakeModel(age=task == "age", gender=task == "gender")
+    predictor, _, _ = predictor_with(monkeypatch, face_at(10, 10), model=model)
+    [prediction] = predictor.predict(photo())
+    assert (prediction.age is None) == (task == "gender")
+    assert (prediction.gender is None) == (task == "age")
+
+
+def test_no_chips_have_no_answers(monkeypatch):
+    predictor, _, _ = predictor_with(monkeypatch)
+    assert predictor.predict_chips(np.zeros((0, 200, 200, 3), np.uint8)) == []
+
+
+def test_an_unknown_model_is_refused_at_once():
+    with pytest.raises(UnknownModelError, match=r"'nonsense'.*vggface"):
+        Predictor("nonsense")
+
+
+def test_an_untrained_model_says_so_when_it_is_used(tmp_path):
+    predictor = Predictor("vggface", detector=FakeDetector(face_at(10, 10)), weights_dir=tmp_path)
+    with pytest.raises(WeightsNotFoundError, match=r"vggface.*train\.py"):
+        _ = predictor.card
+    with pytest.raises(WeightsNotFoundError, match=r"vggface.*train\.py"):
+        predictor.predict(photo())
+
+
+def test_a_model_whose_publication_broke_off_is_refused_with_a_typed_error(monkeypatch):
+    predictor, _, network = predictor_with(monkeypatch)
+    monkeypatch.setattr(network, "card", {"name": "half"}, raising=False)
+    with pytest.raises(AgeGenderError):
+        predictor.predict_chips(np.zeros((1, 8, 8, 3), np.uint8))
+
+
+def test_networks_load_once_however_many_threads_ask(monkeypatch, tmp_path):
+    from agegender.models import trained
+
+    loads = []
+
+    class SlowModel(FakeModel):
+        def __init__(self, name: str, weights_dir: Path) -> None:
+            super().__init__()
+            loads.append((name, weights_dir))
+            time.sleep(0.05)
+
+    monkeypatch.setattr(trained, "TrainedModel", SlowModel)
+    predictor = Predictor(detector=FakeDetector(face_at(10, 10)), weights_dir=tmp_path)
+    assert loads == []
+    barrier = threading.Barrier(6)
+
+    def predict(brightness: int) -> float:
+        barrier.wait()
+        return predictor.predict(photo(brightness))[0].age.years
+
+    with ThreadPoolExecutor(6) as pool:
+        ages = list(pool.map(predict, range(20, 80, 10)))
+    assert loads == [("vggface", tmp_path)]
+    assert ages == pytest.approx(list(range(20, 80, 10)), abs=1)
+
+
+def test_a_failed_load_is_tried_again(monkeypatch, tmp_path):
+    predictor = Predictor(detector=FakeDetector(), weights_dir=tmp_path)
+    with pytest.raises(WeightsNotFoundError):
+        predictor.load()
+    monkeypatch.setattr("agegender.models.trained.TrainedModel", lambda *_: FakeModel())
+    assert isinstance(predictor.load(), FakeModel)
+
+
+def test_the_card_is_the_model_s(tmp_path):
+    (tmp_path / "mine").mkdir()
+    card = {
+        "name": "mine",
+        "title": "Mine",
+        "system": "vggface",
+        "tasks": ["age"],
+        "options": {"backbone": "mobilenet", "input_size": [32, 32]},
+        "parameters": 1,
+    }
+    (tmp_path / "mine" / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    predictor = Predictor("mine", detector=FakeDetector(), weights_dir=tmp_path)
+    assert predictor.model == "mine"
+    assert predictor.card == card
+
+
+@pytest.mark.skipif("vggface" not in trained_models(), reason="the vggface pair has not been trained here")
+def test_the_shipped_pair_knows_an_astronaut(astronaut):
+    # Eileen Collins, 36 when the portrait was taken.
+    [prediction] = Predictor().predict(astronaut)
+    assert prediction.age.years == pytest.approx(36, abs=9)
+    assert prediction.age.low < 36 < prediction.age.high
+    assert prediction.gender.label == "female"
+    assert prediction.gender.probability > 0.8
+    assert prediction.age.distribution.sum() == pytest.approx(1, abs=1e-4)
+    left, top, right, bottom = prediction.face.box
+    assert 150 < (left + right) / 2 < 280
+    assert 60 < (top + bottom) / 2 < 190
