@@ -1,8 +1,9 @@
 """Train, validation and test: decided by what a file shows, not by where it stands.
 
 Every photo gets a number in [0, 1) from a hash of its bytes, and the number decides. So the split needs
-no random state and no list, is the same on every machine, and adding files moves no other file. All
-copies of a photo take the number of the copy with the smallest digest, so they never straddle.
+no random state and no list, is the same on every machine, and adding photos moves no other photo. All
+copies of a photo take the number of the copy with the smallest digest, so they never straddle; only a new
+near copy with a smaller digest can move the copies that were there.
 """
 
 from __future__ import annotations

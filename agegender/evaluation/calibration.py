@@ -26,8 +26,10 @@ UNCERTAIN_BELOW: Final = 0.75
 class AgeCalibration:
     """How an age interval is made.
 
-    Two ways, both split-conformal, so that on faces like those of the validation split the interval holds
-    the labelled age with probability ``coverage``, whatever the network's own idea of its spread:
+    Two ways, both measured on the validation split, so that on faces like those the interval holds the
+    labelled age with probability ``coverage``, whatever the network's own idea of its spread. The first is
+    split-conformal; the second leaves out the correction for a finite sample, which is about 1 % at 1,000
+    faces:
 
     - "distribution": the interval between the quantiles ``lower_tail`` and ``upper_tail`` of the
       predicted distribution over years, where the tails are chosen on the validation split
