@@ -3,8 +3,9 @@
     runs/<id>/
         config.json        the recipe (TrainingConfig)
         environment.json   versions, machine, start time, size and hash of the split
+        split.csv          digest and split of every chip
         history.csv        one row an epoch
-        status.json        running, finished, stopped early or interrupted; progress and time left
+        status.json        running, finished or interrupted; progress and time left
         metrics.json       validation figures of the kept epoch
         best.weights.h5    the kept epoch
         last.weights.h5    the last epoch with its optimiser, to resume from
