@@ -15,12 +15,12 @@ class AgeEstimate:
     """How old a face looks.
 
     Attributes:
-        years: The point estimate, in years.
-        low: Lower end of the interval, in years.
+        years: The point estimate, in years: whole, as labels are (older cards may say fractions).
+        low: Lower end of the interval, in years; the interval holds its ends.
         high: Upper end of the interval, in years.
         coverage: The share of faces whose labelled age the interval is calibrated to hold, 0 to 1.
-        distribution: Probability of each year 0, 1, …, ``labels.MAX_AGE``, float32 of shape (117,), sum 1;
-            ``None`` where the model predicts only a number.
+        distribution: Calibrated probability of each year 0, 1, …, ``labels.MAX_AGE``, float32 of shape
+            (117,), sum 1; ``years`` is its mean. ``None`` where the model predicts only a number.
     """
 
     years: float

@@ -15,7 +15,7 @@ from agegender.evaluation.calibration import AgeCalibration, GenderCalibration
 from agegender.faces import CHIP_SIZE, Chip, Face, FaceDetector, crop_face
 from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.images import read_image
-from agegender.labels import GENDERS, MAX_AGE, Task
+from agegender.labels import GENDERS, Task
 from agegender.models.card import WEIGHTS_DIR, read_card
 from agegender.models.registry import DEFAULT_MODEL, model_spec
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
@@ -151,16 +151,14 @@ class Predictor:
         genders: list[GenderEstimate | None] = [None] * len(chips)
         if raw.age is not None:
             calibration = AgeCalibration.from_dict(_fitted(model.card, "age"))
-            years = np.clip(raw.age, 0, MAX_AGE)
-            low, high = calibration.interval(years, raw.age_distribution)
+            found = calibration.answer(raw.age, raw.age_distribution)
             for i in range(len(chips)):
-                distribution = None if raw.age_distribution is None else raw.age_distribution[i]
                 ages[i] = AgeEstimate(
-                    float(years[i]),
-                    float(low[i]),
-                    float(high[i]),
+                    float(found.years[i]),
+                    float(found.low[i]),
+                    float(found.high[i]),
                     calibration.coverage,
-                    distribution,
+                    None if found.distribution is None else found.distribution[i],
                 )
         if raw.female is not None:
             temperature = GenderCalibration.from_dict(_fitted(model.card, "gender"))

@@ -287,6 +287,27 @@ def test_evaluate_limit(chips, capsys):
     assert read_strict(capsys.readouterr().out)["n"] == 2
 
 
+def test_evaluate_corruptions_json(chips, capsys):
+    assert main(["evaluate", "--data", str(chips), "--corruptions", "--json", "-"]) == 0
+    document = read_strict(capsys.readouterr().out)
+    keys = ["model", "n", "skipped", "no_face", "age", "gender", "ms_per_face", "corruptions"]
+    assert list(document) == keys
+    assert document["age"]["mae"] == pytest.approx((3.2 + 8.8 + 0.2) / 3, abs=1e-4)
+    corruptions = document["corruptions"]
+    assert list(corruptions) == ["seed", "chip_size", "by_kind", "mean"]
+    assert len(corruptions["by_kind"]) == 7
+    # The fake model always says the same, so nothing gets worse.
+    assert corruptions["mean"] == {"mae_ratio": 1.0, "gender_points_lost": 0.0}
+
+
+def test_evaluate_corruptions_in_words(chips, capsys):
+    assert main(["evaluate", "--data", str(chips), "--corruptions"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[-9:]]
+    assert lines[0] == ["corruption", "MAE", "×", "clean", "gender", "points", "lost"]
+    assert lines[1] == ["brightness", "×", "0.15", "4.07", "1.00", "66.7", "%", "0.0"]
+    assert lines[-1] == ["mean", "1.00", "0.0"]
+
+
 @pytest.mark.parametrize("folder", ["missing", "empty"])
 def test_evaluate_without_a_dataset_is_exit_code_2(tmp_path, capsys, folder):
     (tmp_path / "empty").mkdir()
@@ -420,6 +441,7 @@ def test_bench_in_words():
         ["evaluate", "--limit", "0"],
         ["evaluate", "--limit", "many"],
         ["evaluate", "--split", "all"],
+        ["evaluate", "--detect", "--corruptions"],
         ["models", "extra"],
     ],
 )

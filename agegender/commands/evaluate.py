@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_callback, say, write_json
 from agegender.data.table import read_dataset
+from agegender.evaluation.corruptions import CORRUPTIONS, evaluate_corruptions
 from agegender.evaluation.evaluate import Detector, Evaluation, evaluate, select_rows
 
 _UNLABELLED_SHOWN: Final = 20
@@ -18,6 +19,7 @@ def run(
     model: str | None,
     split: str | None,
     detect: bool,
+    corruptions: bool,
     limit: int | None,
     json: str | None,
 ) -> int:
@@ -28,6 +30,8 @@ def run(
         model: Name of the model; ``None`` takes the default one.
         split: "train", "validation" or "test"; ``None`` takes all files.
         detect: Whether each chip goes through detection and cropping first.
+        corruptions: Whether the chips are also measured under each of the seven corruptions; not together
+            with ``detect``.
         limit: At most so many files, drawn at random with a fixed seed.
         json: A file, "-" for standard output, or ``None`` for words.
 
@@ -49,15 +53,20 @@ def run(
     detector = _detector() if detect else None
     with progress_callback("Evaluating", "face") as progress:
         result = evaluate(predictor, dataset, rows, detector=detector, progress=progress)
-    return report(result, json)
+    if not corruptions:
+        return report(result, json)
+    with progress_callback("Corrupting", "face") as progress:
+        corrupted = evaluate_corruptions(predictor, dataset, rows, clean=result, progress=progress)
+    return report(result, json, corruptions=corrupted)
 
 
-def report(result: Evaluation, json: str | None) -> int:
+def report(result: Evaluation, json: str | None, *, corruptions: dict[str, Any] | None = None) -> int:
     """Writes the figures and names the files that have none.
 
     Args:
         result: A finished evaluation.
         json: A file, "-" for standard output, or ``None`` for words.
+        corruptions: What `evaluate_corruptions` said, to be told with it.
 
     Returns:
         0, or 1 where some files could not be read. Names that are no labels are told, but are no failure:
@@ -70,6 +79,8 @@ def report(result: Evaluation, json: str | None) -> int:
     if len(result.unlabelled) > _UNLABELLED_SHOWN:
         complain(f"and {len(result.unlabelled) - _UNLABELLED_SHOWN} more skipped for their names")
     document = result.document()
+    if corruptions is not None:
+        document["corruptions"] = corruptions
     if json is not None:
         write_json(document, json)
     else:
@@ -109,7 +120,26 @@ def _in_words(document: dict[str, Any]) -> list[str]:
         mae = age["by_band"][band]["mae"] if age else None
         accuracy = gender["by_band"][band]["accuracy"] if gender else None
         lines.append(f"{band:>8} {figures['n']:>6} {_figure(mae, '.2f'):>6} {_figure(accuracy, '.1%'):>8}")
-    return lines
+    return lines + (_corruptions_in_words(document["corruptions"]) if "corruptions" in document else [])
+
+
+def _corruptions_in_words(corruptions: dict[str, Any]) -> list[str]:
+    """Lays out one line a corruption, and their mean."""
+    row = "{:<27} {:>6} {:>8} {:>8} {:>12}".format
+    lines = [row("corruption", "MAE", "× clean", "gender", "points lost")]
+    for name, figures in corruptions["by_kind"].items():
+        age, gender = figures.get("age", {}), figures.get("gender", {})
+        lines.append(
+            row(
+                CORRUPTIONS[name].title,
+                _figure(age.get("mae"), ".2f"),
+                _figure(age.get("mae_ratio"), ".2f"),
+                _figure(gender.get("accuracy"), ".1%"),
+                _figure(gender.get("points_lost"), ".1f"),
+            )
+        )
+    ratio, lost = (corruptions["mean"].get(key) for key in ("mae_ratio", "gender_points_lost"))
+    return [*lines, row("mean", "", _figure(ratio, ".2f"), "", _figure(lost, ".1f"))]
 
 
 def _figure(value: float | None, form: str) -> str:

@@ -1,4 +1,4 @@
-"""Calibration: from what a network says to intervals and probabilities that mean what they say.
+"""Calibration: from what a network says to answers, intervals and probabilities that mean what they say.
 
 Fitted on the validation split, stored in the model's card, applied by the predictor. No TensorFlow.
 """
@@ -12,9 +12,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agegender.errors import ModelError
-from agegender.labels import MAX_AGE
+from agegender.labels import AGE_BANDS, MAX_AGE, age_band
 
 COVERAGE: Final = 0.9
+
+FULL_BAND: Final = 100
+"""An age band with so many labelled faces is held at the full coverage, one with fewer at the next figure:
+the quantile of few faces is a noisy one, and holding it high makes everybody's interval wider."""
+
+SMALL_BAND_COVERAGE: Final = 0.85
+
+_LEAST_BAND: Final = 30
+"""With fewer labelled faces a band has no threshold of its own."""
+
+_TAIL_SHARPNESS: Final = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.5)
+_SHARPNESS_RANGE: Final = (0.2, 5.0)
+_LEAST_PROBABILITY: Final = 1e-12
 _RESIDUAL_BINS: Final = 8
 _LOGIT_LIMIT: Final = 30.0
 
@@ -22,48 +35,94 @@ UNCERTAIN_BELOW: Final = 0.75
 """A gender is called only where the call is expected to be right at least three times in four."""
 
 
-@dataclass(frozen=True)
-class AgeCalibration:
-    """How an age interval is made.
-
-    Two ways, both measured on the validation split, so that on faces like those the interval holds the
-    labelled age with probability ``coverage``, whatever the network's own idea of its spread. The first is
-    split-conformal; the second leaves out the correction for a finite sample, which is about 1 % at 1,000
-    faces:
-
-    - "distribution": the interval between the quantiles ``lower_tail`` and ``upper_tail`` of the
-      predicted distribution over years, where the tails are chosen on the validation split
-      (Chernozhukov, Wüthrich and Zhu, "Distributional conformal prediction", 2021, here with each tail on
-      its own).
-    - "residuals": the prediction plus the quantiles of the validation errors of faces of about the same
-      predicted age, linear between ``knots``.
+@dataclass(frozen=True, eq=False)
+class AgeAnswers:
+    """Calibrated answers for n faces.
 
     Attributes:
-        method: Which of the two.
+        years: The point estimates, float64 of shape (n,), 0 to ``MAX_AGE``.
+        low, high: Ends of the intervals in years, float64 of shape (n,) each, with ``low`` ≤ ``years`` ≤
+            ``high``; an interval holds both its ends.
+        distribution: Probability of each year, float32 of shape (n, 117), or ``None``.
+    """
+
+    years: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    distribution: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class AgeCalibration:
+    """How an age and its interval are made of what the network says.
+
+    **The age.** Labels are whole years, and so are answers: the mean of the distribution ``p ** sharpness``,
+    renormalised, to the nearest year. A network trained on labels with a spread says a wider distribution
+    than the errors are; ``sharpness`` is fitted by likelihood, as a temperature is. A network that says only
+    a number has it rounded. Compared by cross-validation on the validation split: docs/experiments.md.
+
+    **The interval.** Split-conformal: it holds the labelled age with probability ``coverage`` on faces like
+    those it was fitted on. Three ways:
+
+    - "bands": a year is inside where ``p ** tail_sharpness`` gives at least the threshold of the year's age
+      band to both sides, to "so old or younger" and to "so old or older"; the interval goes from the first
+      such year to the last. A common threshold would hold nine of ten faces in all, yet under eight of ten
+      of those labelled 36 to 45, who are taken for younger. So each band has its own, at most the common
+      one (label-conditional conformal prediction: Vovk, "Conditional validity of inductive conformal
+      predictors", 2012): with it the interval holds ``coverage`` of the band's faces,
+      ``SMALL_BAND_COVERAGE`` in a band of under ``FULL_BAND``.
+    - "residuals", for networks without a distribution: the prediction plus the quantiles of the validation
+      errors of faces of about the same predicted age, linear between ``knots``.
+    - "distribution", in cards of before: between the quantiles ``lower_tail`` and ``upper_tail`` of the
+      network's distribution.
+
+    Attributes:
+        method: Which of them.
         coverage: Share of labelled ages the interval is made to hold, 0 to 1.
         n: Chips it was fitted on.
         split: The split they are of.
+        sharpness: Exponent of the probabilities; over 1 makes the distribution narrower.
+        whole_years: Whether answer and interval are whole years. Cards of before say nothing of it, and
+            their answer is the network's own number.
+        tail_sharpness: Exponent for "bands"; of a few, the one with the narrowest intervals.
+        band_tails: Threshold of each of the nine age bands, probabilities, for "bands".
         lower_tail, upper_tail: Probabilities, for "distribution".
         knots, lower_offsets, upper_offsets: Years, for "residuals".
     """
 
-    method: Literal["distribution", "residuals"]
+    method: Literal["bands", "residuals", "distribution"]
     coverage: float
     n: int
     split: str = "validation"
+    sharpness: float = 1.0
+    whole_years: bool = False
+    tail_sharpness: float = 1.0
+    band_tails: tuple[float, ...] = ()
     lower_tail: float = 0.0
     upper_tail: float = 1.0
     knots: tuple[float, ...] = ()
     lower_offsets: tuple[float, ...] = ()
     upper_offsets: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        parts = {"bands": self.band_tails, "residuals": self.knots, "distribution": (0,)}
+        if self.method not in parts:
+            raise ModelError(f"the card's age calibration is of an unknown method {self.method!r}")
+        if not parts[self.method] or (self.method == "bands" and len(self.band_tails) != len(AGE_BANDS)):
+            raise ModelError(f"the card's age calibration lacks the figures of its method {self.method!r}")
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, for the card."""
-        return asdict(self)
+        """JSON-ready, for the card: what the method uses."""
+        unused: dict[str, tuple[str, ...]] = {
+            "bands": ("lower_tail", "upper_tail", "knots", "lower_offsets", "upper_offsets"),
+            "residuals": ("lower_tail", "upper_tail", "band_tails", "tail_sharpness", "sharpness"),
+            "distribution": ("band_tails", "tail_sharpness", "knots", "lower_offsets", "upper_offsets"),
+        }
+        return {key: value for key, value in asdict(self).items() if key not in unused[self.method]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AgeCalibration:
-        """The inverse of `to_dict`.
+        """The inverse of `to_dict`; keys that a card of before does not have take their defaults.
 
         Raises:
             ModelError: Keys are missing or unknown.
@@ -74,35 +133,86 @@ class AgeCalibration:
         except TypeError as error:
             raise ModelError(f"the card's age calibration is not one: {error}") from error
 
-    def interval(
+    def answer(
         self, ages: NDArray[np.floating[Any]], distribution: NDArray[np.floating[Any]] | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Intervals for n predictions.
+    ) -> AgeAnswers:
+        """Answers for n faces.
 
         Args:
-            ages: Predicted years, shape (n,).
-            distribution: Predicted probabilities of years, shape (n, 117); needed by "distribution".
+            ages: The network's own years, shape (n,).
+            distribution: Its probabilities of years, shape (n, 117); ``None`` where it says only a number.
 
         Returns:
-            Lower and upper ends in years, float64 of shape (n,) each, within 0 to ``MAX_AGE`` and never
-            excluding the prediction itself.
+            Ages, intervals and the distribution the ages come from.
+
+        Raises:
+            ModelError: The calibration is of a distribution, and there is none.
         """
-        ages = np.asarray(ages, dtype=np.float64)
+        if self.method != "residuals" and distribution is None:
+            raise ModelError("this calibration needs the distribution over years")
+        years = np.clip(np.asarray(ages, dtype=np.float64), 0, MAX_AGE)
+        sharp: NDArray[np.float32] | None = None
+        if distribution is not None:
+            sharp = sharpen(distribution, self.sharpness).astype(np.float32)
+            if self.sharpness != 1:
+                years = sharp.astype(np.float64) @ np.arange(sharp.shape[1])
+        if self.whole_years:
+            years = np.floor(years + 0.5)
+        low, high = self._interval(years, distribution)
+        if self.whole_years:  # labels are whole, so whatever is beyond the last whole year holds none
+            low, high = np.ceil(low), np.floor(high)
+        low = np.clip(np.minimum(low, years), 0, MAX_AGE)
+        high = np.clip(np.maximum(high, years), 0, MAX_AGE)
+        return AgeAnswers(years, low, high, sharp)
+
+    def _interval(
+        self, years: NDArray[np.float64], distribution: NDArray[np.floating[Any]] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if distribution is None or self.method == "residuals":
+            return (
+                years + np.interp(years, self.knots, self.lower_offsets),
+                years + np.interp(years, self.knots, self.upper_offsets),
+            )
         if self.method == "distribution":
-            if distribution is None:
-                raise ModelError("this calibration needs the distribution over years")
-            low = quantile(distribution, self.lower_tail)
-            high = quantile(distribution, self.upper_tail)
-        else:
-            low = ages + np.interp(ages, self.knots, self.lower_offsets)
-            high = ages + np.interp(ages, self.knots, self.upper_offsets)
-        return np.clip(np.minimum(low, ages), 0, MAX_AGE), np.clip(np.maximum(high, ages), 0, MAX_AGE)
+            return quantile(distribution, self.lower_tail), quantile(distribution, self.upper_tail)
+        tails = _smaller_tails(sharpen(distribution, self.tail_sharpness))
+        return _hull(tails >= np.array(self.band_tails)[_BAND_OF_YEAR], years)
 
 
-def _cumulative(distribution: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    # Year k stands for ages from k − ½ to k + ½: below the edge k − ½ lie the years before k.
-    sums = np.cumsum(np.asarray(distribution, dtype=np.float64), axis=1)
-    return np.concatenate([np.zeros((len(sums), 1)), sums / sums[:, -1:]], axis=1)
+_BAND_OF_YEAR: Final = age_band(np.arange(MAX_AGE + 1))
+
+
+def sharpen(distribution: NDArray[np.floating[Any]], sharpness: float) -> NDArray[np.float64]:
+    """Raises probabilities to a power and renormalises them.
+
+    For a softmax this divides the logits by the temperature ``1 / sharpness`` (Guo et al., 2017).
+
+    Args:
+        distribution: Probabilities, shape (n, years).
+        sharpness: The exponent, over 0.
+
+    Returns:
+        float64 of shape (n, years); rows sum to 1.
+    """
+    powers = np.clip(np.asarray(distribution, dtype=np.float64), _LEAST_PROBABILITY, None) ** sharpness
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _smaller_tails(distribution: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each year the smaller of P(so old or younger) and P(so old or older), shape (n, years)."""
+    younger = np.cumsum(distribution, axis=1)
+    older = np.cumsum(distribution[:, ::-1], axis=1)[:, ::-1]
+    return np.minimum(younger, older)
+
+
+def _hull(
+    inside: NDArray[np.bool_], years: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """First and last year that is inside, and the answer with them: shape (n,) each."""
+    some = inside.any(axis=1)
+    first = np.where(some, inside.argmax(axis=1), years)
+    last = np.where(some, inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1), years)
+    return np.minimum(first, years).astype(np.float64), np.maximum(last, years).astype(np.float64)
 
 
 def quantile(distribution: NDArray[np.floating[Any]], probability: float) -> NDArray[np.float64]:
@@ -115,25 +225,11 @@ def quantile(distribution: NDArray[np.floating[Any]], probability: float) -> NDA
     Returns:
         Years, float64 of shape (n,).
     """
+    # Year k stands for ages from k − ½ to k + ½: below the edge k − ½ lie the years before k.
+    sums = np.cumsum(np.asarray(distribution, dtype=np.float64), axis=1)
+    below = np.concatenate([np.zeros((len(sums), 1)), sums / sums[:, -1:]], axis=1)
     edges = np.arange(distribution.shape[1] + 1) - 0.5
-    return np.array([np.interp(probability, row, edges) for row in _cumulative(distribution)])
-
-
-def probability_below(distribution: NDArray[np.floating[Any]], ages: ArrayLike) -> NDArray[np.float64]:
-    """The probability each distribution gives to being younger than an age (its PIT value).
-
-    Args:
-        distribution: Shape (n, years).
-        ages: Years, shape (n,).
-
-    Returns:
-        float64 of shape (n,), 0 to 1.
-    """
-    edges = np.arange(distribution.shape[1] + 1) - 0.5
-    values = np.asarray(ages, dtype=np.float64)
-    return np.array(
-        [np.interp(a, edges, row) for a, row in zip(values, _cumulative(distribution), strict=True)]
-    )
+    return np.array([np.interp(probability, row, edges) for row in below])
 
 
 def fit_age(
@@ -142,36 +238,109 @@ def fit_age(
     distribution: NDArray[np.floating[Any]] | None,
     coverage: float = COVERAGE,
 ) -> AgeCalibration:
-    """Fits the interval on the validation split.
+    """Fits answer and interval on the validation split.
 
     Args:
-        labelled: Labelled years, shape (n,).
-        predicted: Predicted years, shape (n,).
-        distribution: Predicted distributions, shape (n, 117), or ``None`` for a network without.
+        labelled: Labelled years, shape (n,), whole.
+        predicted: The network's own years, shape (n,).
+        distribution: Its distributions, shape (n, 117), or ``None`` for a network without.
         coverage: Share of labels the interval is to hold.
 
     Returns:
-        The calibration: "distribution" where there is one, "residuals" otherwise.
+        The calibration: "bands" where there is a distribution, "residuals" otherwise.
     """
-    ages = np.asarray(labelled, dtype=np.float64)
-    n, miss = len(ages), (1 - coverage) / 2
-    # The conformal correction for a finite sample: the ⌈(n + 1)(1 − miss)⌉-th smallest of n.
-    level = min(1.0, np.ceil((n + 1) * (1 - miss)) / n)
-    if distribution is not None:
-        below = probability_below(distribution, ages)
-        upper = float(np.quantile(below, level, method="higher"))
-        lower = 1 - float(np.quantile(1 - below, level, method="higher"))
-        return AgeCalibration("distribution", coverage, n, lower_tail=lower, upper_tail=upper)
-    errors = ages - np.asarray(predicted, dtype=np.float64)
-    order = np.argsort(predicted, kind="stable")
+    ages = np.asarray(labelled, dtype=np.int64)
+    if distribution is None:
+        return _fit_residuals(ages, predicted, coverage)
+    sharpness = _fit_sharpness(ages, distribution)
+    years = np.floor(sharpen(distribution, sharpness) @ np.arange(distribution.shape[1]) + 0.5)
+    fits = []
+    for tail_sharpness in _TAIL_SHARPNESS:
+        tails = _smaller_tails(sharpen(distribution, tail_sharpness))
+        thresholds = _fit_band_tails(ages, years, tails, coverage)
+        low, high = _hull(tails >= thresholds[_BAND_OF_YEAR], years)
+        fits.append((float(np.mean(high - low)), tail_sharpness, thresholds))
+    _, tail_sharpness, thresholds = min(fits, key=lambda fit: fit[0])
+    return AgeCalibration(
+        "bands",
+        coverage,
+        len(ages),
+        sharpness=sharpness,
+        whole_years=True,
+        tail_sharpness=tail_sharpness,
+        band_tails=tuple(thresholds.tolist()),
+    )
+
+
+def _fit_sharpness(ages: NDArray[np.int64], distribution: NDArray[np.floating[Any]]) -> float:
+    """The exponent under which the labels are likeliest; log-likelihood is concave in it."""
+    from scipy.optimize import minimize_scalar  # here: it takes long to import, and predicting needs none
+
+    logs = np.log(np.clip(np.asarray(distribution, dtype=np.float64), _LEAST_PROBABILITY, None))
+    own = logs[np.arange(len(ages)), ages]
+
+    def loss(sharpness: float) -> float:
+        return float(np.mean(np.log(np.exp(sharpness * logs).sum(axis=1)) - sharpness * own))
+
+    found = minimize_scalar(loss, bounds=_SHARPNESS_RANGE, method="bounded", options={"xatol": 1e-3})
+    return round(float(found.x), 3)
+
+
+def _fit_band_tails(
+    ages: NDArray[np.int64], years: NDArray[np.float64], tails: NDArray[np.float64], coverage: float
+) -> NDArray[np.float64]:
+    """Thresholds of the nine bands, shape (9,); see `AgeCalibration`."""
+    n, own, bands = len(ages), tails[np.arange(len(ages)), ages], age_band(ages)
+    own_threshold = np.full(len(AGE_BANDS), np.inf)
+    for band in range(len(AGE_BANDS)):
+        inside = own[bands == band]
+        if len(inside) >= _LEAST_BAND:
+            held = coverage if len(inside) >= FULL_BAND else min(coverage, SMALL_BAND_COVERAGE)
+            own_threshold[band] = -_conformal_quantile(-inside, held)
+
+    def thresholds(common: float) -> NDArray[np.float64]:
+        return np.minimum(common, own_threshold)
+
+    # The highest common threshold whose intervals hold enough. They hold less as it rises, so halving the
+    # sorted candidates finds it; 0 holds every year.
+    needed = min(n, int(np.ceil((n + 1) * coverage))) if n else 0
+    candidates = np.concatenate([[0.0], np.sort(own)])
+    first, last = 0, len(candidates) - 1
+    while first < last:
+        middle = (first + last + 1) // 2
+        low, high = _hull(tails >= thresholds(candidates[middle])[_BAND_OF_YEAR], years)
+        if np.count_nonzero((low <= ages) & (ages <= high)) >= needed:
+            first = middle
+        else:
+            last = middle - 1
+    return thresholds(candidates[first])
+
+
+def _conformal_quantile(scores: NDArray[np.floating[Any]], share: float) -> float:
+    """The ⌈(n + 1) · share⌉-th smallest of n scores, the highest where that is over n.
+
+    A fresh score is at most that with probability ``share`` or more, if n is large enough for it (Vovk,
+    Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005).
+    """
+    rank = min(len(scores), int(np.ceil((len(scores) + 1) * share)))
+    return float(np.sort(scores)[rank - 1])
+
+
+def _fit_residuals(
+    ages: NDArray[np.int64], predicted: NDArray[np.floating[Any]], coverage: float
+) -> AgeCalibration:
+    years = np.floor(np.clip(np.asarray(predicted, dtype=np.float64), 0, MAX_AGE) + 0.5)
+    errors, n, one_sided = ages.astype(np.float64) - years, len(ages), (1 + coverage) / 2
+    order = np.argsort(years, kind="stable")
     bins = np.array_split(order, max(1, min(_RESIDUAL_BINS, n // 50)))
     return AgeCalibration(
         "residuals",
         coverage,
         n,
-        knots=tuple(float(np.median(predicted[rows])) for rows in bins),
-        lower_offsets=tuple(float(np.quantile(errors[rows], miss)) for rows in bins),
-        upper_offsets=tuple(float(np.quantile(errors[rows], 1 - miss)) for rows in bins),
+        whole_years=True,
+        knots=tuple(float(np.median(years[rows])) for rows in bins),
+        lower_offsets=tuple(-_conformal_quantile(-errors[rows], one_sided) for rows in bins),
+        upper_offsets=tuple(_conformal_quantile(errors[rows], one_sided) for rows in bins),
     )
 
 

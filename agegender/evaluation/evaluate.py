@@ -34,6 +34,9 @@ Progress = Callable[[int, int], None]
 Estimates = tuple[AgeEstimate | None, GenderEstimate | None]
 Pixels = NDArray[np.uint8]
 
+Change = Callable[[str, Pixels], Pixels]
+"""From a file's path below the folder and its RGB pixels to other pixels; called in several threads."""
+
 
 class ChipPredictor(Protocol):
     """What an evaluation needs of `agegender.Predictor`."""
@@ -61,12 +64,13 @@ class Evaluation:
         model: Name of the model.
         faces: One row a measured chip, in the order of the dataset's table: ``file``, ``age`` and ``gender``
             (labels: years and code), ``predicted_age``, ``low`` and ``high`` (years), ``female``
-            (probability). The columns of what the model does not predict are missing.
+            (probability), ``uncertain`` (whether gender is left open). The columns of what the model does not
+            predict are missing.
         no_face: Files in which, under detection, no face was found.
         failed: Files that could not be read, as (file, reason).
         unlabelled: Files of the folder whose names are no labels, as (file, reason).
-        seconds: Time spent predicting, with detection and cropping where these are part of it; reading
-            files and loading the model are not.
+        seconds: Time spent predicting, with detection and cropping where these are part of it; reading and
+            changing files and loading the model are not.
     """
 
     model: str
@@ -84,7 +88,7 @@ class Evaluation:
             "n": n,
             "skipped": len(self.failed) + len(self.unlabelled),
             "no_face": len(self.no_face),
-            **_rounded(measure(self.faces)),
+            **rounded(measure(self.faces)),
             "ms_per_face": round(1000 * self.seconds / n, 3) if n else None,
         }
 
@@ -102,7 +106,9 @@ def measure(faces: pd.DataFrame) -> dict[str, Any]:
     if "predicted_age" in faces:
         figures["age"] = age_metrics(faces["age"], faces["predicted_age"], faces["low"], faces["high"])
     if "female" in faces:
-        figures["gender"] = gender_metrics(faces["gender"], faces["female"], faces["age"])
+        figures["gender"] = gender_metrics(
+            faces["gender"], faces["female"], faces["age"], faces.get("uncertain")
+        )
     return figures
 
 
@@ -150,6 +156,7 @@ def evaluate(
     rows: pd.DataFrame | None = None,
     *,
     detector: Detector | None = None,
+    change: Change | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Predicts labelled chips.
@@ -160,6 +167,7 @@ def evaluate(
         rows: Which rows of ``dataset.table``; all where not given.
         detector: When given, every chip is padded and goes through detection and the crop of photos; its
             main face is predicted. Otherwise chips go to the model as they are.
+        change: When given, what is done to each chip after it was read.
         progress: Called after each batch.
 
     Returns:
@@ -177,7 +185,7 @@ def evaluate(
     failed: list[tuple[str, str]] = []
     files = rows["file"].tolist()
     seconds = 0.0
-    for start, batch in _batches(dataset.folder, files):
+    for start, batch in _batches(dataset.folder, files, change):
         readable: dict[int, Pixels] = {}
         for position, pixels in enumerate(batch, start=start):
             if isinstance(pixels, ImageError):
@@ -205,8 +213,10 @@ def _warm_up(predictor: ChipPredictor, detector: Detector | None) -> None:
         detector.detect_many([np.zeros((300, 300, 3), np.uint8)])
 
 
-def _batches(folder: Path, files: Sequence[str]) -> Iterator[tuple[int, list[Pixels | ImageError]]]:
-    """Reads files in batches, the next one while the caller works on this one.
+def _batches(
+    folder: Path, files: Sequence[str], change: Change | None
+) -> Iterator[tuple[int, list[Pixels | ImageError]]]:
+    """Reads and changes files in batches, the next one while the caller works on this one.
 
     Yields:
         ``(start, images)``: position of the batch's first file, and for each file its pixels or the error.
@@ -214,9 +224,10 @@ def _batches(folder: Path, files: Sequence[str]) -> Iterator[tuple[int, list[Pix
 
     def read(file: str) -> Pixels | ImageError:
         try:
-            return read_image(folder / file)
+            pixels = read_image(folder / file)
         except ImageError as error:
             return error
+        return pixels if change is None else change(file, pixels)
 
     starts = range(0, len(files), BATCH_SIZE)
     with ThreadPoolExecutor(_READERS) as pool:
@@ -270,6 +281,7 @@ def _tabulate(rows: pd.DataFrame, estimates: Sequence[Estimates]) -> pd.DataFram
         table["high"] = [age.high for age in ages]
     if genders:
         table["female"] = [_probability_of_female(gender) for gender in genders]
+        table["uncertain"] = [gender.uncertain for gender in genders]
     return table
 
 
@@ -277,8 +289,8 @@ def _probability_of_female(gender: GenderEstimate) -> float:
     return gender.probability if gender.label == _FEMALE else 1 - gender.probability
 
 
-def _rounded(value: Any) -> Any:
-    """Rounds every float of nested dicts."""
+def rounded(value: Any) -> Any:
+    """Rounds every float of nested dicts to four decimals, as reports and cards state them."""
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     return round(value, _DECIMALS) if isinstance(value, float) else value

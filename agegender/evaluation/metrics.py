@@ -48,17 +48,23 @@ def age_metrics(labelled: ArrayLike, predicted: ArrayLike, low: ArrayLike, high:
     }
 
 
-def gender_metrics(labelled: ArrayLike, female: ArrayLike, ages: ArrayLike) -> dict[str, Any]:
+def gender_metrics(
+    labelled: ArrayLike, female: ArrayLike, ages: ArrayLike, uncertain: ArrayLike | None = None
+) -> dict[str, Any]:
     """Measures gender predictions.
 
     Args:
         labelled: UTKFace's codes, 0 male and 1 female, shape (n,).
         female: Predicted probability of *female*, 0 to 1, shape (n,).
         ages: Labelled ages in years, shape (n,), for the bands.
+        uncertain: Which faces were answered with "uncertain", bool, shape (n,); ``None`` where the model
+            knows no such answer.
 
     Returns:
-        ``accuracy`` (at one half), ``auc``, ``ece`` and ``by_band``: ``n`` and ``accuracy`` of each age band
-        that has faces. Every figure is ``None`` for n = 0, and ``auc`` where only one gender is labelled.
+        ``accuracy`` (at one half, whether called or not), ``auc``, ``ece`` and ``by_band``: ``n`` and
+        ``accuracy`` of each age band that has faces; with ``uncertain`` also ``uncertain_share`` and
+        ``accuracy_outside`` (of the faces that were called). Every figure is ``None`` for n = 0, ``auc``
+        where only one gender is labelled, and ``accuracy_outside`` where none was called.
 
     Raises:
         ValueError: The arrays are not of one shape (n,).
@@ -66,10 +72,15 @@ def gender_metrics(labelled: ArrayLike, female: ArrayLike, ages: ArrayLike) -> d
     codes, probability, years = _columns(labelled, female, ages)
     positive = codes == _FEMALE
     correct = (probability >= 0.5) == positive
+    called: dict[str, Any] = {}
+    if uncertain is not None:
+        doubtful = _columns(labelled, uncertain)[1].astype(bool)
+        called = {"uncertain_share": _mean(doubtful), "accuracy_outside": _mean(correct[~doubtful])}
     return {
         "accuracy": _mean(correct),
         "auc": area_under_roc(positive, probability),
         "ece": expected_calibration_error(np.maximum(probability, 1 - probability), correct),
+        **called,
         "by_band": _by_band(years, "accuracy", correct),
     }
 

@@ -82,6 +82,8 @@ def test_document_keeps_the_contract(folder):
             "accuracy": 1.0,
             "auc": 1.0,
             "ece": 0.1,
+            "uncertain_share": 0.0,
+            "accuracy_outside": 1.0,
             "by_band": {
                 "0-4": {"n": 1, "accuracy": 1.0},
                 "16-25": {"n": 1, "accuracy": 1.0},
@@ -102,9 +104,9 @@ def test_what_is_not_predicted_is_left_out(folder, age, gender, missing):
 
 def test_faces_table_holds_labels_and_predictions(folder):
     faces = evaluate(ColorPredictor(), read_dataset(folder)).faces
-    assert list(faces) == ["file", "age", "gender", "predicted_age", "low", "high", "female"]
+    assert list(faces) == ["file", "age", "gender", "predicted_age", "low", "high", "female", "uncertain"]
     row = faces[faces["file"] == "31_1_0_x.png"].iloc[0].tolist()
-    assert row == ["31_1_0_x.png", 31, 1, 33.0, 30.0, 36.0, 0.9]
+    assert row == ["31_1_0_x.png", 31, 1, 33.0, 30.0, 36.0, 0.9, False]
     assert faces.loc[faces["age"] == 30, "female"].item() == pytest.approx(0.1)  # male with 0.9
 
 
@@ -129,6 +131,18 @@ def test_chips_of_mixed_sizes_keep_their_order(folder):
     faces = evaluate(ColorPredictor(), read_dataset(folder)).faces
     assert (faces["predicted_age"] == faces["age"] + 2).all()
     assert 45 in faces["age"].tolist()
+
+
+def test_a_change_sees_each_readable_file_and_its_pixels_are_predicted(folder):
+    (folder / "40_0_0_broken.png").write_bytes(b"no picture at all")
+
+    def brighten(file, chip):
+        assert file.startswith(f"{chip[0, 0, 0]}_")
+        return chip + np.uint8(3)
+
+    result = evaluate(ColorPredictor(), read_dataset(folder), change=brighten)
+    assert (result.faces["predicted_age"] == result.faces["age"] + 5).all()
+    assert (len(result.faces), len(result.failed)) == (6, 1)
 
 
 def test_predicts_in_batches_and_reports_progress(tmp_path):

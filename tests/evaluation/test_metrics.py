@@ -57,6 +57,15 @@ def test_gender_metrics_by_hand():
     }
 
 
+def test_what_is_not_called_is_counted_and_left_out_of_the_accuracy_outside():
+    metrics = gender_metrics([1, 0, 1, 0], [0.9, 0.2, 0.4, 0.6], [2, 2, 30, 80], [False, False, True, False])
+    assert metrics["uncertain_share"] == 0.25
+    assert metrics["accuracy"] == 0.5
+    assert metrics["accuracy_outside"] == pytest.approx(2 / 3)
+    assert gender_metrics([1], [0.6], [30], [True])["accuracy_outside"] is None
+    assert "uncertain_share" not in gender_metrics([1], [0.6], [30])
+
+
 def test_one_half_counts_as_female():
     assert gender_metrics([1, 0], [0.5, 0.5], [30, 30])["accuracy"] == 0.5
     assert gender_metrics([1, 1], [0.5, 0.5], [30, 30])["accuracy"] == 1.0
@@ -137,6 +146,7 @@ def test_nan_gives_no_figure_instead_of_a_wrong_one():
     [
         lambda: age_metrics([1, 2], [1], [1], [1]),
         lambda: gender_metrics([[1]], [[0.5]], [[30]]),
+        lambda: gender_metrics([1, 0], [0.5, 0.5], [30, 30], [True]),
         lambda: area_under_roc(True, 0.5),
     ],
 )

@@ -1,0 +1,54 @@
+"""`python -m agegender card`: a model's card for people."""
+
+from __future__ import annotations
+
+import sys
+
+from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_callback
+from agegender.data.duplicates import fingerprint
+from agegender.data.split import assign_splits
+from agegender.data.split_file import SPLIT_FILE, check_split
+from agegender.data.table import read_dataset
+from agegender.export import write_atomically
+from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.models.card_markdown import card_markdown
+from agegender.models.registry import DEFAULT_MODEL
+
+
+def run(name: str | None, *, output: str | None, data: str | None) -> int:
+    """Renders a model's card as Markdown.
+
+    Args:
+        name: A model, or a base that models start from; ``None`` takes the default model.
+        output: A file to write; ``None`` prints it.
+        data: A dataset folder whose split is to be compared with the one the model was made with.
+
+    Returns:
+        0, or 1 where the split is another one, which is then said on standard error.
+
+    Raises:
+        WeightsNotFoundError: There is no such card.
+        ConfigError: The model has no record of its split, or the output cannot be written.
+        DatasetError: The folder is missing or holds no labelled chip.
+    """
+    prepare_output(output)
+    name = name or DEFAULT_MODEL
+    text = card_markdown(read_card(name))
+    same = data is None or _same_split(name, data)
+    if output is not None:
+        write_atomically(output, text)
+    else:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    return OK if same else SOME_FAILED
+
+
+def _same_split(name: str, data: str) -> bool:
+    dataset = read_dataset(data)
+    with progress_callback("Finding the split", "file") as progress:
+        prints = fingerprint(dataset, progress=progress)
+    check = check_split(
+        WEIGHTS_DIR / name / SPLIT_FILE, prints.digests, assign_splits(dataset, prints=prints)
+    )
+    complain(f"split of {data}: {check.in_words()}")
+    return check.same
