@@ -1,7 +1,8 @@
-"""Backbones by name: face-recognition networks without their tops, from pixels to one feature vector.
+"""Backbones by name: convolutional networks without their tops, from pixels to one feature vector.
 
 A backbone is built untrained (`Backbone.build` reads no file) and takes RGB pixels from 0 to 255: its own
-preprocessing is its first layer. `load_base_weights` then fills in what face recognition taught it.
+preprocessing is its first layer. `load_base_weights` then fills in what another task, best of all face
+recognition, has taught such a network.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import keras
 
 from agegender.errors import ConfigError
 from agegender.models.card import WEIGHTS_DIR
+from agegender.models.hed import hed_origin, hed_weights_file, load_hed
 from agegender.models.layers import MeanSubtraction
-from agegender.models.store import load_legacy_weights, load_weights
+from agegender.models.resnet18 import RESNET18_BLOCKS, build_resnet18, load_imagenet
+from agegender.models.store import file_sha256, load_legacy_weights, load_weights
 
 MOBILENET_BASE: Final = WEIGHTS_DIR / "mobilenet-vggface2" / "base.weights.h5"
 
@@ -34,7 +37,7 @@ _MOBILENET_BLOCKS: Final = (
 
 @dataclass(frozen=True)
 class Backbone:
-    """A face-recognition network without its top.
+    """A network without its top.
 
     Attributes:
         name: What options and cards call it.
@@ -42,16 +45,15 @@ class Backbone:
             (batch, n); untrained, reads no file.
         input_size: The default (height, width) in pixels.
         blocks: Names of the layers that begin each block from the input up, for gradual unfreezing.
-        origin: What its base weights are, for run records and cards.
-        offline: Whether they come with the repository.
+        bases: The weights it can start from by name, its usual ones first. Each is a function that fills
+            the built backbone and returns what the weights are and which file they came from.
     """
 
     name: str
     build: Callable[[tuple[int, int]], keras.Model]
     input_size: tuple[int, int]
     blocks: tuple[str, ...]
-    origin: str
-    offline: bool
+    bases: Mapping[str, Callable[[keras.Model], str]]
 
 
 def build_mobilenet(input_size: tuple[int, int]) -> keras.Model:
@@ -112,6 +114,25 @@ def build_vgg16(input_size: tuple[int, int]) -> keras.Model:
     return keras.Model(inputs, x, name="vgg16")
 
 
+def _load_vggface2(model: keras.Model) -> str:
+    load_weights(model, MOBILENET_BASE)
+    return f"MobileNet, face recognition on VGGFace2 ({MOBILENET_BASE.name})"
+
+
+def _load_vggface(model: keras.Model) -> str:
+    from agegender.models.keras_vggface_adapter import vgg16_weights_file
+
+    path = vgg16_weights_file()
+    load_legacy_weights(model, path)
+    return f"keras-vggface's VGG16, face recognition on VGGFace ({path.name})"
+
+
+def _load_hed(model: keras.Model) -> str:
+    path = hed_weights_file()
+    load_hed(model, path)
+    return f"{hed_origin()} ({path.name})"
+
+
 BACKBONES: Final[Mapping[str, Backbone]] = MappingProxyType(
     {
         "mobilenet": Backbone(
@@ -119,16 +140,21 @@ BACKBONES: Final[Mapping[str, Backbone]] = MappingProxyType(
             build_mobilenet,
             (160, 160),
             ("conv1", *(f"conv_dw_{i}" for i in range(1, 14))),
-            "MobileNet, face recognition on VGGFace2",
-            offline=True,
+            MappingProxyType({"vggface2": _load_vggface2}),
         ),
         "vgg16": Backbone(
             "vgg16",
             build_vgg16,
             (128, 128),
             tuple(f"conv{i}_1" for i in range(1, 6)),
-            "keras-vggface's VGG16, face recognition on VGGFace",
-            offline=False,
+            MappingProxyType({"vggface": _load_vggface, "hed": _load_hed}),
+        ),
+        "resnet18": Backbone(
+            "resnet18",
+            build_resnet18,
+            (96, 96),
+            RESNET18_BLOCKS,
+            MappingProxyType({"imagenet": load_imagenet}),
         ),
     }
 )
@@ -146,30 +172,39 @@ def get_backbone(name: str) -> Backbone:
         raise ConfigError(f"unknown backbone {name!r}; there are {', '.join(BACKBONES)}") from None
 
 
-def load_base_weights(model: keras.Model, backbone: str, path: Path | None = None) -> str:
-    """Fills a freshly built backbone with its face-recognition weights.
+def load_base_weights(model: keras.Model, backbone: str, base: str | Path | None = None) -> str:
+    """Fills a freshly built backbone with weights to start from.
 
     Args:
         model: What ``Backbone.build`` returned.
         backbone: Its name.
-        path: A weight file to use instead of the usual one: ``.weights.h5`` as this project writes it,
-            or for ``vgg16`` a legacy ``.h5`` in keras-vggface's layout.
+        base: One of the backbone's ``bases``; "default", or ``None``, for the first of them; "none" leaves
+            the model as it is; anything else is the path of a weight file, ``.weights.h5`` as this project
+            writes it, or a legacy ``.h5`` whose layers have the backbone's names, as keras-vggface's do.
 
     Returns:
-        Where the weights came from, for the run record.
+        What the weights are and where they came from, for run records and cards.
 
     Raises:
+        ConfigError: ``base`` is neither a name this backbone knows nor that of an ``.h5`` file.
         WeightsNotFoundError: The file is not there, or cannot be downloaded; says what to put where.
         ModelError: The file is damaged, or is another network's.
     """
-    if backbone == "vgg16":
-        from agegender.models.keras_vggface_adapter import vgg16_weights_file
-
-        source = path or vgg16_weights_file()
+    bases = get_backbone(backbone).bases
+    name = "default" if base is None else str(base)
+    if name == "none":
+        return "random"
+    if name == "default":
+        name = next(iter(bases))
+    if name in bases:
+        return bases[name](model)
+    path = Path(name)
+    if path.suffix != ".h5":
+        known = ", ".join(("default", "none", *bases))
+        raise ConfigError(f"base weights {name!r} of {backbone} are neither of {known} nor an .h5 file")
+    if path.name.endswith(".weights.h5"):
+        load_weights(model, path)
     else:
-        source = path or MOBILENET_BASE
-    if source.name.endswith(".weights.h5"):
-        load_weights(model, source)
-    else:
-        load_legacy_weights(model, source)
-    return f"{get_backbone(backbone).origin} ({source.name})"
+        load_legacy_weights(model, path)
+    # Nobody knows what is in it but who made it: the checksum says which one it was.
+    return f"weight file {path.name}, SHA-256 {file_sha256(path)}"

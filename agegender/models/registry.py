@@ -29,7 +29,7 @@ class ModelSpec:
         title: For people.
         system: Name of the module in `agegender.models` that builds it.
         tasks: What it predicts.
-        options: The system's options, as the card keeps them.
+        options: The system's options where they are not its defaults; a card keeps all of them.
         input_size: (height, width) in pixels.
         parameters: Of all its networks together.
     """
@@ -62,6 +62,51 @@ MODELS: Final[Mapping[str, ModelSpec]] = MappingProxyType(
             MappingProxyType({"backbone": "vgg16"}),
             (128, 128),
             30_298_358,
+        ),
+        "vgg16-multitask": ModelSpec(
+            "vgg16-multitask",
+            "One VGG16 for both tasks, flattened into a dense layer with batch normalisation",
+            "vgg16-multitask",
+            TASKS,
+            MappingProxyType({}),
+            (64, 64),
+            15_273_410,
+        ),
+        "resnet18-multitask": ModelSpec(
+            "resnet18-multitask",
+            "ResNet18 for both tasks, its upper half fine-tuned",
+            "resnet18-multitask",
+            TASKS,
+            MappingProxyType({}),
+            (96, 96),
+            11_449_282,
+        ),
+        "age-range": ModelSpec(
+            "age-range",
+            "Three nets: gender, nine age ranges, and age from the range's embedding",
+            "age-range",
+            TASKS,
+            MappingProxyType({}),
+            (96, 96),
+            4_569_291,
+        ),
+        "scratch-cnn": ModelSpec(
+            "scratch-cnn",
+            "Three convolutional blocks, trained from scratch",
+            "scratch-cnn",
+            TASKS,
+            MappingProxyType({}),
+            (96, 96),
+            1_264_883,
+        ),
+        "resnet18-finetuned": ModelSpec(
+            "resnet18-finetuned",
+            "ResNet18 with two linear heads, fine-tuned in two stages",
+            "resnet18-finetuned",
+            TASKS,
+            MappingProxyType({}),
+            (96, 96),
+            11_187_138,
         ),
     }
 )

@@ -2,6 +2,10 @@
 
 The first of the published approaches: an age regressor and a gender classifier, each a VGGFace backbone
 with global average pooling under Dense 512 → 256 → 128 with dropout and one output unit.
+
+Before they part, the two can be trained as one network whose heads share the backbone (task "both"): what
+one task teaches the features serves the other, at the price of one. `TrainingConfig.start` then lets each
+Sequential go on alone from there.
 """
 
 from __future__ import annotations
@@ -12,9 +16,10 @@ from typing import Final, Literal
 import keras
 
 from agegender.errors import ConfigError
-from agegender.labels import MAX_AGE, Task
+from agegender.labels import MAX_AGE, TASKS, Task
 from agegender.models.backbones import get_backbone
 from agegender.models.layers import ExpectedAge
+from agegender.models.systems import NetworkTask, System
 
 AgeHead = Literal["distribution", "linear"]
 AGE_HEADS: Final[tuple[AgeHead, ...]] = ("distribution", "linear")
@@ -53,31 +58,52 @@ class VGGFaceOptions:
         object.__setattr__(self, "hidden", tuple(int(units) for units in self.hidden))
 
 
-def build(task: Task, options: VGGFaceOptions) -> keras.Sequential:
-    """Builds one of the two models, untrained.
+def build(task: NetworkTask, options: VGGFaceOptions) -> keras.Model:
+    """Builds one of the two models, or both on a shared backbone, untrained.
 
     Args:
-        task: "age" or "gender".
+        task: "age" or "gender" for a Sequential; "both" for a functional model with both heads.
         options: Backbone and head.
 
     Returns:
-        A Sequential from RGB (batch, height, width, 3), 0 to 255, to (batch, 1): years, or the
-        probability of *female*. With the distribution head the layer ``age_distribution`` before the
-        last holds the probabilities of the years 0 to ``MAX_AGE``.
+        From RGB (batch, height, width, 3), 0 to 255, to (batch, 1): years, or the probability of *female*;
+        for "both" to the two of them. With the distribution head the layer ``age_distribution`` before
+        ``age`` holds the probabilities of the years 0 to ``MAX_AGE``.
     """
     assert options.input_size is not None
-    model = keras.Sequential(name=f"vggface_{task}")
-    model.add(keras.Input((*options.input_size, 3), name="rgb"))
-    model.add(get_backbone(options.backbone).build(options.input_size))
+    inputs = keras.Input((*options.input_size, 3), name="rgb")
+    backbone = get_backbone(options.backbone).build(options.input_size)
+    if task != "both":
+        layers = [inputs, backbone, *_head(task, options)]
+        return keras.Sequential(layers, name=f"vggface_{task}")
+    features = backbone(inputs)
+    outputs = []
+    for one in TASKS:
+        x = features
+        for layer in _head(one, options, prefix=f"{one}_"):
+            x = layer(x)
+        outputs.append(x)
+    return keras.Model(inputs, outputs, name="vggface_both")
+
+
+def _head(task: Task, options: VGGFaceOptions, prefix: str = "") -> list[keras.layers.Layer]:
+    head: list[keras.layers.Layer] = []
     for i, units in enumerate(options.hidden, start=1):
-        model.add(keras.layers.Dense(units, activation="relu", name=f"dense_{i}"))
-        model.add(keras.layers.Dropout(options.dropout, name=f"dropout_{i}"))
+        head.append(keras.layers.Dense(units, activation="relu", name=f"{prefix}dense_{i}"))
+        head.append(keras.layers.Dropout(options.dropout, name=f"{prefix}dropout_{i}"))
+    # Outputs stay in full precision whatever the policy: a softmax over 117 years in half loses digits.
     if task == "gender":
-        model.add(keras.layers.Dense(1, activation="sigmoid", name="female"))
+        head.append(keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="female"))
     elif options.age_head == "distribution":
-        model.add(keras.layers.Dense(MAX_AGE + 1, activation="softmax", name="age_distribution"))
-        model.add(ExpectedAge(name="age"))
+        head.append(
+            keras.layers.Dense(MAX_AGE + 1, activation="softmax", dtype="float32", name="age_distribution")
+        )
+        head.append(ExpectedAge(dtype="float32", name="age"))
     else:
-        model.add(keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(0.33), name="age_unit"))
-        model.add(keras.layers.Rescaling(AGE_SCALE, name="age"))
-    return model
+        unit = keras.initializers.Constant(0.33)
+        head.append(keras.layers.Dense(1, bias_initializer=unit, dtype="float32", name="age_unit"))
+        head.append(keras.layers.Rescaling(AGE_SCALE, dtype="float32", name="age"))
+    return head
+
+
+SYSTEM: Final = System("vggface", VGGFaceOptions, build, ("age", "gender", "both"))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import keras
 import numpy as np
 import pytest
 
 from agegender.errors import AgeGenderError, ConfigError, WeightsNotFoundError
-from agegender.models.backbones import BACKBONES, MOBILENET_BASE, get_backbone, load_base_weights
+from agegender.models.backbones import BACKBONES, get_backbone, load_base_weights
+from agegender.models.store import file_sha256
 
-SMALL = {"mobilenet": (32, 32), "vgg16": (48, 48)}
-FEATURES = {"mobilenet": 1024, "vgg16": 512}
+SMALL = {"mobilenet": (32, 32), "vgg16": (48, 48), "resnet18": (32, 32)}
+FEATURES = {"mobilenet": 1024, "vgg16": 512, "resnet18": 512}
 
 
 @pytest.fixture(scope="module", params=sorted(BACKBONES))
@@ -53,7 +56,7 @@ def test_blocks_name_layers_from_the_input_up(built):
 
 def test_preprocessing_is_the_first_layer(built):
     _, model = built
-    assert model.layers[1].name == "mean_subtraction"
+    assert model.layers[1].name in ("mean_subtraction", "normalization")
 
 
 def test_the_default_size_is_one_it_can_be_built_at(built):
@@ -76,13 +79,44 @@ def test_an_unknown_backbone_is_named_with_the_known_ones():
         get_backbone("resnet")
 
 
-def test_a_backbone_is_offline_exactly_when_its_weights_are_here():
-    assert BACKBONES["mobilenet"].offline
-    assert not BACKBONES["vgg16"].offline
-    assert MOBILENET_BASE.is_file()
+def test_the_default_of_each_backbone_is_what_it_was_published_with():
+    assert {name: next(iter(backbone.bases)) for name, backbone in BACKBONES.items()} == {
+        "mobilenet": "vggface2",
+        "vgg16": "vggface",
+        "resnet18": "imagenet",
+    }
 
 
-def test_base_weights_fill_the_mobilenet(mobilenet):
+def test_no_base_weights_leave_the_network_as_it_is(mobilenet):
+    before = mobilenet.get_weights()
+    assert load_base_weights(mobilenet, "mobilenet", "none") == "random"
+    assert all((a == b).all() for a, b in zip(before, mobilenet.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "base"), [("mobilenet", "hed"), ("mobilenet", "vggface"), ("vgg16", "x")]
+)
+def test_names_a_backbone_does_not_know_are_refused_with_those_it_does(backbone, base, mobilenet):
+    with pytest.raises(ConfigError, match=rf"'{base}'.*{', '.join(BACKBONES[backbone].bases)}"):
+        load_base_weights(mobilenet, backbone, base)
+
+
+def test_a_default_is_what_its_name_is(mobilenet):
+    sources = {load_base_weights(mobilenet, "mobilenet", base) for base in (None, "default", "vggface2")}
+    assert len(sources) == 1
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_file_is_recorded_as_that_file_and_nothing_more(kind, mobilenet, tmp_path):
+    path = tmp_path / "mine.weights.h5"
+    mobilenet.save_weights(path)
+    assert load_base_weights(mobilenet, "mobilenet", kind(path)) == (
+        f"weight file mine.weights.h5, SHA-256 {file_sha256(path)}"
+    )
+
+
+def test_base_weights_fill_the_mobilenet():
+    mobilenet = get_backbone("mobilenet").build((32, 32))
     before = [np.array(weight) for weight in mobilenet.get_weights()]
     source = load_base_weights(mobilenet, "mobilenet")
     after = mobilenet.get_weights()

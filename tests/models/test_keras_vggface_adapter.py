@@ -128,7 +128,10 @@ def test_a_file_that_was_put_there_by_hand_is_used_without_network(offline, vgg1
     path.parent.mkdir(parents=True)
     write_legacy(path, numbered(vgg16))
     assert vgg16_weights_file() == path
-    assert VGG16_FILE in load_base_weights(vgg16, "vgg16")
+    for base in ("default", "vggface"):
+        source = load_base_weights(vgg16, "vgg16", base)
+        assert VGG16_FILE in source
+        assert "face recognition on VGGFace" in source
 
 
 def test_with_network_the_file_is_fetched_to_where_it_is_looked_for(monkeypatch, tmp_path):

@@ -40,17 +40,31 @@ def test_every_entry_is_filed_under_its_own_name():
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_every_entry_can_be_built_as_it_is_described(name):
-    from agegender.models.vggface import VGGFaceOptions
+    from agegender.models.systems import get_system
 
-    options = VGGFaceOptions(**MODELS[name].options)
-    assert options.input_size == MODELS[name].input_size
+    spec = MODELS[name]
+    system = get_system(spec.system)
+    options = system.options(**spec.options)
+    assert options.input_size == spec.input_size
+    # One network for all tasks, or one for each.
+    networks = ("both",) if system.tasks == ("both",) else spec.tasks
+    assert set(networks) <= set(system.tasks)
+    assert spec.parameters == sum(system.build(task, options).count_params() for task in networks)
+
+
+def test_every_system_has_a_model():
+    from agegender.models.systems import SYSTEMS
+
+    assert {spec.system for spec in MODELS.values()} == set(SYSTEMS)
 
 
 def test_the_list_starts_with_the_default_and_obeys_the_contract(tmp_path):
     publish(tmp_path, "a-first")
     rows = describe_models(tmp_path)
-    assert [row["name"] for row in rows] == [DEFAULT_MODEL, "a-first", "vggface-vgg16"]
-    assert [row["default"] for row in rows] == [True, False, False]
+    names = [row["name"] for row in rows]
+    assert names[:2] == [DEFAULT_MODEL, "a-first"]
+    assert names[1:] == sorted({*MODELS, "a-first"} - {DEFAULT_MODEL})
+    assert [row["default"] for row in rows] == [True] + [False] * (len(rows) - 1)
     assert all(set(row) >= KEYS for row in rows)
     assert json.loads(json.dumps(rows)) == rows
 
@@ -112,13 +126,3 @@ def test_a_damaged_card_is_refused_with_a_typed_error(tmp_path):
     (tmp_path / "mine" / "card.json").write_text("{half", encoding="utf-8")
     with pytest.raises(AgeGenderError, match="mine"):
         model_spec("mine", tmp_path)
-
-
-@pytest.mark.parametrize("name", sorted(MODELS))
-def test_the_parameters_are_those_of_the_networks(name):
-    from agegender.models import vggface
-
-    spec = MODELS[name]
-    # The number of weights does not depend on the input's size.
-    options = vggface.VGGFaceOptions(**spec.options, input_size=(64, 64))
-    assert spec.parameters == sum(vggface.build(task, options).count_params() for task in spec.tasks)

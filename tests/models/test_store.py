@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
+from pathlib import Path
 
 import h5py
 import keras
@@ -93,3 +96,166 @@ def test_another_network_s_weights_are_refused(tmp_path):
     save_float16(network(units=5), path)
     with pytest.raises(ModelError, match=r"m\.weights\.h5"):
         load_weights(network(units=4), path)
+
+
+# Two networks that share layers
+
+
+def pair() -> tuple[keras.Sequential, keras.Sequential]:
+    """Two heads on equal backbones, whose second convolution has learned something of its own."""
+    networks = []
+    for units in (3, 1):
+        inputs = keras.Input((8, 8, 3))
+        x = keras.layers.Conv2D(40, 3, name="conv1")(inputs)
+        x = keras.layers.MaxPooling2D()(x)
+        x = keras.layers.Conv2D(8, 3, name="conv2")(x)
+        backbone = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="backbone")
+        head = [keras.layers.Dropout(0.5), keras.layers.Dense(units)]
+        networks.append(keras.Sequential([keras.Input((8, 8, 3)), backbone, *head]))
+    first, second = networks
+    second.layers[0].set_weights(first.layers[0].get_weights())
+    second.layers[0].get_layer("conv2").kernel.assign_add(np.full((3, 3, 40, 8), 0.1))
+    return first, second
+
+
+@pytest.fixture
+def shared(tmp_path) -> tuple[Path, keras.Sequential, keras.Sequential]:
+    """A folder with ``age.weights.h5`` and ``gender.weights.json``, and the networks in them."""
+    first, second = pair()
+    folder = tmp_path / "weights"
+    save_float16(first, folder / "age.weights.h5")
+    save_float16(second, folder / "gender.weights.json", share_with=folder / "age.weights.h5")
+    return folder, first, second
+
+
+def assert_same(one: keras.Model, other: keras.Model) -> None:
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        assert b == pytest.approx(a, abs=1e-3)
+
+
+@pytest.mark.parametrize("load", [load_weights, lambda model, path: model.load_weights(path)])
+def test_sharing_files_load_here_and_in_plain_keras_wherever_they_lie(shared, load, tmp_path, monkeypatch):
+    folder, first, second = shared
+    moved = folder.rename(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    for path in (moved, Path("elsewhere")):
+        again, other = pair()
+        load(again, path / "age.weights.h5")
+        load(other, path / "gender.weights.json")
+        assert_same(first, again)
+        assert_same(second, other)
+
+
+def test_only_layers_that_differ_are_written_again(shared):
+    folder, _, second = shared
+    own = sorted(
+        values.size for values in datasets(folder / "gender_00000.weights.h5") if values.dtype == "f2"
+    )
+    assert own == sorted(
+        weight.size
+        for layer in (second.layers[0].get_layer("conv2"), second.layers[-1])
+        for weight in layer.get_weights()
+    )
+
+
+def test_a_bit_makes_a_layer_another(tmp_path):
+    first, _ = pair()
+    # Equal as numbers, not as bits.
+    first.layers[-1].bias.assign(np.zeros(3))
+    third = keras.models.clone_model(first)
+    third.set_weights(first.get_weights())
+    third.layers[-1].bias.assign(np.full(3, -0.0))
+    save_float16(first, tmp_path / "a.weights.h5")
+    files = save_float16(third, tmp_path / "b.weights.json", share_with=tmp_path / "a.weights.h5")
+    assert files == (tmp_path / "b.weights.json", tmp_path / "b_00000.weights.h5")
+    held = [values.shape for values in datasets(files[1]) if values.dtype == "f2"]
+    assert sorted(held) == [(3,), (8, 3)]
+
+
+def test_networks_with_nothing_in_common_load_too(tmp_path):
+    first, second = network(4), network(5)
+    save_float16(first, tmp_path / "a.weights.h5")
+    save_float16(second, tmp_path / "b.weights.json", share_with=tmp_path / "a.weights.h5")
+    again = network(5)
+    load_weights(again, tmp_path / "b.weights.json")
+    assert_same(second, again)
+
+
+def test_sharing_leaves_nothing_but_its_files(shared):
+    names = sorted(path.name for path in shared[0].iterdir())
+    assert names == ["age.weights.h5", "gender.weights.json", "gender_00000.weights.h5"]
+
+
+@pytest.mark.parametrize("name", ["age.weights.h5", "gender_00000.weights.h5"])
+def test_a_part_that_is_missing_is_named_though_the_working_directory_has_one(shared, name, monkeypatch):
+    folder = shared[0]
+    shutil.copytree(folder, folder.parent / "copy")
+    monkeypatch.chdir(folder.parent / "copy")
+    (folder / name).unlink()
+    with pytest.raises(WeightsNotFoundError, match=rf"weights.{name}.*gender\.weights\.json"):
+        load_weights(pair()[1], folder / "gender.weights.json")
+
+
+@pytest.mark.parametrize("name", ["age.weights.h5", "gender_00000.weights.h5"])
+def test_a_part_that_is_damaged_or_replaced_is_named(shared, name):
+    folder = shared[0]
+    path, index = folder / name, folder / "gender.weights.json"
+    checksum = file_sha256(index)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(ModelError, match=rf"{name} is damaged or was replaced"):
+        load_weights(pair()[1], index, sha256=checksum)
+    save_float16(pair()[0], path)
+    with pytest.raises(ModelError, match=rf"{name} is damaged or was replaced"):
+        load_weights(pair()[1], index, sha256=checksum)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not JSON",
+        "[]",
+        "{}",
+        '{"metadata": {}, "weight_map": {"/vars": "../age.weights.h5"}}',
+        '{"metadata": {}, "weight_map": {"/vars": 3}}',
+        '{"metadata": {"sha256": 3}, "weight_map": {}}',
+        '{"metadata": {}, "weight_map": {"/layers/dense/vars": "age.weights.h5"}}',
+    ],
+)
+def test_an_index_that_is_none_is_refused(shared, text):
+    index = shared[0] / "gender.weights.json"
+    index.write_text(text)
+    with pytest.raises(ModelError, match=r"gender\.weights\.json"):
+        load_weights(pair()[1], index)
+
+
+def test_the_card_s_checksum_of_the_index_covers_every_part(shared):
+    folder = shared[0]
+    digests = json.loads((folder / "gender.weights.json").read_text())["metadata"]["sha256"]
+    assert digests == {name: file_sha256(folder / name) for name in digests}
+    assert set(digests) == {"age.weights.h5", "gender_00000.weights.h5"}
+
+
+def test_an_index_that_keras_wrote_is_read(tmp_path):
+    model, again = network(), network()
+    model.save_weights(tmp_path / "m.weights.json", max_shard_size=1e-7)
+    load_weights(again, tmp_path / "m.weights.json")
+    assert_same(model, again)
+
+
+def test_a_network_cannot_share_with_what_is_not_there_or_elsewhere_or_replaced(tmp_path):
+    model = network()
+    save_float16(model, tmp_path / "a.weights.h5")
+    with pytest.raises(WeightsNotFoundError, match=r"gone\.weights\.h5"):
+        save_float16(model, tmp_path / "b.weights.json", share_with=tmp_path / "gone.weights.h5")
+    with pytest.raises(ValueError, match="in the folder of"):
+        save_float16(model, tmp_path / "deep" / "b.weights.json", share_with=tmp_path / "a.weights.h5")
+    with pytest.raises(ValueError, match=r"\.weights\.json"):
+        save_float16(model, tmp_path / "b.weights.h5", share_with=tmp_path / "a.weights.h5")
+    save_float16(model, tmp_path / "c_00000.weights.h5")
+    with pytest.raises(ValueError, match="would replace"):
+        save_float16(model, tmp_path / "c.weights.json", share_with=tmp_path / "c_00000.weights.h5")
+    (tmp_path / "d.weights.h5").write_bytes(b"not HDF5 at all")
+    with pytest.raises(ModelError, match=r"d\.weights\.h5 cannot be read"):
+        save_float16(model, tmp_path / "b.weights.json", share_with=tmp_path / "d.weights.h5")
+    assert not (tmp_path / "b.weights.json").exists()
