@@ -1,4 +1,9 @@
-"""Trains one network: python train.py --task age, python train.py --task gender."""
+"""Trains one network: python train.py --task age, python train.py --task gender.
+
+Everything a recipe holds can be written in a file (--config recipes/vggface-age.toml); what is given on the
+command line goes before it. Each run leaves a record in runs/, can be stopped with Ctrl-C, and goes on with
+--resume from its last finished epoch.
+"""
 
 from __future__ import annotations
 
@@ -23,53 +28,165 @@ if TYPE_CHECKING:
 
 EXIT_OK, EXIT_USAGE, EXIT_INTERRUPTED = 0, 2, 130
 
+_HEAD_STAGE = "head"
+_OPTIONS = ("backbone", "age_head", "dropout", "input_size")
+
 
 def parser() -> argparse.ArgumentParser:
-    """The command line; defaults are `TrainingConfig`'s."""
-    p = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
-    p.add_argument("--task", choices=("age", "gender"), required=True, help="which of the two networks")
-    p.add_argument("--data", default=None, metavar="DIR", help="UTKFace folder (default: $UTKFACE_DIR)")
-    p.add_argument("--system", help="the network family (default: vggface)")
-    p.add_argument("--backbone", help="mobilenet (default) or vgg16")
-    p.add_argument("--age-head", help="distribution (default) or linear")
-    p.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the network's square input")
-    p.add_argument("--dropout", type=float)
-    p.add_argument("--base-weights", help="default, none, or a weight file")
-    p.add_argument("--head-epochs", type=int, help="epochs with the backbone frozen")
-    p.add_argument("--epochs", type=int, help="epochs with everything trained")
-    p.add_argument("--frozen-blocks", type=int, help="lowest blocks of the backbone that never train")
-    p.add_argument("--batch-size", type=int)
-    p.add_argument("--head-learning-rate", type=float)
-    p.add_argument("--learning-rate", type=float)
-    p.add_argument("--ema-momentum", type=float)
-    p.add_argument("--patience", type=int, help="epochs without progress before it stops early")
-    p.add_argument("--augmentation", type=float, metavar="STRENGTH", help="1 as tuned, 0 none")
-    p.add_argument("--limit", type=int, metavar="N", help="train on N chips only, to try things out")
-    p.add_argument("--seed", type=int)
-    p.add_argument("--runs", type=Path, default=RUNS_DIR, metavar="DIR", help="where run records go")
-    p.add_argument(
+    """The command line. It names `TrainingConfig`'s defaults, but leaves out what was not given."""
+    p = argparse.ArgumentParser(
+        usage="%(prog)s --task TASK | --config FILE | --resume RUN [--data DIR] [option ...]",
+        description=__doc__,
+        epilog="Defaults are those without --config.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    _add_recipe(p)
+    add = p.add_argument_group("run").add_argument
+    add("--runs", type=Path, default=RUNS_DIR, metavar="DIR", help="where run records go; default runs")
+    add(
         "--resume",
         nargs="?",
         const="latest",
         default=None,
         metavar="RUN",
-        help="go on from a run's last epoch; without a name, from the task's latest run",
+        help="go on from a run's last epoch, with its own recipe; without a name, from the task's latest run",
     )
-    p.add_argument("--quiet", action="store_true", default=False, help="no progress bar")
+    add(
+        "--strategy",
+        choices=("none", "mirrored", "multiworker"),
+        default="none",
+        help="spread each batch over all GPUs of this machine (mirrored), or over the machines in TF_CONFIG "
+        "(multiworker: start the same command on each); default none",
+    )
+    add("--quiet", action="store_true", default=False, help="no progress bar")
     return p
 
 
-def make_config(given: dict[str, Any]) -> TrainingConfig:
-    """Turns the options that were given into a recipe; the rest are its defaults."""
-    from agegender.training.config import TrainingConfig
+def _add_recipe(p: argparse.ArgumentParser) -> None:
+    add = p.add_argument_group("network").add_argument
+    add("--task", choices=("age", "gender", "both"), help="what it answers")
+    add("--config", type=Path, metavar="FILE", help="a recipe, TOML or JSON; see recipes/")
+    add("--system", help="family of networks; default vggface")
+    add("--backbone", help="default mobilenet; or vgg16, where the system lets you choose")
+    add("--age-head", help="distribution (default) or linear")
+    add("--input-size", type=int, metavar="PIXELS", help="side of its square input; default the backbone's")
+    add("--dropout", type=float, metavar="SHARE", help="after each dense layer; default 0.3")
+    add("--base-weights", metavar="BASE", help="default, none, another base by name, or a weight file")
+    add("--start", metavar="RUN", help="a run whose weights to go on from, wherever layers match")
+
+    add = p.add_argument_group("stages").add_argument
+    add("--head-epochs", type=int, metavar="N", help="of the stage head, backbone frozen; default 1")
+    add("--head-learning-rate", type=float, metavar="RATE", help="its peak; default 0.001")
+    add("--epochs", type=int, metavar="N", help="of the last stage; default 8")
+    add("--learning-rate", type=float, metavar="RATE", help="its peak; default 0.0002")
+    add("--frozen-blocks", type=_blocks, metavar="N", help="lowest blocks it leaves as they are; default 0")
+    add(
+        "--schedule", choices=("cosine", "constant", "plateau"), help="of the rate in a stage; default cosine"
+    )
+    add("--warmup-epochs", type=float, metavar="N", help="in which it rises, under cosine; default 0.3")
+    add("--plateau-factor", type=float, metavar="F", help="divides it, under plateau; default 2.0")
+    add("--plateau-patience", type=int, metavar="N", help="epochs without progress before that; default 2")
+    add("--patience", type=int, metavar="N", help="such epochs before the last stage ends early; default 5")
+
+    add = p.add_argument_group("optimiser").add_argument
+    add("--optimizer", choices=("adamw", "adam"), help="default adamw")
+    add("--batch-size", type=int, metavar="N", help="chips a step, over all devices; default 64")
+    add("--layer-decay", type=float, metavar="F", help="rate of a block to the one above it; default 1.0")
+    add("--weight-decay", type=float, metavar="F", help="default 0.01")
+    add("--clip-norm", type=float, metavar="NORM", help="of a gradient, over all weights; default 5.0")
+    add("--ema-momentum", type=float, metavar="F", help="of the weights' average, 0 for none; default 0.998")
+    add(
+        "--precision",
+        choices=("auto", "float32", "mixed_float16", "mixed_bfloat16"),
+        help="default auto: mixed_float16 on a GPU",
+    )
+
+    add = p.add_argument_group("labels and loss").add_argument
+    add("--age-loss", choices=("mse", "mae"), help="on years, with a linear head; default mse")
+    add("--age-sigma", type=float, metavar="YEARS", help="spread of a label's distribution; default 2.0")
+    add("--age-weight", type=float, metavar="W", help="of the loss on years beside others; default 0.2")
+    add("--gender-weight", type=float, metavar="W", help="of gender's loss beside age's; default 1.0")
+    add("--range-weight", type=float, metavar="W", help="of the loss on age ranges; default 1.0")
+    add("--label-smoothing", type=float, metavar="SHARE", help="of gender's label; default 0.04")
+    add("--teacher", metavar="MODEL", help="a published model whose answers are mixed into the labels")
+    add("--teacher-weight", type=float, metavar="SHARE", help="its share, 0 to 1; default 0.5")
+    add("--balance", choices=("none", "age", "gender", "both"), help="weigh rare chips more; default none")
+
+    add = p.add_argument_group("data").add_argument
+    add("--data", default=None, metavar="DIR", help="UTKFace folder; default $UTKFACE_DIR")
+    add("--augmentation", type=float, metavar="STRENGTH", help="1 as the recipe has it, 0 none")
+    add("--mixup", type=float, metavar="ALPHA", help="blend pairs of chips, 0 to 1; default 0.0")
+    add("--cutmix", type=float, metavar="ALPHA", help="paste patches of other chips, 0 to 1; default 0.0")
+    add("--erasing", type=float, metavar="SHARE", help="of chips partly covered with noise; default 0.0")
+    add("--limit", type=int, metavar="N", help="use N chips only, to try things out")
+    add("--seed", type=int, help="of the first weights, order and augmentation; default 0")
+
+
+def _blocks(text: str) -> int | str:
+    return text if text == "all" else int(text)
+
+
+def make_config(given: dict[str, Any], runs: Path = RUNS_DIR) -> TrainingConfig:
+    """Turns the options that were given into a recipe: over a recipe file's, over the defaults.
+
+    Args:
+        given: By the names of the parser.
+        runs: Where ``start`` may be a folder by its bare name.
+
+    Raises:
+        ConfigError: The task is missing, a key is unknown, or a value makes no sense.
+    """
+    from agegender.training.config import DEFAULT_STAGES, TrainingConfig
 
     values = dict(given)
-    options = {key: values.pop(key) for key in ("backbone", "age_head", "dropout") if key in values}
-    if "input_size" in values:
-        options["input_size"] = (values["input_size"], values.pop("input_size"))
+    recipe = _read_recipe(values.pop("config", None), values)
+    options = {**recipe.pop("options", {}), **{key: values.pop(key) for key in _OPTIONS if key in values}}
+    if isinstance(options.get("input_size"), int):
+        options["input_size"] = (options["input_size"], options["input_size"])
     strength = values.pop("augmentation", 1.0)
-    config = TrainingConfig.from_dict({**values, "options": options})
+    start = values.get("start")
+    if start is not None and not Path(start).is_dir() and (runs / start).is_dir():
+        values["start"] = str(runs / start)
+
+    stages = recipe.pop("stages", None) or [dataclasses.asdict(stage) for stage in DEFAULT_STAGES]
+    heads = [stage for stage in stages if stage["name"] == _HEAD_STAGE]
+    for key in ("epochs", "learning_rate"):
+        if key in values:
+            stages[-1][key] = values.pop(key)
+        if f"head_{key}" in values:
+            if not heads:
+                raise ConfigError(
+                    f"the recipe has no stage {_HEAD_STAGE!r} for --head-{key.replace('_', '-')}"
+                )
+            heads[0][key] = values.pop(f"head_{key}")
+    if "frozen_blocks" in values:
+        stages[-1]["frozen_blocks"] = values.pop("frozen_blocks")
+
+    config = TrainingConfig.from_dict({**recipe, **values, "options": options, "stages": stages})
     return dataclasses.replace(config, augmentation=config.augmentation.scaled(strength))
+
+
+def _read_recipe(file: Path | None, values: dict[str, Any]) -> dict[str, Any]:
+    """Reads a recipe file and checks it by itself, so that what is wrong in it is not blamed on an option.
+
+    Gives it the task where neither it nor an option does, and its system has only one.
+    """
+    from agegender.models.systems import get_system
+    from agegender.training.config import TrainingConfig, read_config_values
+
+    recipe = {} if file is None else read_config_values(file)
+    if "task" not in recipe and "task" not in values:
+        tasks = get_system(values.get("system", recipe.get("system", "vggface"))).tasks
+        if len(tasks) > 1:
+            raise ConfigError(f"say which network: --task {' or --task '.join(tasks)}")
+        recipe["task"] = tasks[0]
+    if file is not None:
+        try:
+            TrainingConfig.from_dict({"task": values.get("task"), **recipe})
+        except ConfigError as error:
+            raise ConfigError(f"{file}: {error}") from error
+    return recipe
 
 
 def find_run(given: dict[str, Any], runs: Path, name: str) -> tuple[Path, TrainingConfig]:
@@ -81,10 +198,17 @@ def find_run(given: dict[str, Any], runs: Path, name: str) -> tuple[Path, Traini
     from agegender.training.config import TrainingConfig
 
     options = dict(given)
-    task = options.pop("task")
-    folder = latest_run(task, runs) if name == "latest" else runs / name
+    task = options.pop("task", None)
+    if name == "latest" and task is None:
+        raise ConfigError("say which network's latest run: --task age, --task gender or --task both")
+    if name == "latest":
+        folder = latest_run(task, runs)
+    else:
+        folder = next((f for f in (runs / name, Path(name)) if (f / "config.json").is_file()), None)
+        if folder is None:
+            raise ConfigError(f"there is no run {name} in {runs} to resume")
     config = TrainingConfig.read(folder / "config.json")
-    if config.task != task:
+    if task not in (None, config.task):
         raise ConfigError(f"{folder} is a run of task {config.task!r}, not {task!r}")
     if options:
         raise ConfigError(f"--resume keeps the run's own options; drop {', '.join(sorted(options))}")
@@ -113,11 +237,33 @@ def show_reading() -> Callable[[int, int], None]:
     return advance
 
 
+def how_to_go_on(folder: Path, *, data: str | None, runs: Path, strategy: str) -> str:
+    """The command that resumes a run."""
+    where = [] if data is None else ["--data", str(data)]
+    elsewhere = [] if runs == RUNS_DIR else ["--runs", str(runs)]
+    devices = [] if strategy == "none" else ["--strategy", strategy]
+    name = folder.name if folder.parent == runs else str(folder)
+    return shlex.join(["python", "train.py", *where, *elsewhere, *devices, "--resume", name])
+
+
+def describe_end(folder: Path, metrics: dict[str, Any]) -> str:
+    """One line on how a run ended."""
+    figures = [f"{key} {metrics[key]}" for key in ("mae", "accuracy", "range_accuracy") if key in metrics]
+    line = f"{metrics.get('ended', 'ended')} after {metrics.get('epochs', 0)} epochs"
+    if figures:
+        line += f"; epoch {metrics['best_epoch']} is kept, with a validation {', '.join(figures)}"
+    return f"{folder}: {line}"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    given = vars(parser().parse_args(arguments))
-    data, runs, resume, quiet = (given.pop(key) for key in ("data", "runs", "resume", "quiet"))
-    task = given["task"]
+    command_line = parser()
+    given = vars(command_line.parse_args(arguments))
+    data, runs, resume, strategy, quiet = (
+        given.pop(key) for key in ("data", "runs", "resume", "strategy", "quiet")
+    )
+    if resume is None and not given.keys() & {"task", "config", "system"}:
+        command_line.error("say what to train: --task age, --task gender, or a recipe with --config")
     folder: Path | None = None
     try:
         dataset = read_dataset(data)
@@ -126,8 +272,8 @@ def main(arguments: list[str] | None = None) -> int:
         from agegender.training.loop import describe_stage_plan, train
 
         if resume is None:
-            config = make_config(given)
-            folder = new_run_folder(config.system, task, runs)
+            config = make_config(given, runs)
+            folder = new_run_folder(config.system, config.task, runs)
         else:
             folder, config = find_run(given, runs, resume)
         print(f"{describe_stage_plan(config)}\nrecord: {folder}", file=sys.stderr)
@@ -137,6 +283,7 @@ def main(arguments: list[str] | None = None) -> int:
             folder,
             resume=resume is not None,
             quiet=quiet,
+            strategy=strategy,
             file_progress=None if quiet else show_reading(),
         )
     except AgeGenderError as error:
@@ -145,12 +292,11 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_USAGE
     except KeyboardInterrupt:
         print("\ninterrupted.", file=sys.stderr)
-        if not drop_if_empty(folder):
-            elsewhere = [] if runs == RUNS_DIR else ["--runs", str(runs)]
-            command = ["python", "train.py", "--task", task, *elsewhere, "--resume", folder.name]
-            print(f"Go on with: {shlex.join(command)}", file=sys.stderr)
+        if folder is not None and not drop_if_empty(folder):
+            command = how_to_go_on(folder, data=data, runs=runs, strategy=strategy)
+            print(f"Go on with: {command}", file=sys.stderr)
         return EXIT_INTERRUPTED
-    print(f"{folder}: {metrics}", file=sys.stderr)
+    print(describe_end(folder, metrics), file=sys.stderr)
     return EXIT_OK
 
 

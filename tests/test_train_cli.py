@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import re
 import shlex
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import pytest
 
 from agegender.data.table import DATA_ENVIRONMENT_VARIABLE
 from agegender.models.vggface import VGGFaceOptions
-from agegender.training.config import TrainingConfig
+from agegender.training.config import Stage, TrainingConfig
 from agegender.training.runs import read_history, read_json, write_json
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +116,7 @@ def test_the_script_itself_exits_2_without_a_dataset(tmp_path):
     "arguments",
     [
         [],
+        ["--data", "somewhere"],
         ["--task", "height"],
         ["--task", "age", "--speed", "9"],
         ["--task", "age", "--epochs", "many"],
@@ -140,6 +143,9 @@ def test_wrong_options_exit_2(cli, arguments, capsys):
         ("--system quantum", "vggface"),
         ("--input-size 100", "100x100"),
         ("--frozen-blocks 99", "frozen_blocks"),
+        ("--mixup 2", "mixup"),
+        ("--balance age --teacher nobody", "nobody"),
+        ("--start nowhere", "nowhere"),
         ("--base-weights gone.weights.h5", "gone.weights.h5"),
     ],
 )
@@ -161,7 +167,9 @@ def test_options_become_the_recipe(call, fake_train, tmp_path):
     arguments = (
         "--task gender --backbone vgg16 --input-size 96 --dropout 0.4 --head-epochs 3 --epochs 7"
         " --frozen-blocks 2 --batch-size 16 --head-learning-rate 0.01 --learning-rate 0.001"
-        " --ema-momentum 0.9 --patience 4 --augmentation 0.5 --limit 50 --seed 8 --base-weights none --quiet"
+        " --ema-momentum 0.9 --patience 4 --augmentation 0.5 --limit 50 --seed 8 --base-weights none"
+        " --layer-decay 0.8 --teacher vggface --teacher-weight 0.7 --balance both --mixup 0.2 --cutmix 0.1"
+        " --erasing 0.3 --precision mixed_bfloat16 --optimizer adam --schedule plateau --quiet"
     )
     assert call(*shlex.split(arguments)) == 0
     [asked] = fake_train
@@ -170,13 +178,19 @@ def test_options_become_the_recipe(call, fake_train, tmp_path):
         "gender",
         options=VGGFaceOptions("vgg16", (96, 96), dropout=0.4),
         base_weights="none",
-        head_epochs=3,
-        epochs=7,
-        frozen_blocks=2,
+        stages=(Stage("head", 3, 0.01, "all"), Stage("finetune", 7, 0.001, 2)),
         batch_size=16,
-        head_learning_rate=0.01,
-        learning_rate=0.001,
+        optimizer="adam",
+        schedule="plateau",
+        layer_decay=0.8,
         ema_momentum=0.9,
+        teacher="vggface",
+        teacher_weight=0.7,
+        balance="both",
+        mixup=0.2,
+        cutmix=0.1,
+        erasing=0.3,
+        precision="mixed_bfloat16",
         patience=4,
         augmentation=plain.augmentation.scaled(0.5),
         limit=50,
@@ -184,8 +198,144 @@ def test_options_become_the_recipe(call, fake_train, tmp_path):
     )
     assert asked["resume"] is False
     assert asked["quiet"] is True
+    assert asked["strategy"] == "none"
     assert asked["folder"].parent == tmp_path / "runs"
     assert len(asked["dataset"].table) == 120
+
+
+def test_every_number_and_word_of_a_recipe_has_an_option_that_names_its_default(cli):
+    text = re.sub(r"\s+", " ", cli.parser().format_help())
+    named = re.findall(r"(--[\w-]+)(.*?)(?=(?:--[\w-]+ )|$)", text)
+    helps = {option: " ".join(rest for name, rest in named if name == option) for option, _ in named}
+    config = TrainingConfig("age")
+    for field in dataclasses.fields(TrainingConfig):
+        value = getattr(config, field.name)
+        option = f"--{field.name.replace('_', '-')}"
+        if field.name in ("stages", "options", "augmentation"):
+            continue
+        assert option in helps, field.name
+        if isinstance(value, float | int):
+            assert f"default {value}" in helps[option], option
+    for option, stage, key in (
+        ("--head-epochs", 0, "epochs"),
+        ("--epochs", 1, "epochs"),
+        ("--head-learning-rate", 0, "learning_rate"),
+        ("--learning-rate", 1, "learning_rate"),
+        ("--frozen-blocks", 1, "frozen_blocks"),
+    ):
+        assert f"default {getattr(config.stages[stage], key)}" in helps[option], option
+
+
+# --- recipe files ---------------------------------------------------------------------------------------
+
+RECIPE = """
+task = "gender"
+balance = "age"
+[options]
+hidden = [16]
+dropout = 0.1
+[augmentation]
+rotation = 3.0
+[[stages]]
+name = "head"
+epochs = 2
+learning_rate = 1e-3
+frozen_blocks = "all"
+[[stages]]
+name = "top"
+epochs = 3
+learning_rate = 2e-4
+frozen_blocks = 9
+[[stages]]
+name = "whole"
+epochs = 4
+learning_rate = 1e-4
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
+
+
+def test_a_recipe_is_read_from_a_file(call, fake_train, recipe):
+    assert call("--config", str(recipe)) == 0
+    assert fake_train[0]["config"] == TrainingConfig.read(recipe)
+    assert [stage.name for stage in fake_train[0]["config"].stages] == ["head", "top", "whole"]
+
+
+def test_options_go_before_the_file(call, fake_train, recipe):
+    options = (
+        "--task age --dropout 0.2 --head-epochs 1 --epochs 6 --learning-rate 0.01 --frozen-blocks 3"
+        " --augmentation 0 --balance none"
+    )
+    assert call("--config", str(recipe), *shlex.split(options)) == 0
+    config = fake_train[0]["config"]
+    plain = TrainingConfig.read(recipe)
+    assert (config.task, config.balance) == ("age", "none")
+    assert config.options == dataclasses.replace(plain.options, dropout=0.2)
+    assert config.stages == (
+        dataclasses.replace(plain.stages[0], epochs=1),
+        plain.stages[1],
+        dataclasses.replace(plain.stages[2], epochs=6, learning_rate=0.01, frozen_blocks=3),
+    )
+    assert config.augmentation == plain.augmentation.scaled(0)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("speed = 9", "--task age", "speed"),
+        ("task = ", "--task age", "TOML"),
+        ("stages = 3", "--task age", "stages"),
+        ('options = "deep"', "--task age", "options"),
+        ("patience = 'long'", "--task age", "patience"),
+        ("patience = 3", "", "--task age or --task gender or --task both"),
+        (
+            '[[stages]]\nname = "one"\nepochs = 1\nlearning_rate = 0.1',
+            "--task age --head-epochs 2",
+            "--head-epochs",
+        ),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_exits_2_and_is_named(call, tmp_path, capsys, case):
+    text, options, words = case
+    path = tmp_path / "odd.toml"
+    path.write_text(text, encoding="utf-8")
+    assert call("--config", str(path), *shlex.split(options)) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert "Traceback" not in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_recipe_exits_2(call, tmp_path, capsys):
+    assert call("--config", str(tmp_path / "gone.toml")) == 2
+    assert "gone.toml" in capsys.readouterr().err
+
+
+def test_a_system_with_one_network_needs_no_task(call, fake_train):
+    assert call("--system", "age-range") == 0
+    assert fake_train[0]["config"].task == "both"
+
+
+def test_the_strategy_is_handed_on_and_is_no_part_of_the_recipe(call, fake_train, stopped_run):
+    assert call("--task", "age", "--strategy", "mirrored") == 0
+    assert fake_train[0]["strategy"] == "mirrored"
+    assert fake_train[0]["config"] == TrainingConfig("age")
+    assert call("--task", "age", "--resume", stopped_run.name, "--strategy", "mirrored") == 0
+    assert (fake_train[1]["strategy"], fake_train[1]["resume"]) == ("mirrored", True)
+
+
+def test_a_run_to_start_from_is_found_by_its_bare_name(call, fake_train, stopped_run):
+    assert call("--task", "age", "--start", stopped_run.name) == 0
+    assert call("--task", "age", "--start", str(stopped_run)) == 0
+    assert [asked["config"].start for asked in fake_train] == [str(stopped_run)] * 2
+
+
+# --- the whole way --------------------------------------------------------------------------------------
 
 
 def test_without_options_the_recipe_is_the_default(call, fake_train):
@@ -226,7 +376,7 @@ def test_nothing_to_resume_exits_2(call, name, tmp_path, capsys):
 def stopped_run(tmp_path) -> Path:
     folder = tmp_path / "runs" / "20260101-000000-vggface-age"
     folder.mkdir(parents=True)
-    write_json(folder / "config.json", TrainingConfig("age", epochs=3, seed=4).to_dict())
+    write_json(folder / "config.json", TrainingConfig("age", batch_size=16, seed=4).to_dict())
     (folder / "last.weights.h5").write_bytes(b"")
     return folder
 
@@ -235,8 +385,13 @@ def stopped_run(tmp_path) -> Path:
 def test_resume_goes_on_with_the_run_s_own_recipe(call, fake_train, stopped_run, named):
     assert call("--task", "age", "--resume", *([stopped_run.name] if named else [])) == 0
     [asked] = fake_train
-    assert asked["config"] == TrainingConfig("age", epochs=3, seed=4)
+    assert asked["config"] == TrainingConfig("age", batch_size=16, seed=4)
     assert (asked["folder"], asked["resume"]) == (stopped_run, True)
+
+
+def test_a_run_to_resume_may_be_given_as_a_path(call, fake_train, stopped_run):
+    assert call("--resume", str(stopped_run)) == 0
+    assert fake_train[0]["folder"] == stopped_run
 
 
 def test_resume_refuses_other_options(call, fake_train, stopped_run, capsys):
@@ -294,6 +449,14 @@ def test_the_offered_command_finds_runs_kept_elsewhere(at_home, fake_train, stop
         assert at_home(["--task", "age", "--runs", str(elsewhere), "--resume"]) == 130
     assert at_home(command_in(capsys.readouterr().err)) == 0
     assert fake_train[0]["folder"] == elsewhere / stopped_run.name
+
+
+def test_the_offered_command_keeps_the_strategy(at_home, fake_train, stopped_run, capsys):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agegender.training.loop.train", interrupt)
+        assert at_home(["--task", "age", "--strategy", "mirrored", "--resume"]) == 130
+    assert at_home(command_in(capsys.readouterr().err)) == 0
+    assert fake_train[0]["strategy"] == "mirrored"
 
 
 def test_the_record_of_a_run_is_where_it_was_said(call, fake_train, capsys):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.data.augment import Augmentation, augment_chip, resize_chip
+from agegender.data.mixing import Mixing, mix_batch
 from agegender.errors import DatasetError
 
-_SHUFFLE_STREAM, _AUGMENT_STREAM = 0, 1
+_SHUFFLE_STREAM, _AUGMENT_STREAM, _MIX_STREAM = 0, 1, 2
 
 
 def read_chip(path: Path) -> NDArray[np.uint8]:
@@ -46,44 +47,48 @@ def read_chip(path: Path) -> NDArray[np.uint8]:
 class ChipGenerator(keras.utils.PyDataset):
     """Batches for ``fit`` and ``evaluate``.
 
-    Every chip of every epoch has a random stream of its own, derived from seed, epoch and position, so a
-    resumed run sees what an uninterrupted one would have seen, whatever the number of workers.
+    Every chip of every epoch, and every batch that is mixed, has a random stream of its own, derived from
+    seed, epoch and position, so a resumed run sees what an uninterrupted one would have seen, whatever the
+    number of workers.
 
     Args:
         paths: n chip files.
-        targets: One array a model output, each of first dimension n.
+        targets: One array a model output, by the output's name, each of first dimension n.
         input_size: (height, width) of the batches, in pixels.
         batch_size: Chips a batch; the last batch may be smaller.
         augmentation: ``None`` serves the chips as they are, in order.
         seed: Of shuffling and augmentation.
         weights: Weight of each chip in the loss, shape (n,), or ``None``.
+        mixing: What is done to whole batches after that; takes targets of two dimensions.
         workers: Threads that prepare batches ahead.
 
     Yields:
         ``(chips, targets)`` or ``(chips, targets, weights)``: chips float32 of shape (batch, height,
-        width, 3), RGB, 0 to 255.
+        width, 3), RGB, 0 to 255; targets and weights by output name.
     """
 
     def __init__(
         self,
         paths: Sequence[Path],
-        targets: Sequence[NDArray[Any]],
+        targets: Mapping[str, NDArray[Any]],
         *,
         input_size: tuple[int, int],
         batch_size: int = 64,
         augmentation: Augmentation | None = None,
         seed: int = 0,
         weights: NDArray[np.float32] | None = None,
+        mixing: Mixing | None = None,
         workers: int = 2,
     ) -> None:
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
         self.paths = list(paths)
-        self.targets = [np.asarray(target) for target in targets]
+        self.targets = {name: np.asarray(target) for name, target in targets.items()}
         self.input_size = input_size
         self.batch_size = batch_size
         self.augmentation = augmentation
         self.seed = seed
         self.weights = weights
+        self.mixing = mixing
         self.start_epoch(0)
 
     def __len__(self) -> int:
@@ -111,6 +116,9 @@ class ChipGenerator(keras.utils.PyDataset):
             else:
                 rng = np.random.default_rng((self.seed, _AUGMENT_STREAM, epoch, row))
                 chips[i] = augment_chip(chip, self.input_size, rng, self.augmentation)
-        targets = tuple(target[rows] for target in self.targets)
-        y = targets if len(targets) > 1 else targets[0]
-        return (chips, y) if self.weights is None else (chips, y, self.weights[rows])
+        y = {name: target[rows] for name, target in self.targets.items()}
+        weights = None if self.weights is None else self.weights[rows]
+        if self.mixing is not None:
+            rng = np.random.default_rng((self.seed, _MIX_STREAM, epoch, index))
+            chips, y, weights = mix_batch(chips, y, weights, rng, self.mixing)
+        return (chips, y) if weights is None else (chips, y, dict.fromkeys(y, weights))

@@ -5,109 +5,201 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import tomllib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from agegender.data.augment import Augmentation
 from agegender.errors import ConfigError
-from agegender.labels import TASKS, Task
 from agegender.models.backbones import get_backbone
-from agegender.models.vggface import VGGFaceOptions
+from agegender.models.systems import NetworkTask, get_system
+
+ACCURACY_IN_YEARS: Final = 50.0
+"""What a network of both tasks is judged by: its mean absolute error in years plus so many times its share of
+wrong genders. Two points of accuracy weigh as much as a year, which is about what either costs to gain."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of epochs with one set of trainable layers and one learning-rate curve.
+
+    Attributes:
+        name: For the history: "head", "finetune" or what you like.
+        epochs: How many.
+        learning_rate: Its peak.
+        frozen_blocks: How many of the backbone's lowest blocks do not train, or "all". The lowest cost
+            most to train and change least: edges and textures serve any face task. Where a network has no
+            backbone nothing is frozen.
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float
+    frozen_blocks: int | Literal["all"] = 0
+
+
+DEFAULT_STAGES: Final = (Stage("head", 1, 1e-3, "all"), Stage("finetune", 8, 2e-4, 0))
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """The recipe of one run: one task, one network, two stages.
-
-    Stage "head" trains the dense layers on the frozen backbone; stage "finetune" trains everything.
+    """The recipe of one run: one network, and the stages it is trained in.
 
     Attributes:
-        task: "age" or "gender".
-        system: Name in the model registry.
-        options: How the network is built.
-        base_weights: "default" for the backbone's face-recognition weights, "none" for a random start, or
-            the path of a weight file.
-        head_epochs: Epochs of stage "head".
-        epochs: Epochs of stage "finetune".
-        frozen_blocks: How many of the backbone's lowest blocks stay as they are in stage "finetune". The
-            lowest cost most to train and change least: edges and textures serve any face task.
+        task: "age", "gender", or "both" where one network answers both.
+        system: Name of a family in `agegender.models.systems`.
+        options: How the network is built, an instance of the system's options.
+        base_weights: "default" for the backbone's own weights, "none" for a random start, the name of
+            others it knows, or the path of a weight file.
+        start: Folder of a run to go on from: the weights it kept are taken over wherever layers match, so
+            a network of one task can start from one of both. ``None`` starts from ``base_weights``.
+        stages: One after the other, each with fresh optimiser state.
         batch_size: Chips a step.
-        head_learning_rate: Peak learning rate of stage "head".
-        learning_rate: Peak learning rate of stage "finetune".
-        warmup_epochs: How long each stage's learning rate rises, in epochs; then it falls along a cosine.
+        optimizer: "adamw", or "adam" without weight decay.
+        schedule: Within a stage: "cosine" after a warm-up, "constant", or "plateau", which divides by
+            ``plateau_factor`` after ``plateau_patience`` epochs of the stage without a better validation
+            figure.
+        warmup_epochs: How long each stage's learning rate rises under "cosine", in epochs.
+        plateau_factor: What "plateau" divides the learning rate by.
+        plateau_patience: See ``schedule``.
+        layer_decay: Each block of the backbone learns at this multiple of the rate of the block above
+            it (discriminative learning rates); 1 trains all alike.
         weight_decay: AdamW's.
         clip_norm: Largest global norm of a gradient.
-        ema_momentum: Of the exponential moving average of the weights that is validated and kept.
+        ema_momentum: Of the exponential moving average of the weights that is validated and kept; 0
+            keeps the weights themselves.
+        age_loss: On the years: "mae" or "mse". Beside a distribution it is "mae" times ``age_weight``.
         age_sigma: Spread in years of the label distribution around an age label.
-        l1_weight: Weight of the absolute error of the expected age beside the distribution's
-            cross-entropy.
+        age_weight: Weight of the loss on years beside the age distribution's cross-entropy, and beside
+            gender's loss where there is no distribution.
+        gender_weight: Weight of the gender loss where a network answers both.
+        range_weight: Weight of the cross-entropy over age ranges, where a network has them.
         label_smoothing: Of the gender label.
-        patience: Epochs without a better validation figure before a run stops early.
+        teacher: Name of a published model whose answers on the unchanged training chips are mixed into
+            the training labels (knowledge distillation), or ``None``.
+        teacher_weight: The teacher's share in the mixed labels, 0 to 1.
+        balance: "none", or "age", "gender" or "both": weighs each chip by the inverse square root of
+            how common its age band, gender, or both together are.
+        mixup: Alpha of Keras's MixUp on training batches, 0 for none to 1.
+        cutmix: Alpha of Keras's CutMix, 0 for none to 1. With both, each batch takes one by chance.
+        erasing: Share of training chips that Keras's RandomErasing covers in part with noise, beside what
+            ``augmentation`` covers.
+        precision: "float32", "mixed_float16", "mixed_bfloat16", or "auto": mixed where there is a GPU.
+        patience: Epochs of the last stage without a better validation figure after which the run stops
+            early. Stages before it, which prepare for it, run as planned.
         augmentation: What the generator does to chips.
-        limit: Train on at most so many chips; ``None`` for all. For trying things out.
+        limit: Train, and validate, on at most so many chips; ``None`` for all. For trying things out.
         seed: Of initialisation, order and augmentation.
     """
 
-    task: Task
+    task: NetworkTask
     system: str = "vggface"
-    options: VGGFaceOptions = field(default_factory=VGGFaceOptions)
+    options: Any = None
     base_weights: str = "default"
-    head_epochs: int = 1
-    epochs: int = 8
-    frozen_blocks: int = 0
+    start: str | None = None
+    stages: tuple[Stage, ...] = DEFAULT_STAGES
     batch_size: int = 64
-    head_learning_rate: float = 1e-3
-    learning_rate: float = 2e-4
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["cosine", "constant", "plateau"] = "cosine"
     warmup_epochs: float = 0.3
+    plateau_factor: float = 2.0
+    plateau_patience: int = 2
+    layer_decay: float = 1.0
     weight_decay: float = 0.01
     clip_norm: float = 5.0
     ema_momentum: float = 0.998
+    age_loss: Literal["mae", "mse"] = "mse"
     age_sigma: float = 2.0
-    l1_weight: float = 0.2
+    age_weight: float = 0.2
+    gender_weight: float = 1.0
+    range_weight: float = 1.0
     label_smoothing: float = 0.04
+    teacher: str | None = None
+    teacher_weight: float = 0.5
+    balance: Literal["none", "age", "gender", "both"] = "none"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    erasing: float = 0.0
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
     patience: int = 5
     augmentation: Augmentation = field(default_factory=Augmentation)
     limit: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise ConfigError(f"task {self.task!r} is neither age nor gender")
-        # Written so that NaN, which compares false with everything, is refused too.
-        for name in ("head_epochs", "epochs", "frozen_blocks", "weight_decay", "l1_weight", "warmup_epochs"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be a number of at least 0, not {getattr(self, name)}")
-        for name in (
-            "batch_size",
-            "head_learning_rate",
-            "learning_rate",
-            "clip_norm",
-            "age_sigma",
-            "patience",
-        ):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be a number over 0, not {getattr(self, name)}")
-        blocks = get_backbone(self.options.backbone).blocks
-        if self.frozen_blocks >= len(blocks):
-            raise ConfigError(f"frozen_blocks {self.frozen_blocks} leaves none of {len(blocks)} to train")
-        if self.head_epochs + self.epochs == 0:
-            raise ConfigError("head_epochs and epochs are both 0: nothing to train")
-        if not (0 <= self.ema_momentum < 1 and 0 <= self.label_smoothing < 1):
-            raise ConfigError("ema_momentum and label_smoothing lie in [0, 1)")
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"limit must be at least 1, not {self.limit}")
+        system = get_system(self.system)
+        if self.options is None:
+            object.__setattr__(self, "options", system.options())
+        if not isinstance(self.options, system.options):
+            raise ConfigError(f"options of {self.system} are {system.options.__name__}, not {self.options!r}")
+        if self.task not in system.tasks:
+            raise ConfigError(f"task {self.task!r} is none of {self.system}: {', '.join(system.tasks)}")
+        self._check_choices()
+        self._check_numbers()
+        self._check_stages()
+
+    def _check_choices(self) -> None:
+        choices = {
+            "optimizer": ("adamw", "adam"),
+            "schedule": ("cosine", "constant", "plateau"),
+            "age_loss": ("mae", "mse"),
+            "balance": ("none", "age", "gender", "both"),
+            "precision": ("auto", "float32", "mixed_float16", "mixed_bfloat16"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} {getattr(self, name)!r} is none of {', '.join(known)}")
+        for name in ("base_weights", "start", "teacher"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name == "base_weights"):
+                raise ConfigError(f"{name} must be text, not {value!r}")
+
+    def _check_numbers(self) -> None:
+        _check_whole(self, ("batch_size", "patience", "plateau_patience"), least=1)
+        _check_whole(self, ("seed",), least=0)
+        if self.limit is not None:
+            _check_whole(self, ("limit",), least=1)
+        at_least_0 = ("weight_decay", "warmup_epochs", "age_weight", "gender_weight", "range_weight")
+        _check_number(self, at_least_0, "at least 0", lambda value: 0 <= value < math.inf)
+        _check_number(self, ("clip_norm", "age_sigma"), "over 0", lambda value: 0 < value < math.inf)
+        _check_number(self, ("plateau_factor",), "over 1", lambda value: 1 < value < math.inf)
+        _check_number(self, ("layer_decay",), "over 0, at most 1", lambda value: 0 < value <= 1)
+        below_1 = ("ema_momentum", "label_smoothing")
+        _check_number(self, below_1, "at least 0, under 1", lambda value: 0 <= value < 1)
+        shares = ("teacher_weight", "mixup", "cutmix", "erasing")
+        _check_number(self, shares, "0 to 1", lambda value: 0 <= value <= 1)
+
+    def _check_stages(self) -> None:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ConfigError(f"stages must have different names, not {', '.join(names)}")
+        for stage in self.stages:
+            _check_whole(stage, ("epochs",), least=0)
+            _check_number(stage, ("learning_rate",), "over 0", lambda value: 0 < value < math.inf)
+            if stage.frozen_blocks == "all":
+                continue
+            if isinstance(stage.frozen_blocks, str):
+                raise ConfigError(f"frozen_blocks is a number or all, not {stage.frozen_blocks!r}")
+            _check_whole(stage, ("frozen_blocks",), least=0)
+            if stage.frozen_blocks >= max(1, len(self.blocks)):
+                raise ConfigError(
+                    f"frozen_blocks {stage.frozen_blocks} leaves none of {len(self.blocks)} to train; "
+                    'to train the head alone say "all"'
+                )
+        if self.epochs == 0:
+            raise ConfigError("there are no epochs in any stage: nothing to train")
 
     @property
-    def monitor(self) -> str:
-        """The validation figure that decides which epoch is best: "val_mae" or "val_accuracy"."""
-        return "val_mae" if self.task == "age" else "val_accuracy"
+    def blocks(self) -> tuple[str, ...]:
+        """Names of the layers that begin each block of the backbone; empty where there is none."""
+        return get_backbone(self.options.backbone).blocks if self.options.backbone else ()
 
     @property
-    def monitor_in_keras(self) -> str:
-        """The same figure under the name Keras logs it by."""
-        multiple_outputs = self.task == "age" and self.options.age_head == "distribution"
-        return "val_age_mae" if multiple_outputs else self.monitor
+    def epochs(self) -> int:
+        """Of all stages."""
+        return sum(stage.epochs for stage in self.stages)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready nested dictionaries."""
@@ -116,38 +208,81 @@ class TrainingConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
-        """The inverse of `to_dict`.
+        """The inverse of `to_dict`; keys that are left out take their defaults.
 
         Raises:
             ConfigError: A key is unknown, or a value makes no sense.
         """
         rest = dict(values)
-        options = _from_known(VGGFaceOptions, rest.pop("options", {}), "options")
-        augmentation = _from_known(Augmentation, rest.pop("augmentation", {}), "augmentation")
-        return _from_known(cls, {**rest, "options": options, "augmentation": augmentation}, "config")
+        system = get_system(rest.get("system", "vggface"))
+        rest["options"] = _from_known(system.options, rest.pop("options", None) or {}, "options")
+        rest["augmentation"] = _from_known(Augmentation, rest.pop("augmentation", {}), "augmentation")
+        if "stages" in rest:
+            if not isinstance(rest["stages"], (list, tuple)):
+                raise ConfigError(f"stages is a list of stages, not {rest['stages']!r}")
+            rest["stages"] = tuple(_from_known(Stage, stage, "stages") for stage in rest["stages"])
+        config: TrainingConfig = _from_known(cls, rest, "config")
+        return config
 
     @classmethod
     def read(cls, path: Path) -> TrainingConfig:
-        """Reads what a run wrote as ``config.json``.
+        """Reads a recipe: TOML as people write it, or ``config.json`` as a run wrote it.
 
         Raises:
             ConfigError: The file is not there or is not a config.
         """
+        values = read_config_values(path)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"cannot read the config {path}: {error}") from error
-        if not isinstance(values, dict):
-            raise ConfigError(f"{path} is not a config: it holds no keys")
-        return cls.from_dict(values)
+            return cls.from_dict(values)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
 
 
-def _from_known(kind: type[Any], values: dict[str, Any], where: str) -> Any:
+def read_config_values(path: Path) -> dict[str, Any]:
+    """Reads the keys of a ``.toml`` or ``.json`` recipe, unchecked.
+
+    Raises:
+        ConfigError: The file is not there, or is neither.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise ConfigError(f"cannot read the config {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not a config, TOML or JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} is not a config: it holds no keys")
+    return values
+
+
+def _from_known(kind: type[Any], values: Any, where: str) -> Any:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where} holds no keys: {values!r}")
     known = {f.name for f in dataclasses.fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:
         raise ConfigError(f"unknown key {', '.join(unknown)} in {where}; known: {', '.join(sorted(known))}")
     try:
         return kind(**values)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _check_number(owner: Any, names: Iterable[str], words: str, holds: Callable[[float], bool]) -> None:
+    """Refuses what is no number, NaN, which compares false with everything, and what is out of range."""
+    for name in names:
+        value = getattr(owner, name)
+        if not _is_number(value) or not holds(value):
+            raise ConfigError(f"{name} must be a number, {words}, not {value!r}")
+
+
+def _check_whole(owner: Any, names: Iterable[str], *, least: int) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        if not _is_number(value) or not isinstance(value, int) or value < least:
+            raise ConfigError(f"{name} must be a whole number of at least {least}, not {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

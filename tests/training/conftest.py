@@ -11,7 +11,7 @@ import pytest
 
 from agegender.data.table import Dataset, read_dataset
 from agegender.models.vggface import VGGFaceOptions
-from agegender.training.config import TrainingConfig
+from agegender.training.config import Stage, TrainingConfig
 
 
 @pytest.fixture(scope="session")
@@ -21,12 +21,26 @@ def dataset(fake_utkface) -> Dataset:
 
 @pytest.fixture(scope="session")
 def make_config() -> Callable[..., TrainingConfig]:
-    """Makes a recipe that trains in seconds: MobileNet from scratch at 32 pixels, one step a stage."""
+    """Makes a recipe that trains in seconds: MobileNet from scratch at 32 pixels, one step a stage.
 
-    def make(task: str = "age", **changes) -> TrainingConfig:
+    ``epochs`` are those of the stages "head" and "finetune"; ``rates`` their learning rates.
+    """
+
+    def make(
+        task: str = "age",
+        *,
+        epochs: tuple[int, int] = (1, 1),
+        rates: tuple[float, float] = (1e-3, 2e-4),
+        frozen_blocks: int = 0,
+        **changes,
+    ) -> TrainingConfig:
         options = {"backbone": "mobilenet", "input_size": (32, 32), "hidden": (8,)}
         options |= changes.pop("options", {})
-        values = {"head_epochs": 1, "epochs": 1, "batch_size": 128, "base_weights": "none", **changes}
+        stages = (
+            Stage("head", epochs[0], rates[0], "all"),
+            Stage("finetune", epochs[1], rates[1], frozen_blocks),
+        )
+        values = {"stages": stages, "batch_size": 128, "base_weights": "none", **changes}
         return TrainingConfig(task, options=VGGFaceOptions(**options), **values)
 
     return make
@@ -52,7 +66,7 @@ def tiny(make_config) -> Iterator[Callable[..., TrainingConfig]]:
         options = {"backbone": "tiny", **changes.pop("options", {})}
         return make_config(task, options=options, **{"batch_size": 32, **changes})
 
-    backbone = backbones.Backbone("tiny", build_tiny, (32, 32), ("conv1", "conv2"), "random", offline=True)
+    backbone = backbones.Backbone("tiny", build_tiny, (32, 32), ("conv1", "conv2"), {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backbones, "BACKBONES", {**backbones.BACKBONES, "tiny": backbone})
         yield make

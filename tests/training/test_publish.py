@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 
 from agegender import Predictor
+from agegender.data.duplicates import fingerprint
 from agegender.data.generator import read_chip
 from agegender.data.split import assign_splits
+from agegender.data.split_file import check_split
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import AgeGenderError, ConfigError, DatasetError
 from agegender.labels import GENDERS, MAX_AGE
+from agegender.models.card_markdown import card_markdown
 from agegender.models.registry import describe_models
 from agegender.models.store import file_sha256
+from agegender.models.systems import get_system
 from agegender.training import publish as module
+from agegender.training.config import TrainingConfig
 from agegender.training.publish import publish
 from agegender.training.runs import list_runs, read_history, read_json, write_json
 
@@ -28,9 +33,26 @@ NAME = "tiny-pair"
 def published(age_run, gender_run, dataset, tmp_path_factory) -> tuple[Path, dict]:
     weights_dir = tmp_path_factory.mktemp("weights")
     runs = {"age": age_run, "gender": gender_run}
-    card = publish(runs, NAME, dataset, title="A tiny pair", weights_dir=weights_dir)
+    notes = ("Made in a test.",)
+    card = publish(runs, NAME, dataset, title="A tiny pair", notes=notes, weights_dir=weights_dir)
     # As JSON gives it: tuples become lists.
     return weights_dir, json.loads(json.dumps(card))
+
+
+@pytest.fixture(scope="module")
+def both_run(make_config, dataset, tmp_path_factory) -> Path:
+    """The record of one network for both tasks."""
+    import tensorflow as tf
+
+    from agegender.training.loop import train
+
+    folder = tmp_path_factory.mktemp("both")
+    tf.config.run_functions_eagerly(True)
+    try:
+        train(make_config("both"), dataset, folder, quiet=True)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    return folder
 
 
 @pytest.fixture
@@ -45,8 +67,8 @@ def run_copy(age_run, gender_run, tmp_path):
     return make
 
 
-def change_config(run: Path, **options) -> None:
-    values = read_json(run / "config.json")
+def change_config(run: Path, changes: dict | None = None, **options) -> None:
+    values = read_json(run / "config.json") | (changes or {})
     values["options"] |= options
     write_json(run / "config.json", values)
 
@@ -67,11 +89,15 @@ def test_the_card_says_all_that_it_should(published, age_run, dataset):
     assert card["parameters"] > 2 * 3_000_000
     assert card["base"] == "random"
     assert card["data"]["files"] == len(dataset.table)
-    assert card["split"] == environment["split"]
+    assert card["split"] == {**environment["split"], "file": "split.txt"}
+    assert card["notes"] == ["Made in a test."]
     assert set(card["training"]) == {"age", "gender"}
     assert card["training"]["age"]["config"] == read_json(age_run / "config.json")
     assert card["training"]["age"]["validation"] == read_json(age_run / "metrics.json")
+    assert card["training"]["age"]["run"] == age_run.name
+    assert card["training"]["age"]["seconds"] == read_json(age_run / "metrics.json")["seconds"]
     assert "non-commercial" in card["licence"]["weights"]
+    assert "random" in card["licence"]["base"]
     assert card["intended_use"]
     assert card["limits"]
     assert str(weights_dir.parent) not in json.dumps(card)
@@ -95,13 +121,14 @@ def test_nothing_else_is_left_in_the_weights_folder(published):
         "gender.weights.h5",
         "card.json",
         "history.csv",
+        "split.txt",
     }
 
 
 def test_calibration_is_of_the_validation_split_and_figures_are_of_the_test_split(published, dataset):
     _, card = published
     sizes = assign_splits(dataset).value_counts()
-    assert card["calibration"]["age"]["method"] == "distribution"
+    assert card["calibration"]["age"]["method"] == "bands"
     for task in ("age", "gender"):
         assert card["calibration"][task]["n"] == sizes["validation"]
         assert card["calibration"][task]["split"] == "validation"
@@ -112,6 +139,33 @@ def test_calibration_is_of_the_validation_split_and_figures_are_of_the_test_spli
     assert 0 <= metrics["gender"]["accuracy"] <= 1
     assert metrics["ms_per_face"] > 0
     assert "model" not in metrics
+
+
+def test_groups_and_corruptions_are_of_the_test_split(published, dataset):
+    _, card = published
+    splits = assign_splits(dataset)
+    train, test = (dataset.table[splits == name] for name in ("train", "test"))
+    groups = card["groups"]
+    assert groups["overall"]["n"] == sum(f["n"] for f in groups["by_age"].values()) == len(test)
+    assert groups["by_ethnicity"]["White"]["n"] == (test["ethnicity"] == 0).sum()
+    assert groups["baseline"]["age"] == train["age"].median()
+    assert len(card["corruptions"]["by_kind"]) == 7
+    assert "detect" not in card
+
+
+def test_the_split_is_recorded_beside_the_model(published, dataset):
+    weights_dir, card = published
+    prints = fingerprint(dataset)
+    path = weights_dir / NAME / card["split"]["file"]
+    assert check_split(path, prints.digests, assign_splits(dataset, prints=prints)).same
+    assert card["split"]["hash"] in path.read_text(encoding="ascii")
+
+
+def test_the_card_can_be_rendered(published):
+    _, card = published
+    text = card_markdown(card)
+    assert "Made in a test." in text
+    assert f"{card['metrics']['n']} chips of the test split" in text
 
 
 def test_the_history_holds_both_runs(published, age_run, gender_run):
@@ -132,6 +186,7 @@ def test_the_model_predicts_chips(published, dataset):
     assert len(answers) == 5
     for age, gender in answers:
         assert 0 <= age.low <= age.years <= age.high <= MAX_AGE
+        assert age.years == round(age.years)
         assert age.coverage == card["calibration"]["age"]["coverage"]
         assert age.distribution.sum() == pytest.approx(1, abs=1e-4)
         assert gender.label in GENDERS
@@ -152,7 +207,15 @@ def test_publishing_again_replaces_the_whole_model_and_one_task_will_do(
 ):
     weights_dir, _ = published
     shutil.copytree(weights_dir / NAME, tmp_path / NAME)
-    card = publish({"gender": gender_run}, NAME, dataset, title="Gender alone", weights_dir=tmp_path)
+    card = publish(
+        {"gender": gender_run},
+        NAME,
+        dataset,
+        title="Gender alone",
+        corruptions=False,
+        weights_dir=tmp_path,
+    )
+    assert "corruptions" not in card
     assert card["tasks"] == ["gender"]
     assert set(card["calibration"]) == set(card["training"]) == {"gender"}
     assert "age" not in card["metrics"]
@@ -166,6 +229,122 @@ def test_publishing_again_replaces_the_whole_model_and_one_task_will_do(
     assert gender.label in GENDERS
 
 
+def test_one_network_for_both_is_one_file(both_run, dataset, tmp_path):
+    seen = []
+    card = publish(
+        {"both": both_run},
+        NAME,
+        dataset,
+        title="Both in one",
+        corruptions=False,
+        weights_dir=tmp_path,
+        progress=lambda what, done, total: seen.append((what, done <= total)),
+    )
+    assert set(card["files"]) == {"both.weights.h5"}
+    assert card["tasks"] == ["age", "gender"]
+    assert set(card["training"]) == {"both"}
+    assert {"age", "gender"} <= set(card["metrics"])
+    [(age, gender)] = Predictor(NAME, weights_dir=tmp_path).predict_chips(np.zeros((1, 50, 50, 3), np.uint8))
+    assert age.coverage == 0.9
+    assert gender.label in GENDERS
+    assert dict(seen) == {"Finding the split": True, "Calibrating": True, "Measuring": True}
+
+
+def test_the_run_that_training_went_on_from_is_in_the_card(age_run, both_run, run_copy, dataset, tmp_path):
+    """So are its time and its teacher, but no folder of this machine."""
+    run = run_copy("gender")
+    start = tmp_path / "first-half"
+    shutil.copytree(both_run, start)
+    change_config(start, {"teacher": "vggface"})
+    change_config(run, {"start": f"/elsewhere/runs/{start.name}", "teacher": "vggface"})
+    environment = read_json(run / "environment.json")
+    write_json(run / "environment.json", environment | {"base": "random, then run first-half (conv1, conv2)"})
+    card = publish(
+        {"gender": run}, NAME, dataset, title="x", corruptions=False, weights_dir=tmp_path / "weights"
+    )
+    record = card["training"]["gender"]
+    assert record["config"]["start"] == record["start"]["run"] == "first-half"
+    assert record["start"]["validation"] == read_json(start / "metrics.json")
+    own, before = (read_json(folder / "metrics.json")["seconds"] for folder in (run, start))
+    assert record["seconds"] == pytest.approx(own + before, abs=0.1)
+    assert card["teachers"] == ["vggface"]
+    assert card["base"] == "random"
+    assert "/elsewhere" not in json.dumps(card)
+    assert str(tmp_path) not in json.dumps(card)
+
+
+def test_layers_that_a_pair_has_in_common_are_stored_once(age_run, run_copy, dataset, tmp_path):
+    run = run_copy("gender")
+    networks = {}
+    for task, folder in (("age", age_run), ("gender", run)):
+        config = TrainingConfig.read(folder / "config.json")
+        networks[task] = get_system(config.system).build(task, config.options)
+        networks[task].load_weights(folder / "best.weights.h5")
+    backbones = [next(x for x in net.layers if x.name == "mobilenet") for net in networks.values()]
+    backbones[1].set_weights(backbones[0].get_weights())
+    networks["gender"].save_weights(run / "best.weights.h5")
+
+    sizes = {}
+    for share in (False, True):
+        weights_dir = tmp_path / f"share-{share}"
+        card = publish(
+            {"age": age_run, "gender": run},
+            NAME,
+            dataset,
+            title="x",
+            corruptions=False,
+            share=share,
+            weights_dir=weights_dir,
+        )
+        for file, checksum in card["files"].items():
+            assert file_sha256(weights_dir / NAME / file) == checksum
+        sizes[share] = sum((weights_dir / NAME / file).stat().st_size for file in card["files"])
+        if not share:
+            plain = card["metrics"]
+    assert sizes[True] < 0.6 * sizes[False]
+    for task, figure in (("age", "mae"), ("gender", "auc")):
+        assert card["metrics"][task][figure] == plain[task][figure]
+
+
+def test_a_start_that_is_gone_is_named_all_the_same(run_copy, dataset, tmp_path):
+    run = run_copy("gender")
+    change_config(run, {"start": "runs/long-gone"})
+    card = publish(
+        {"gender": run}, NAME, dataset, title="x", corruptions=False, weights_dir=tmp_path / "weights"
+    )
+    assert card["training"]["gender"]["config"]["start"] == "long-gone"
+    assert "start" not in card["training"]["gender"]
+
+
+def test_the_second_look_goes_through_detection(gender_run, dataset, tmp_path):
+    class Nobody:
+        def detect_many(self, images):
+            return [[] for _ in images]
+
+    card = publish(
+        {"gender": gender_run},
+        NAME,
+        dataset,
+        title="x",
+        corruptions=False,
+        detector=Nobody(),
+        weights_dir=tmp_path,
+    )
+    assert card["detect"]["no_face"] == card["metrics"]["n"]
+    assert (card["detect"]["n"], card["detect"]["split"]) == (0, "test")
+
+
+def test_another_state_of_the_dataset_is_told(run_copy, dataset, tmp_path):
+    run = run_copy("gender")
+    environment = read_json(run / "environment.json")
+    environment["split"]["hash"] = "0" * 64
+    write_json(run / "environment.json", environment)
+    card = publish(
+        {"gender": run}, NAME, dataset, title="x", corruptions=False, weights_dir=tmp_path / "weights"
+    )
+    assert any("another state" in note for note in card["notes"])
+
+
 # --- refusals: each leaves no folder --------------------------------------------------------------------
 
 
@@ -177,6 +356,11 @@ def refused(runs: dict, dataset: Dataset, weights_dir: Path, error: type, words:
 
 def test_runs_of_the_other_task_are_refused(age_run, gender_run, dataset, tmp_path):
     refused({"age": gender_run, "gender": age_run}, dataset, tmp_path / "w", ConfigError, "trained for")
+
+
+def test_a_pair_and_one_for_both_are_not_mixed(age_run, both_run, dataset, tmp_path):
+    refused({"age": age_run, "both": both_run}, dataset, tmp_path / "w", ConfigError, "or both")
+    refused({}, dataset, tmp_path / "w", ConfigError, "or both")
 
 
 def test_runs_on_different_splits_are_refused(age_run, run_copy, dataset, tmp_path):

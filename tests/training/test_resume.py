@@ -25,8 +25,9 @@ from agegender.models import vggface
 from agegender.models.store import load_weights
 from agegender.training.callbacks import Progress, RunRecorder
 from agegender.training.config import TrainingConfig
-from agegender.training.loop import build_network, train
+from agegender.training.loop import train
 from agegender.training.runs import LAST_WEIGHTS, latest_run, read_history, read_json
+from agegender.training.start import build_network
 
 pytestmark = [
     pytest.mark.usefixtures("eager"),
@@ -61,11 +62,9 @@ def watched(eager, tiny, dataset, tmp_path_factory) -> Iterator[Watched]:
     folder.mkdir()
     config = tiny(
         "age",
-        head_epochs=2,
-        epochs=2,
-        head_learning_rate=0.02,
-        learning_rate=0.02,
-        ema_momentum=0.9,
+        epochs=(2, 2),
+        rates=(0.1, 0.1),
+        ema_momentum=0.6,
         options={"hidden": (16, 8), "dropout": 0.3},
     )
 
@@ -149,7 +148,7 @@ def test_the_kept_weights_are_the_moving_average_that_was_validated(watched, dat
     rows = dataset.table[assign_splits(dataset) == "validation"]
     chips, _ = ChipGenerator(
         [dataset.folder / file for file in rows["file"]],
-        [rows["age"].to_numpy()],
+        {"age": rows["age"].to_numpy()},
         input_size=config.options.input_size,
     )[0]
     mae = np.abs(np.asarray(network(chips, training=False))[:, 0] - rows["age"]).mean()
@@ -216,7 +215,7 @@ def test_ctrl_c_while_a_batch_is_read_leaves_a_resumable_record(tiny, dataset, t
 
     monkeypatch.setattr(ChipGenerator, "__getitem__", read)
     with pytest.raises(KeyboardInterrupt):
-        train(tiny("gender", epochs=3), dataset, tmp_path, quiet=True)
+        train(tiny("gender", epochs=(1, 3)), dataset, tmp_path, quiet=True)
     assert read_json(tmp_path / "status.json")["state"] == "interrupted"
     assert len(read_history(tmp_path / "history.csv")) == 1
     assert (tmp_path / "last.weights.h5").is_file()
@@ -241,7 +240,7 @@ def test_a_run_interrupted_in_its_first_epoch_keeps_the_weights_it_started_from(
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(tiny, dataset, tmp_path):
-    config = tiny("gender", epochs=0)
+    config = tiny("gender", epochs=(1, 0))
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     train(config, dataset, tmp_path, resume=True, quiet=True)
     assert read_history(tmp_path / "history.csv")["epoch"].tolist() == [1]

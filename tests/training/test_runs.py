@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from agegender.training.runs import (
     HISTORY_COLUMNS,
     LAST_WEIGHTS,
     STALE_AFTER_SECONDS,
+    RunRecord,
     latest_run,
     list_runs,
     new_run_folder,
@@ -56,14 +58,14 @@ def test_a_reader_never_sees_half_a_file(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     write_json(path, {"a": "old"})
     seen = []
-    original = Path.write_text
+    original = Path.write_bytes
 
-    def slow(self, data, **options):
-        original(self, data[: len(data) // 2], **options)
+    def slow(self, data):
+        original(self, data[: len(data) // 2])
         seen.append(read_json(path))
-        return original(self, data, **options)
+        return original(self, data)
 
-    monkeypatch.setattr(Path, "write_text", slow)
+    monkeypatch.setattr(Path, "write_bytes", slow)
     write_json(path, {"a": "new"})
     assert seen == [{"a": "old"}]
     assert read_json(path) == {"a": "new"}
@@ -173,3 +175,100 @@ def test_a_status_without_a_time_is_stale(tmp_path):
     make_run(tmp_path, "r", status={"state": "running"})
     [record] = list_runs(tmp_path / "w", tmp_path)
     assert record.status["state"] == "killed"
+
+
+def test_a_run_that_has_not_begun_its_first_step_is_starting(tmp_path):
+    folder = make_run(tmp_path, "r")
+    [record] = list_runs(tmp_path / "w", tmp_path)
+    assert (record.state, record.running) == ("starting", True)
+    long_ago = time.time() - STALE_AFTER_SECONDS - 5
+    os.utime(folder / "config.json", (long_ago, long_ago))
+    [record] = list_runs(tmp_path / "w", tmp_path)
+    assert (record.state, record.running) == ("killed", False)
+
+
+def test_a_run_with_slow_epochs_may_be_silent_as_long_as_one(tmp_path):
+    """It writes nothing while it validates, which on a large network takes minutes."""
+    silent = time.time() - STALE_AFTER_SECONDS - 60
+    for name, seconds in (("1-slow", STALE_AFTER_SECONDS + 600), ("2-quick", 20)):
+        folder = make_run(tmp_path, name, status={"state": "running", "updated": silent})
+        (folder / "history.csv").write_text(f"task,epoch,seconds\nage,1,{seconds}\n", encoding="utf-8")
+    states = {record.id: record.state for record in list_runs(tmp_path / "w", tmp_path)}
+    assert states == {"1-slow": "running", "2-quick": "killed"}
+
+
+@pytest.mark.parametrize("updated", ["yesterday", None, [1]])
+def test_a_damaged_time_is_no_sign_of_life(tmp_path, updated):
+    make_run(tmp_path, "r", status={"state": "running", "updated": updated})
+    assert list_runs(tmp_path / "w", tmp_path)[0].state == "killed"
+
+
+def test_damaged_lines_of_a_history_are_left_out_or_read_as_missing(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text(
+        "task,stage,epoch,val_mae\nage,head,1,9.5\nage,head,,8\nage,head,2,oops\n", encoding="utf-8"
+    )
+    history = read_history(path)
+    assert history["epoch"].tolist() == [1, 2]
+    assert history["epoch"].dtype == "int64"
+    assert history["val_mae"].dtype == "float64"
+    assert history["val_mae"].isna().tolist() == [False, True]
+
+
+def published(tmp_path: Path, card: object, rows: str) -> RunRecord:
+    folder = tmp_path / "w" / "model"
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    (folder / "history.csv").write_text(rows, encoding="utf-8")
+    [record] = list_runs(tmp_path / "w", tmp_path / "runs")
+    return record
+
+
+def test_the_networks_of_a_published_pair_are_told_apart(tmp_path):
+    training = {
+        "age": {"config": {"seed": 1}, "validation": {"best_epoch": 2}},
+        "gender": {"config": {"seed": 2}, "validation": {"best_epoch": 1}},
+    }
+    card = {"name": "model", "training": training, "split": {"sizes": {"validation": 2141}}}
+    rows = "task,epoch,val_mae,val_accuracy\nage,1,9,\nage,2,8,\ngender,1,,0.9\n"
+    record = published(tmp_path, card, rows)
+    assert record.history_of("age")["val_mae"].tolist() == [9, 8]
+    assert record.history_of("gender")["val_accuracy"].tolist() == [0.9]
+    assert (record.config_of("age"), record.config_of("gender")) == ({"seed": 1}, {"seed": 2})
+    assert (record.kept_epoch("age"), record.kept_epoch("gender")) == (2, 1)
+    assert record.validation_faces == 2141
+
+
+def test_a_network_of_both_tasks_is_of_either(tmp_path):
+    card = {"training": {"both": {"config": {"seed": 3}, "validation": {"best_epoch": 1}}}}
+    record = published(tmp_path, card, "task,epoch,val_mae,val_accuracy\nboth,1,9,0.9\n")
+    for task in ("age", "gender"):
+        assert len(record.history_of(task)) == 1
+        assert record.config_of(task) == {"seed": 3}
+        assert record.kept_epoch(task) == 1
+
+
+@pytest.mark.parametrize("card", [[], {"training": []}, {"training": {"age": 5}, "split": 3, "metrics": "?"}])
+def test_a_damaged_card_costs_its_facts_not_the_page(tmp_path, card):
+    record = published(tmp_path, card, "task,epoch,val_mae\nage,1,9\n")
+    assert record.config_of("age") == {}
+    assert record.kept_epoch("age") is None
+    assert record.validation_faces is None
+    assert record.metrics == {}
+    assert len(record.history_of("age")) == 1
+
+
+def test_a_run_knows_its_recipe_its_kept_epoch_and_its_faces(tmp_path):
+    folder = make_run(tmp_path, "r", task="both", status={"state": "finished"})
+    write_json(folder / "metrics.json", {"best_epoch": 7})
+    write_json(folder / "environment.json", {"split": {"sizes": {"validation": 100}}})
+    [record] = list_runs(tmp_path / "w", tmp_path)
+    assert record.config_of("gender") == {"task": "both"}
+    assert record.kept_epoch("age") == 7
+    assert record.validation_faces == 100
+    assert not record.running
+
+
+def test_an_epoch_that_was_done_twice_counts_once_and_in_order(tmp_path):
+    rows = "task,epoch,val_mae\nage,2,8\nage,1,9\nage,2,7\n"
+    assert published(tmp_path, {}, rows).history_of("age")["val_mae"].tolist() == [9, 7]

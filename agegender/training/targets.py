@@ -1,0 +1,159 @@
+"""From labels to what a network is trained on: resolved conflicts, distributions, a teacher's answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from agegender.data.augment import resize_chip
+from agegender.data.duplicates import Progress
+from agegender.data.generator import read_chip
+from agegender.errors import ConfigError
+from agegender.labels import AGE_BANDS, MAX_AGE, age_band
+from agegender.models.trained import TrainedModel
+from agegender.training.config import TrainingConfig
+
+_TEACHER_BATCH: Final = 64
+
+
+def resolve_conflicts(table: pd.DataFrame, groups: NDArray[np.int64]) -> pd.DataFrame:
+    """Settles what several copies of one photo say, for training.
+
+    Copies are kept, being different crops and encodings of one face, but all take one label: the mean of
+    their ages, and the gender most of them have. Where genders are even, the rows' gender is NaN: they teach
+    age only, and a network that answers gender, alone or beside age, is not trained on them. Validation and
+    test keep their labels as they are.
+
+    Args:
+        table: Rows with ``age`` and ``gender``, of the training split.
+        groups: Group of each row, shape (n,).
+
+    Returns:
+        A copy with ``age`` and ``gender`` as floats.
+    """
+    resolved = table.copy()
+    resolved["age"] = table["age"].groupby(groups).transform("mean").astype(float)
+    share = table["gender"].groupby(groups).transform("mean").astype(float)
+    resolved["gender"] = np.where(share == 0.5, np.nan, np.round(share))
+    return resolved
+
+
+def age_distribution_targets(ages: ArrayLike, sigma: float) -> NDArray[np.float32]:
+    """Label distributions: a discrete Gaussian around each labelled age.
+
+    Gao et al., "Deep Label Distribution Learning with Label Ambiguity" (2017), equation 3.
+
+    Args:
+        ages: Years, shape (n,).
+        sigma: Standard deviation in years.
+
+    Returns:
+        float32 of shape (n, MAX_AGE + 1), rows summing to 1.
+    """
+    distance = np.arange(MAX_AGE + 1)[None, :] - np.asarray(ages, dtype=np.float64)[:, None]
+    weights = np.exp(-0.5 * (distance / sigma) ** 2)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def make_targets(
+    config: TrainingConfig,
+    table: pd.DataFrame,
+    outputs: list[str],
+    folder: Path | None = None,
+    *,
+    progress: Progress | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """What each output of a network should answer for each row.
+
+    Args:
+        config: The recipe.
+        table: Rows with ``file``, ``age`` and ``gender``.
+        outputs: Names from `agegender.models.systems.OUTPUTS`.
+        folder: Where the files are, when the recipe's teacher should be asked; ``None`` for labels alone.
+        progress: Called as the teacher answers.
+
+    Returns:
+        float32 arrays of first dimension n: ``age_distribution`` (n, 117), ``age_range`` (n, 9),
+        ``age`` (n, 1), ``female`` (n, 1).
+
+    Raises:
+        UnknownModelError: There is no such teacher.
+        WeightsNotFoundError: It has no weights here.
+        ConfigError: It answers none of the outputs.
+    """
+    ages = table["age"].to_numpy(np.float64)
+    bands = age_band(ages)
+    everything: dict[str, NDArray[Any]] = {
+        "age_distribution": age_distribution_targets(ages, config.age_sigma),
+        "age_range": np.eye(len(AGE_BANDS))[bands],
+        "age": ages[:, None],
+        "female": table["gender"].to_numpy(np.float64)[:, None],
+    }
+    if folder is not None and config.teacher is not None:
+        files = [folder / file for file in table["file"]]
+        taught = teacher_answers(config.teacher, files, progress=progress)
+        share, common = config.teacher_weight, set(outputs) & taught.keys()
+        if not common:
+            raise ConfigError(f"teacher {config.teacher!r} answers none of {', '.join(outputs)}")
+        for name in common:
+            everything[name] = (1 - share) * everything[name] + share * taught[name]
+    return {name: everything[name].astype(np.float32) for name in outputs}
+
+
+def teacher_answers(
+    name: str, files: list[Path], *, progress: Progress | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """A published model's answers on chips as they are, averaged with those on their mirror images.
+
+    Args:
+        name: The model.
+        files: n chips.
+        progress: Called with (files done, files in all).
+
+    Returns:
+        The model's outputs among ``age_distribution``, ``age_range`` (summed from the distribution),
+        ``age`` and ``female``, each of first dimension n.
+    """
+    model = TrainedModel(name)
+    parts: dict[str, list[NDArray[Any]]] = {}
+    for start in range(0, len(files), _TEACHER_BATCH):
+        batch = [read_chip(file) for file in files[start : start + _TEACHER_BATCH]]
+        chips = np.stack([resize_chip(chip, model.input_size) for chip in batch])
+        both = [model.answer(chips), model.answer(np.ascontiguousarray(chips[:, :, ::-1]))]
+        for key in ("age_distribution", "age", "female"):
+            values = [getattr(raw, key) for raw in both]
+            if values[0] is not None:
+                parts.setdefault(key, []).append((values[0].astype(np.float64) + values[1]) / 2)
+        if progress is not None:
+            progress(min(start + _TEACHER_BATCH, len(files)), len(files))
+    answers: dict[str, NDArray[Any]] = {key: np.concatenate(value) for key, value in parts.items()}
+    if "age_distribution" in answers:
+        spans = [answers["age_distribution"][:, low : high + 1].sum(axis=1) for low, high in AGE_BANDS]
+        answers["age_range"] = np.stack(spans, axis=1)
+    return {k: v[:, None] if v.ndim == 1 else v for k, v in answers.items()}
+
+
+def balance_weights(config: TrainingConfig, table: pd.DataFrame) -> NDArray[np.float32] | None:
+    """Weight of each chip in the loss under the recipe's ``balance``.
+
+    The inverse square root lies between no correction, which neglects the rare, and the inverse, which
+    lets a hundred old people outvote ten thousand of thirty.
+
+    Args:
+        config: The recipe.
+        table: The training rows, with ``age`` and ``gender``.
+
+    Returns:
+        float32 of shape (n,) with mean 1, or ``None`` where the recipe does not balance.
+    """
+    if config.balance == "none":
+        return None
+    bands = pd.Series(age_band(table["age"]), index=table.index)
+    keys = {"age": [bands], "gender": [table["gender"]], "both": [bands, table["gender"]]}[config.balance]
+    counts = bands.groupby(keys, dropna=False).transform("size").to_numpy(np.float64)
+    weights = 1 / np.sqrt(counts)
+    return np.asarray(weights / weights.mean(), dtype=np.float32)

@@ -1,0 +1,189 @@
+"""From labels to targets: conflicts settled, distributions, a teacher's share, weights."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from agegender.errors import ConfigError, UnknownModelError
+from agegender.labels import AGE_BANDS, MAX_AGE
+from agegender.training import targets as module
+from agegender.training.config import TrainingConfig
+from agegender.training.targets import (
+    age_distribution_targets,
+    balance_weights,
+    make_targets,
+    resolve_conflicts,
+    teacher_answers,
+)
+
+OUTPUTS = ["age_distribution", "age_range", "age", "female"]
+
+
+def table(ages: list[float], genders: list[float], files: list[str] | None = None) -> pd.DataFrame:
+    files = files or [f"{i}.jpg" for i in range(len(ages))]
+    return pd.DataFrame({"file": files, "age": ages, "gender": genders}, index=range(10, 10 + len(ages)))
+
+
+# --- conflicts ------------------------------------------------------------------------------------------
+
+
+def test_copies_of_a_photo_take_the_mean_age_and_the_gender_of_most():
+    rows = table([20, 26, 23, 40, 50, 60, 7], [0, 1, 1, 1, 0, 1, 0])
+    groups = np.array([5, 5, 5, 2, 2, 9, 1])
+    resolved = resolve_conflicts(rows, groups)
+    assert resolved["age"].tolist() == [23, 23, 23, 45, 45, 60, 7]
+    assert resolved["gender"].fillna(-1).tolist() == [1, 1, 1, -1, -1, 1, 0]
+    assert resolved.index.tolist() == rows.index.tolist()
+    assert resolved["file"].tolist() == rows["file"].tolist()
+    assert rows["age"].tolist() == [20, 26, 23, 40, 50, 60, 7]
+
+
+def test_four_copies_two_against_two_have_no_gender():
+    resolved = resolve_conflicts(table([30] * 4, [0, 1, 0, 1]), np.zeros(4, np.int64))
+    assert resolved["gender"].isna().all()
+
+
+# --- labels ---------------------------------------------------------------------------------------------
+
+
+def test_age_targets_are_distributions_around_the_label():
+    ages = np.array([10, 33, 60, 100])
+    targets = age_distribution_targets(ages, sigma=2.0)
+    assert targets.shape == (4, MAX_AGE + 1)
+    assert targets.dtype == np.float32
+    assert targets.sum(axis=1) == pytest.approx(1, abs=1e-6)
+    assert targets.argmax(axis=1).tolist() == ages.tolist()
+    years = np.arange(MAX_AGE + 1)
+    mean = targets @ years
+    assert mean == pytest.approx(ages, abs=1e-3)
+    assert np.sqrt((targets * (years - mean[:, None]) ** 2).sum(axis=1)) == pytest.approx(2.0, abs=0.02)
+
+
+@pytest.mark.parametrize("age", [0, 1, MAX_AGE])
+def test_age_targets_at_the_ends_still_sum_to_one(age):
+    [target] = age_distribution_targets(np.array([age]), sigma=3.0)
+    assert target.sum() == pytest.approx(1, abs=1e-6)
+    assert target.argmax() == age
+
+
+def test_each_output_gets_its_target():
+    targets = make_targets(TrainingConfig("age"), table([3, 30.5, 90], [0, 1, np.nan]), OUTPUTS)
+    assert {name: x.shape for name, x in targets.items()} == {
+        "age_distribution": (3, MAX_AGE + 1),
+        "age_range": (3, len(AGE_BANDS)),
+        "age": (3, 1),
+        "female": (3, 1),
+    }
+    assert all(x.dtype == np.float32 for x in targets.values())
+    assert targets["age"][:, 0].tolist() == [3, 30.5, 90]
+    assert targets["female"][:2, 0].tolist() == [0, 1]
+    assert targets["age_range"].argmax(axis=1).tolist() == [0, 4, 8]
+    assert list(make_targets(TrainingConfig("gender"), table([3], [0]), ["female"])) == ["female"]
+
+
+# --- a teacher ------------------------------------------------------------------------------------------
+
+
+class Teacher:
+    """Says 60 years, in two equal halves of 50 and 70, and for women what the left half's brightness is."""
+
+    input_size = (32, 32)
+
+    def __init__(self, name: str) -> None:
+        if name != "wise":
+            raise UnknownModelError(name)
+
+    def answer(self, chips):
+        distribution = np.zeros((len(chips), MAX_AGE + 1), np.float32)
+        distribution[:, [50, 70]] = 0.5
+        female = chips[:, :, :16].mean(axis=(1, 2, 3)).astype(np.float32) / 255
+        age = np.full(len(chips), 60, np.float32)
+        return SimpleNamespace(age=age, age_distribution=distribution, female=female, age_range=None)
+
+
+@pytest.fixture
+def teacher(monkeypatch):
+    monkeypatch.setattr(module, "TrainedModel", Teacher)
+    half = np.zeros((40, 40, 3), np.uint8)
+    half[:, :20] = 255
+    monkeypatch.setattr(module, "read_chip", lambda _path: half)
+
+
+@pytest.mark.usefixtures("teacher")
+def test_a_teacher_is_asked_about_the_chip_and_its_mirror_image(tmp_path):
+    seen = []
+    files = [tmp_path / f"{i}.jpg" for i in range(70)]
+    answers = teacher_answers("wise", files, progress=lambda done, total: seen.append((done, total)))
+    assert answers["female"] == pytest.approx(np.full((70, 1), 0.5), abs=0.02)
+    assert answers["age"].shape == (70, 1)
+    bands = {
+        name: answers["age_range"][0][i] for i, name in enumerate(AGE_BANDS) if answers["age_range"][0][i]
+    }
+    assert bands == {(46, 60): 0.5, (61, 75): 0.5}
+    assert seen == [(64, 70), (70, 70)]
+
+
+@pytest.mark.usefixtures("teacher")
+def test_labels_and_the_teacher_s_answers_are_mixed_by_its_share(tmp_path):
+    config = TrainingConfig("age", teacher="wise", teacher_weight=0.25)
+    rows = table([20], [1])
+    targets = make_targets(config, rows, OUTPUTS, tmp_path)
+    assert targets["age"][0, 0] == pytest.approx(0.75 * 20 + 0.25 * 60)
+    assert targets["female"][0, 0] == pytest.approx(0.75 + 0.25 * 0.5, abs=0.01)
+    assert targets["age_distribution"][0, 50] == pytest.approx(0.125, abs=1e-3)
+    assert targets["age_distribution"].sum() == pytest.approx(1, abs=1e-5)
+    assert targets["age_range"].sum() == pytest.approx(1, abs=1e-5)
+    # Validation asks nobody.
+    assert make_targets(config, rows, ["age"])["age"][0, 0] == 20
+
+
+@pytest.mark.usefixtures("teacher")
+def test_a_teacher_that_knows_nothing_of_the_task_is_refused(tmp_path, monkeypatch):
+    def answer(_self, chips):
+        return SimpleNamespace(age=np.zeros(len(chips)), age_distribution=None, female=None, age_range=None)
+
+    monkeypatch.setattr(Teacher, "answer", answer)
+    config = TrainingConfig("gender", teacher="wise")
+    with pytest.raises(ConfigError, match=r"'wise' answers none of female"):
+        make_targets(config, table([20], [1]), ["female"], tmp_path)
+
+
+@pytest.mark.usefixtures("teacher")
+def test_an_unknown_teacher_is_named(tmp_path):
+    with pytest.raises(UnknownModelError, match="foolish"):
+        make_targets(TrainingConfig("age", teacher="foolish"), table([20], [1]), ["age"], tmp_path)
+
+
+# --- weights --------------------------------------------------------------------------------------------
+
+ROWS = table([30] * 9 + [80], [1, *[0] * 8, 1])
+
+
+@pytest.mark.parametrize(
+    ("balance", "counts"),
+    [
+        ("age", [9] * 9 + [1]),
+        ("gender", [2, *[8] * 8, 2]),
+        ("both", [1, *[8] * 8, 1]),
+    ],
+)
+def test_rare_chips_weigh_by_the_inverse_square_root_of_their_number(balance, counts):
+    weights = balance_weights(TrainingConfig("both", balance=balance), ROWS)
+    expected = 1 / np.sqrt(counts)
+    assert weights == pytest.approx(expected / expected.mean(), rel=1e-5)
+    assert weights.dtype == np.float32
+    assert weights.mean() == pytest.approx(1, abs=1e-6)
+
+
+def test_without_balance_there_are_no_weights():
+    assert balance_weights(TrainingConfig("both"), ROWS) is None
+
+
+def test_a_missing_gender_is_a_class_of_its_own():
+    weights = balance_weights(TrainingConfig("age", balance="both"), table([30, 30, 30], [0, 0, np.nan]))
+    assert np.isfinite(weights).all()
+    assert weights[2] == pytest.approx(weights[0] * np.sqrt(2))
