@@ -1,0 +1,246 @@
+"""`python -m agegender audit`: what to know about a folder of labelled chips before training on it."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_callback, say, write_json
+from agegender.data.audit import Audit, audit
+from agegender.data.audit_report import KINDS, document, findings
+from agegender.data.contact_sheets import DISTANCE_BANDS, Tile, draw_sheet, sample_pairs
+from agegender.data.duplicates import duplicate_groups, fingerprint
+from agegender.data.lookalikes import most_alike
+from agegender.data.out_of_fold import LEAST_FILES, predict_out_of_fold
+from agegender.data.suspects import Predictions
+from agegender.data.table import Dataset, read_dataset
+from agegender.errors import DatasetError
+from agegender.export import write_atomically
+from agegender.labels import GENDERS
+
+_SUSPECTS_A_SHEET: Final = 60
+_NAMED: Final = 20
+_LINE_WIDTH: Final = 100
+_NAME_WIDTH: Final = 12
+
+
+def run(
+    data: str | None,
+    *,
+    suspects: bool,
+    json: str | None,
+    csv: str | None,
+    pictures: Path | None,
+) -> int:
+    """Audits a folder.
+
+    Args:
+        data: The folder; ``None`` takes the one that ``UTKFACE_DIR`` names.
+        suspects: Whether to look for suspicious labels, which takes TensorFlow and most of the time.
+        json: Where the figures go: a file, "-" for standard output, or ``None`` for words.
+        csv: A file for the findings, one row each, or ``None``.
+        pictures: A folder for contact sheets of pairs and of suspicious labels, or ``None``.
+
+    Returns:
+        0, or 1 where some labelled files could not be read.
+
+    Raises:
+        DatasetError: The folder is missing or holds no labelled chip, or the pictures would go into it.
+        WeightsNotFoundError: The face-recognition base is not there.
+    """
+    prepare_output(json)
+    prepare_output(csv)
+    dataset = read_dataset(data)
+    if pictures is not None and pictures.resolve().is_relative_to(dataset.folder.resolve()):
+        raise DatasetError(f"{pictures} is inside the dataset, which would take the sheets for chips")
+    began, cpu_began = time.perf_counter(), time.process_time()
+    with progress_callback("Reading", "file") as progress:
+        prints = fingerprint(dataset, progress=progress)
+    with _one_step("Comparing"):
+        groups = duplicate_groups(prints)
+    features = _features(dataset) if suspects else None
+    predictions = None if features is None else _predictions(dataset, groups, features)
+    with _one_step("Summing up"):
+        result = audit(dataset, prints=prints, groups=groups, predictions=predictions)
+        found = findings(result)
+        figures = document(result)
+    figures["run"] = {
+        "seconds": round(time.perf_counter() - began, 1),
+        "cpu_seconds": round(time.process_time() - cpu_began, 1),
+        "cores": os.cpu_count(),
+    }
+
+    if csv is not None:
+        write_atomically(csv, found.to_csv(index=False, lineterminator="\n"))
+    if pictures is not None:
+        with _one_step("Looking for more copies"):
+            alike = None if features is None else most_alike(features, groups)
+        _draw(result, alike, pictures)
+    for file, reason in result.unreadable.itertuples(index=False):
+        complain(f"{file}: {reason}")
+    if json is not None:
+        write_json(figures, json)
+    else:
+        for line in _in_words(figures, found):
+            say(line)
+    return OK if result.unreadable.empty else SOME_FAILED
+
+
+@contextmanager
+def _one_step(what: str) -> Iterator[None]:
+    """A bar for a few seconds' work that cannot be counted."""
+    with progress_callback(what, "step") as progress:
+        progress(0, 1)
+        yield
+        progress(1, 1)
+
+
+def _features(dataset: Dataset) -> NDArray[np.float32] | None:
+    """What a network that never saw the files makes of them; ``None`` where they are too few."""
+    if len(dataset.table) < LEAST_FILES:
+        complain(f"fewer than {LEAST_FILES} labelled files: none of their labels is doubted")
+        return None
+    from agegender.models.frozen_features import frozen_features  # after the checks: imports TensorFlow
+
+    files = [dataset.folder / file for file in dataset.table["file"]]
+    with progress_callback("Looking at faces", "file") as progress:
+        return frozen_features(files, progress=progress)
+
+
+def _predictions(
+    dataset: Dataset, groups: NDArray[np.int64], features: NDArray[np.float32]
+) -> Predictions | None:
+    with _one_step("Predicting"):
+        try:
+            return predict_out_of_fold(features, dataset.table["age"], dataset.table["gender"], groups)
+        except DatasetError as error:
+            complain(f"{error}: none of the labels is doubted")
+            return None
+
+
+def _draw(result: Audit, alike: pd.DataFrame | None, folder: Path) -> None:
+    """Writes contact sheets.
+
+    Args:
+        result: Gives pairs by distance, shown without their labels, and suspicious labels.
+        alike: Pairs that are not known as copies but look like it, or ``None``.
+        folder: Where to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [result.dataset.folder / file for file in result.files["file"]]
+    splits = result.files["split"].tolist()
+    # Identical files are the same photo, whoever looks.
+    sample = sample_pairs(result.near[~result.near["same_bytes"]])
+    sheets: dict[str, list[Tile]] = {}
+    for band, number, first, second in sample[["band", "number", "first", "second"]].to_numpy().tolist():
+        low, high = DISTANCE_BANDS[band]
+        tile = Tile((files[first], files[second]), (str(number),))
+        sheets.setdefault(f"pairs-{low:02}-{high:02}-bits", []).append(tile)
+    if alike is not None:
+        for number, (first, second) in enumerate(alike[["first", "second"]].to_numpy().tolist(), start=1):
+            tile = Tile((files[first], files[second]), (f"{number}: {splits[first]} | {splits[second]}",))
+            sheets.setdefault("look-alikes", []).append(tile)
+    for index, tile in enumerate(_suspect_tiles(result, files)):
+        sheets.setdefault(f"suspects-{index // _SUSPECTS_A_SHEET + 1:02}", []).append(tile)
+    with progress_callback("Drawing", "sheet") as progress:
+        for done, (name, tiles) in enumerate(sheets.items(), start=1):
+            draw_sheet(tiles).save(folder / f"{name}.png")
+            progress(done, len(sheets))
+
+
+def _suspect_tiles(result: Audit, files: Sequence[Path]) -> Iterator[Tile]:
+    if result.suspects is None:
+        return
+    for rank, row in enumerate(result.suspects["row"].tolist(), start=1):
+        face = result.files.iloc[row]
+        label = f"{rank}: {face['age']} {GENDERS[face['gender']]}"
+        seen = f"{face['predicted_age']:.0f} {GENDERS[int(face['predicted_female'] >= 0.5)]}"
+        yield Tile((files[row],), (label, f"looks {seen}"))
+
+
+def _in_words(figures: dict[str, Any], found: pd.DataFrame) -> list[str]:
+    """Lays the figures out for people."""
+    duplicates, noise = figures["duplicates"], figures["label_noise"]
+    sizes, split, dates = figures["sizes"], figures["split"], list(figures["dates"]["by_day"])
+    usual = next(iter(sizes["pixels"]), "no").replace("x", "×")
+    rows = [
+        ("files", f"{figures['files']:,}, of which {figures['labelled']:,} have readable labels"),
+        ("split", ", ".join(f"{name} {split[name]:,}" for name in ("train", "validation", "test"))),
+        ("sizes", f"{usual} pixels, {sizes['odd']} other; {_kilobytes(sizes['bytes'])}"),
+        ("dates", f"{dates[0]} to {dates[-1]}, {figures['dates']['undated']:,} without" if dates else "none"),
+        *((name, _shares(figures["balance"][key])) for name, key in _BALANCES),
+        (
+            "duplicates",
+            f"{duplicates['photos']:,} photos in {duplicates['files']:,} files: {duplicates['redundant']:,} "
+            f"redundant ({duplicates['identical_pairs']:,} identical pairs, "
+            f"{duplicates['near_pairs']:,} near ones)",
+        ),
+    ]
+    if noise is not None:
+        floor = noise["age_floor_reweighted"]
+        rows += [
+            (
+                "conflicts",
+                f"two labels of one photo are {noise['age_gap']['value']:.1f} years apart on average, over 5 "
+                f"years in {_percent(noise['over5'])} and over 10 in {_percent(noise['over10'])} of pairs; "
+                f"gender differs in {_percent(noise['gender_differs'])}, ethnicity in "
+                f"{_percent(noise['ethnicity_differs'])}",
+            ),
+            (
+                "label noise",
+                f"no model's mean absolute error can be below about {floor['value']:.1f} years "
+                f"({floor['low']:.1f} to {floor['high']:.1f}), nor its gender accuracy above "
+                f"{_percent(noise['gender_ceiling'])}",
+            ),
+        ]
+    suspects = figures["suspects"]
+    if suspects is not None:
+        rows.append(
+            (
+                "suspicious",
+                f"{suspects['files']:,} labels: age of {suspects['age']:,}, gender of {suspects['gender']:,} "
+                f"(out of fold: error {suspects['model']['age_mae']:.2f} years, "
+                f"gender accuracy {100 * suspects['model']['gender_accuracy']:.1f} %)",
+            )
+        )
+    lines = [line for name, text in rows for line in _wrapped(name, text)]
+    counts = found["kind"].value_counts()
+    lines += ["", f"{'findings':20} {'files':>6}  severity"]
+    lines += [f"{kind:20} {counts.get(kind, 0):>6,}  {level}" for kind, level in KINDS.items()]
+    unusable = [*figures["damaged_names"], *figures["no_picture"]]
+    lines += [f"{entry['file']}: {entry['reason']}" for entry in unusable[:_NAMED]]
+    if len(unusable) > _NAMED:
+        lines.append(f"and {len(unusable) - _NAMED:,} more that cannot be used; --csv lists them all")
+    return lines
+
+
+def _wrapped(name: str, text: str) -> list[str]:
+    indent = " " * (_NAME_WIDTH + 1)
+    first = f"{name:{_NAME_WIDTH}} "
+    return textwrap.wrap(text, _LINE_WIDTH, initial_indent=first, subsequent_indent=indent)
+
+
+_BALANCES: Final = (("ages", "band"), ("genders", "gender"), ("ethnicities", "ethnicity"))
+
+
+def _shares(counts: dict[str, int]) -> str:
+    total = max(sum(counts.values()), 1)
+    return ", ".join(f"{name} {100 * count / total:.0f} %" for name, count in counts.items())
+
+
+def _percent(estimate: dict[str, float]) -> str:
+    return f"{100 * estimate['value']:.1f} %"
+
+
+def _kilobytes(figures: dict[str, float]) -> str:
+    least, middle, most = (figures[name] / 1000 for name in ("least", "median", "most"))
+    return f"{least:.1f} to {most:.1f} kB, median {middle:.1f}"
