@@ -1,79 +1,61 @@
 """How the models were trained: the curves of published models and of your own runs."""
 
-from typing import Final
-
-import pandas as pd
 import streamlit as st
 
 from agegender import charts
-from agegender.training.runs import RunRecord, list_runs
-from ui.widgets import ensure_menu, show_chart
-
-METRICS: Final = {"age": "mae", "gender": "accuracy"}
-
-
-@st.cache_data(ttl=10, max_entries=1, show_spinner="Reading the runs …")
-def find_runs() -> dict[str, RunRecord]:
-    return {run.id: run for run in list_runs()}
+from agegender.labels import TASKS
+from agegender.training.runs import RunRecord
+from ui import training
+from ui.widgets import ensure_menu
 
 
 def choose_runs(runs: dict[str, RunRecord]) -> list[RunRecord]:
-    with_epochs = [run for run in runs if len(runs[run].history)]
+    with_epochs = [run for run in runs.values() if len(run.history)]
+    first = sorted(with_epochs, key=lambda run: not run.running)[:1]
     chosen = st.multiselect(
         "Runs",
         list(runs),
-        default=with_epochs[:1],
-        format_func=lambda run: runs[run].title,
+        default=[run.id for run in first],
         max_selections=charts.MAX_RUNS,
+        select_all=False,
         placeholder="Choose one run or several",
+        help="Published models go by their name, your own runs by when they began.",
         key="runs",
-        persist_state="session",
+        bind="query-params",
     )
     return [runs[run] for run in chosen]
 
 
-def show_best(title: str, history: pd.DataFrame, task: str) -> None:
-    metric = METRICS[task]
-    best = charts.best_epoch(history, metric)
-    if best is None:
-        return
-    epochs, minutes = history["epoch"].max(), history["seconds"].sum() / 60
-    value = history.loc[history["epoch"] == best, f"val_{metric}"].iloc[0]
-    st.metric(
-        f"{title}: best validation {'error' if task == 'age' else 'accuracy'}",
-        f"{value:.2f} years" if task == "age" else f"{value:.1%}",
-        delta=f"epoch {best} of {epochs:.0f}, {minutes:.0f} minutes in all",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
+def choose_view() -> training.View:
+    axis = st.segmented_control(
+        "Over",
+        ["epochs", "hours"],
+        default="epochs",
+        required=True,
+        format_func=str.capitalize,
+        help="An epoch is one pass over all training photos.",
+        key="over",
+        bind="query-params",
     )
-
-
-def show_curves(histories: dict[str, pd.DataFrame], task: str) -> None:
-    metrics = st.grid(min_column_width=280)
-    for title, history in histories.items():
-        with metrics.cell():
-            show_best(title, history, task)
-    grid = st.grid(2, min_column_width=320)
-    with grid.cell(column_span="all"):
-        st.subheader("Mean absolute error" if task == "age" else "Accuracy")
-        show_chart(charts.training_curve(histories, METRICS[task]), key="metric_curve")
-    with grid.cell():
-        st.subheader("Loss", help="What training makes small. Only losses of the same kind can be compared.")
-        show_chart(charts.training_curve(histories, "loss"), key="loss_curve")
-    with grid.cell():
-        st.subheader("Learning rate", help="How large a step the weights take at a time.")
-        show_chart(charts.learning_rate_curve(histories), key="learning_rate_curve")
-
-
-def show_table(histories: dict[str, pd.DataFrame], task: str) -> None:
-    table = pd.concat(histories, names=["run"]).reset_index("run").dropna(axis="columns", how="all")
-    formats = {"learning_rate": "%.1e", "seconds": "%.0f"}
-    columns = {name: st.column_config.NumberColumn(format=text) for name, text in formats.items()}
-    st.subheader("Every epoch")
-    st.dataframe(table, hide_index=True, column_config=columns, alt="The figures of every epoch")
-    csv = table.to_csv(index=False)
-    st.download_button("CSV", csv, f"{task}.csv", "text/csv", icon=":material/table:", on_click="ignore")
+    smoothing = st.slider(
+        "Smoothing",
+        min_value=0.0,
+        max_value=0.95,
+        value=0.0,
+        step=0.05,
+        width=200,
+        help="Calms a jumpy curve. What was measured stays visible, faint.",
+        key="smoothing",
+        bind="query-params",
+    )
+    zoom = st.toggle(
+        "Leave out a steep start",
+        value=True,
+        help="Lets the first epochs run out of the figure where they would press the others flat.",
+        key="zoom",
+        bind="query-params",
+    )
+    return training.View(axis, smoothing, zoom)
 
 
 ensure_menu()
@@ -82,20 +64,37 @@ st.markdown(
     "What a model got better at while it was trained, and when it stopped getting better on the *validation* "
     "photos, which were held back from it."
 )
-runs = find_runs()
+runs = training.find_runs()
+training.watch(runs)
 if not runs:
     st.info("No training is recorded here yet. Train the two models, and their curves appear:")
-    st.code("\n".join(f"python train.py --task {task} --data path/to/UTKFace" for task in METRICS), "bash")
+    st.code("\n".join(f"python train.py --task {task} --data path/to/UTKFace" for task in TASKS), "bash")
     st.stop()
 chosen = choose_runs(runs)
-tasks = [task for task in METRICS if any((run.history["task"] == task).any() for run in chosen)]
+tasks = [task for task in TASKS if any(len(run.history_of(task)) for run in chosen)]
 if not tasks:
-    st.info("None of these runs has finished an epoch yet." if chosen else "Choose a run to see its curves.")
+    waiting = "None of these runs has finished an epoch yet. The curves appear by themselves when one has."
+    st.info(waiting if chosen else "Choose a run to see its curves.", icon=":material/show_chart:")
     st.stop()
-task = st.segmented_control(
-    "Task", tasks, default=tasks[0], required=True, format_func=str.capitalize, key="task"
-)
-of_task = {run.title: run.history[run.history["task"] == task] for run in chosen}
-histories = {title: history for title, history in of_task.items() if len(history)}
-show_curves(histories, task)
-show_table(histories, task)
+with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    task = st.segmented_control(
+        "About",
+        tasks,
+        default=tasks[0],
+        required=True,
+        format_func=str.capitalize,
+        key="about",
+        bind="query-params",
+    )
+    view = choose_view()
+shown = [run for run in chosen if len(run.history_of(task))]
+cards = st.grid(min(len(shown), 2), min_column_width=280, border=True)
+for run in shown:
+    with cards.cell():
+        training.show_card(run, task)
+with st.expander("How to read these curves", icon=":material/help:"):
+    st.markdown(training.HOW_TO_READ)
+histories = {run.id: run.history_of(task) for run in shown}
+training.show_curves(histories, task, view)
+training.show_recipes(shown, task)
+training.show_table(histories, task)

@@ -17,24 +17,6 @@ def age_estimate(years: float = 31.2, low: float = 26.0, high: float = 37.1) -> 
     return AgeEstimate(years, low, high, 0.9, (distribution / distribution.sum()).astype(np.float32))
 
 
-def history(val_mae: list[float | None], task: str = "age") -> pd.DataFrame:
-    epochs = np.arange(1, len(val_mae) + 1)
-    values = pd.Series(val_mae, dtype="float64")
-    return pd.DataFrame(
-        {
-            "task": task,
-            "epoch": epochs,
-            "learning_rate": 1e-4 / epochs,
-            "loss": 2.0 / epochs,
-            "val_loss": 2.5 / epochs,
-            "mae": values - 0.5,
-            "val_mae": values,
-            "accuracy": values / 10,
-            "val_accuracy": values / 10,
-        }
-    )
-
-
 @pytest.fixture
 def table() -> pd.DataFrame:
     return pd.DataFrame(
@@ -43,13 +25,10 @@ def table() -> pd.DataFrame:
 
 
 def all_figures(table: pd.DataFrame) -> dict:
-    runs = {"first": history([6.0, 5.0, 5.5]), "second": history([7.0])}
     return {
         "age": charts.age_chart(age_estimate()),
         "interval": charts.age_chart(AgeEstimate(31.2, 26.0, 37.1, 0.9)),
         "gender": charts.gender_gauge(GenderEstimate("male", 0.8)),
-        "mae": charts.training_curve(runs, "mae"),
-        "rate": charts.learning_rate_curve(runs),
         "ages": charts.age_histogram(table),
         "genders": charts.gender_balance(table),
         "ethnicities": charts.ethnicity_balance(table),
@@ -119,49 +98,6 @@ def test_gender_gauge(estimate, widths, sentence):
     assert not any("<" in text or ">" in text for text in texts)  # Plotly would take them for tags
 
 
-@pytest.mark.parametrize(
-    ("values", "quantity", "best"),
-    [
-        ([6.0, 5.0, 5.5], "mae", 2),
-        ([6.0, 5.0, 5.0], "mae", 2),
-        ([6.0, 5.0, 5.5], "accuracy", 1),
-        ([None, None], "mae", None),
-        ([None, 5.0, 4.0, None], "mae", 3),
-        ([6.0, 5.0, 5.5], "loss", 3),
-    ],
-)
-def test_best_epoch(values, quantity, best):
-    assert charts.best_epoch(history(values), quantity) == best
-
-
-def test_best_epoch_goes_by_the_epoch_not_by_the_row():
-    assert charts.best_epoch(history([6.0, 5.0, 5.0]).iloc[::-1], "mae") == 2
-
-
-def test_training_curve_draws_both_sides_and_the_star():
-    figure = charts.training_curve({"run": history([6.0, 5.0, 5.5])}, "mae")
-    training, validation, star = figure.data
-    assert training.line.dash == "dot"
-    assert validation.line.dash == "solid"
-    assert list(validation.y) == [6.0, 5.0, 5.5]
-    assert (star.x[0], star.y[0], star.marker.symbol) == (2, 5.0, "star")
-    assert "run: best 5.00 at epoch 2 of 3." in charts.description(figure)
-
-
-def test_a_run_without_validation_has_no_star():
-    figure = charts.training_curve({"run": history([None, None])}, "mae")
-    assert [trace.name for trace in figure.data] == ["run · training", "run · validation"]
-
-
-def test_runs_differ_in_colour_up_to_the_limit():
-    runs = {f"run {number}": history([5.0, 4.0]) for number in range(charts.MAX_RUNS)}
-    figure = charts.learning_rate_curve(runs)
-    assert len({trace.line.color for trace in figure.data}) == charts.MAX_RUNS
-    runs["one more"] = history([5.0])
-    with pytest.raises(ValueError, match="got 5"):
-        charts.training_curve(runs, "mae")
-
-
 def test_age_histogram_counts_every_year(table):
     male, female = charts.age_histogram(table).data
     assert (male.name, female.name) == ("male", "female")
@@ -189,9 +125,3 @@ def test_boxes_hold_the_quantiles_of_the_codes_that_occur():
     assert asian.median[0] == pytest.approx(49.5)
     assert asian.lowerfence[0] == pytest.approx(4.95)
     assert others.median[0] == 100
-
-
-@pytest.mark.parametrize(("epochs", "tick"), [(4, 1), (60, None)])
-def test_ticks_stand_on_whole_epochs_only(epochs, tick):
-    history = pd.DataFrame({"epoch": range(1, epochs + 1), "learning_rate": 1e-3})
-    assert charts.learning_rate_curve({"run": history}).layout.xaxis.dtick == tick

@@ -1,7 +1,7 @@
 """Pictures in, results out: the model all visitors share, and what one session remembers.
 
-Photos never leave memory. Kept between two runs of a page are the uploads themselves, which Streamlit holds
-until the session ends, and for the latest few a small preview and the faces' chips.
+Photos never leave memory. Kept between two runs of a page are the photos themselves (see `ui.session`), and
+for the latest few a small preview and the faces' chips.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import streamlit as st
@@ -44,6 +45,9 @@ MAX_PHOTOS: Final = 30
 _REMEMBERED: Final = MAX_PHOTOS + 2  # a full upload, the example and a snapshot
 _PREVIEW_SIDE: Final = 1600
 
+Memory = Literal["analyses", "explanations"]
+"""What a session remembers of photos."""
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -51,6 +55,11 @@ class Photo:
 
     name: str
     data: bytes
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the bytes, in hexadecimal: the photo itself, whatever it is called."""
+        return hashlib.sha256(self.data).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -127,24 +136,43 @@ def analyse(photos: Sequence[Photo], settings: Settings) -> list[Analysis]:
     Raises:
         ModelError: The model cannot be loaded.
     """
-    memory: OrderedDict[tuple[str, Settings], Analysis]
-    memory = st.session_state.setdefault("analyses", OrderedDict())
+    memory = remembered("analyses")
     bar = st.empty()
     analyses = []
     for number, photo in enumerate(photos):
-        key = (hashlib.sha256(photo.data).hexdigest(), settings)
+        key = (photo.digest, settings)
         if key not in memory:
             predictor = load_predictor(settings.model)
             if len(photos) > 1:
                 bar.progress(number / len(photos), f"Looking at photo {number + 1} of {len(photos)} …")
             with st.spinner("Looking for faces …") if len(photos) == 1 else nullcontext():
                 memory[key] = _look_at(photo, settings, predictor)
-        memory.move_to_end(key)
         analyses.append(memory[key])
-        while len(memory) > _REMEMBERED:
-            memory.popitem(last=False)
+        bound(memory, key, _REMEMBERED)
     bar.empty()
     return analyses
+
+
+def remembered(what: Memory) -> OrderedDict[Any, Any]:
+    """What this session remembers of a kind, by tuples that begin with the photo's digest."""
+    memory: OrderedDict[Any, Any] = st.session_state.setdefault(what, OrderedDict())
+    return memory
+
+
+def bound(memory: OrderedDict[Any, Any], key: object, limit: int) -> None:
+    """Marks an entry as the latest used and drops the earliest used beyond a limit."""
+    memory.move_to_end(key)
+    while len(memory) > limit:
+        memory.popitem(last=False)
+
+
+def forget_all_but(photos: Sequence[Photo]) -> None:
+    """Drops all that this session remembers of other photos than these."""
+    alive = {photo.digest for photo in photos}
+    for what in get_args(Memory):
+        memory = remembered(what)
+        for key in [key for key in memory if key[0] not in alive]:
+            del memory[key]
 
 
 def records(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> list[dict[str, Any]]:

@@ -13,10 +13,18 @@ import streamlit as st
 from agegender import charts
 from agegender.export import faces_table, predictions_document, to_json
 from agegender.faces.detector import DEFAULT_MIN_CONFIDENCE
-from agegender.models import registry
 from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
-from ui.photos import Analysis, Photo, Settings, annotated_png, annotated_zip, records
+from ui.models import choose_model
+from ui.photos import (
+    Analysis,
+    Photo,
+    Settings,
+    annotated_png,
+    annotated_zip,
+    records,
+)
+from ui.session import use_settings
 from ui.widgets import quote, show_chart
 
 _FACES_A_PAGE: Final = 24
@@ -30,18 +38,10 @@ def choose_settings() -> Settings | None:
     Returns:
         The choices, or ``None`` where no model is trained; the page has then said so.
     """
-    models = {row["name"]: row for row in registry.describe_models() if row["trained"]}
-    if not models:
-        st.error(
-            "No model has its weights here, so nothing can be predicted. Put the repository's `weights` "
-            "folder back, or train a model: `python train.py --help` says how.",
-            icon=":material/model_training:",
-        )
+    model = choose_model("model")
+    if model is None:
         return None
-    default = next((index for index, row in enumerate(models.values()) if row["default"]), 0)
     with st.sidebar:
-        model = st.selectbox("Model", list(models), index=default, key="model", persist_state="session")
-        st.caption(say_error(models[model]["metrics"]))
         min_face = st.slider(
             "Smallest face",
             min_value=0,
@@ -63,27 +63,7 @@ def choose_settings() -> Settings | None:
             persist_state="session",
             help="How sure it must be that this is a face. Lower finds more faces, and more that are none.",
         )
-    return Settings(model, min_face, min_confidence)
-
-
-def say_error(metrics: dict[str, Any]) -> str:
-    """Puts a model's measured error into one sentence.
-
-    Args:
-        metrics: The test figures of the model's card; empty where it was never measured.
-
-    Returns:
-        For example "On 2,134 test faces it never saw: age off by 4.6 years on average, perceived gender right
-        in 94 %."
-    """
-    parts = []
-    if "age" in metrics:
-        parts.append(f"age off by {metrics['age']['mae']:.1f} years on average")
-    if "gender" in metrics:
-        parts.append(f"perceived gender right in {say_probability(metrics['gender']['accuracy'])}")
-    if not parts:
-        return "Its error has not been measured."
-    return f"On {metrics['n']:,} test faces it never saw: {', '.join(parts)}."
+    return use_settings(Settings(model, min_face, min_confidence))
 
 
 def show_errors(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> None:
@@ -147,6 +127,12 @@ def _show_card(number: int, prediction: Prediction) -> None:
         show_chart(charts.age_chart(prediction.age), key=f"age_{number}", caption=False)
     if prediction.gender is not None:
         show_chart(charts.gender_gauge(prediction.gender), key=f"gender_{number}", caption=False)
+    st.page_link(
+        "pages/explain.py",
+        label=f"Why this answer for face {number}?",
+        icon=":material/help:",
+        query_params={"face": str(number)},
+    )
 
 
 def show_table(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> None:

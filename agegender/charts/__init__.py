@@ -1,6 +1,7 @@
 """Plotly figures as pure functions: estimates and tables in, a figure out.
 
     faces      one face: its age distribution, its gender gauge
+    explain    one answer: maps over the face, the distribution in full, versions of the face
     training   curves of training runs
     dataset    the labels of a dataset
     style      what all figures share
@@ -15,20 +16,25 @@ Every figure follows the same rules, so that it can be shown anywhere:
 """
 
 from agegender.charts.dataset import age_histogram, ages_by_ethnicity, ethnicity_balance, gender_balance
+from agegender.charts.explain import contribution_chart, occlusion_chart, stability_chart, year_distribution
 from agegender.charts.faces import age_chart, gender_gauge
 from agegender.charts.style import description
-from agegender.charts.training import MAX_RUNS, best_epoch, learning_rate_curve, training_curve
+from agegender.charts.training import MAX_RUNS, epoch_time_curve, learning_rate_curve, training_curve
 
 __all__ = [
     "MAX_RUNS",
     "age_chart",
     "age_histogram",
     "ages_by_ethnicity",
-    "best_epoch",
+    "contribution_chart",
     "description",
+    "epoch_time_curve",
     "ethnicity_balance",
     "gender_balance",
     "gender_gauge",
     "learning_rate_curve",
+    "occlusion_chart",
+    "stability_chart",
     "training_curve",
+    "year_distribution",
 ]

@@ -136,14 +136,22 @@ def test_the_same_photo_under_another_name_is_known(open_page, predictor):
     assert "in `b.png`" in texts(app)
 
 
-def test_a_session_remembers_a_bounded_number_of_photos(open_page, predictor):
+def test_a_session_remembers_a_bounded_number_of_results(open_page, predictor):
     app = open_page()
-    for batch in range(3):
-        uploads = [photo(100, 100 + 20 * batch + index, name=f"{index}.png") for index in range(20)]
-        app.file_uploader(key="uploads").set_value(uploads).run()
+    uploads = [photo(100, 100 + index, name=f"{index}.png") for index in range(20)]
+    app.file_uploader(key="uploads").set_value(uploads).run()
+    app.sidebar.slider(key="min_face").set_value(10).run()
     assert not app.exception
-    assert len(predictor.looks) == 60
+    assert len(predictor.looks) == 40
     assert len(app.session_state["analyses"]) == 32
+
+
+def test_a_photo_that_is_taken_back_is_forgotten(open_page, predictor):
+    app = open_page()
+    app.file_uploader(key="uploads").set_value([photo(100, 100 + index) for index in range(3)]).run()
+    assert len(app.session_state["analyses"]) == 3
+    app.file_uploader(key="uploads").set_value([photo(100, 100)]).run()
+    assert len(app.session_state["analyses"]) == 1
 
 
 def test_too_many_photos_are_cut_with_a_word(open_page, predictor):
