@@ -1,4 +1,4 @@
-"""The command line: `python -m agegender predict|evaluate|models|bench`.
+"""The command line: `python -m agegender predict|evaluate|audit|publish|card|models|bench`.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
 do; 130 interrupted.
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _dispatch(options: argparse.Namespace) -> int:
+def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return a command
     """Calls the subcommand; each is imported when it runs, so that help and wrong usage answer at once."""
     match options.command:
         case "predict":
@@ -55,8 +55,19 @@ def _dispatch(options: argparse.Namespace) -> int:
                 model=options.model,
                 split=options.split,
                 detect=options.detect,
+                corruptions=options.corruptions,
                 limit=options.limit,
                 json=options.json,
+            )
+        case "audit":
+            from agegender.commands import audit
+
+            return audit.run(
+                options.data,
+                suspects=options.suspects,
+                json=options.json,
+                csv=options.csv,
+                pictures=options.pictures,
             )
         case "models":
             from agegender.commands import models
@@ -66,13 +77,20 @@ def _dispatch(options: argparse.Namespace) -> int:
             from agegender.commands import publish
 
             return publish.run(
-                age=options.age,
-                gender=options.gender,
+                runs={"age": options.age, "gender": options.gender, "both": options.both},
                 data=options.data,
                 name=options.name,
                 title=options.title,
+                notes=options.note,
+                corruptions=options.corruptions,
+                detect=options.detect,
+                share=options.share,
                 json=options.json,
             )
+        case "card":
+            from agegender.commands import card
+
+            return card.run(options.name, output=options.output, data=options.data)
         case _:
             from agegender.commands import bench
 
@@ -103,17 +121,50 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--split", choices=("train", "validation", "test"), help="only this part of the data (default: all)"
     )
-    evaluate.add_argument("--detect", action="store_true", help="detect and crop each chip first")
+    seen = evaluate.add_mutually_exclusive_group()
+    seen.add_argument("--detect", action="store_true", help="detect and crop each chip first")
+    seen.add_argument(
+        "--corruptions", action="store_true", help="also measure dark, blurred, covered and turned chips"
+    )
     evaluate.add_argument("--limit", metavar="N", type=_positive, help="a random sample of N files")
     _add_json(evaluate)
+
+    audit = commands.add_parser("audit", help="check a folder of labelled face chips before training on it")
+    audit.add_argument("--data", metavar="DIR", help="folder of UTKFace-named chips (default: $UTKFACE_DIR)")
+    audit.add_argument(
+        "--no-model",
+        dest="suspects",
+        action="store_false",
+        help="look for no suspicious labels, which needs TensorFlow and most of the time",
+    )
+    _add_json(audit)
+    audit.add_argument("--csv", metavar="FILE", type=_file, help="write one row a finding, most urgent first")
+    audit.add_argument(
+        "--pictures", metavar="DIR", type=Path, help="write contact sheets of pairs and suspicious labels"
+    )
 
     publish = commands.add_parser("publish", help="make a model of finished training runs")
     publish.add_argument("--age", metavar="RUN", type=Path, help="run folder of the age network")
     publish.add_argument("--gender", metavar="RUN", type=Path, help="run folder of the gender network")
+    publish.add_argument("--both", metavar="RUN", type=Path, help="run folder of one network for both")
     publish.add_argument("--data", metavar="DIR", help="the dataset's folder (default: $UTKFACE_DIR)")
     publish.add_argument("--name", metavar="NAME", help="what to call it (default: the default model's name)")
     publish.add_argument("--title", metavar="TEXT", help="one line for people")
+    publish.add_argument("--note", metavar="TEXT", action="append", default=[], help="a remark for the card")
+    publish.add_argument(
+        "--corruptions",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure dark, blurred, covered and turned chips too (default: yes)",
+    )
+    publish.add_argument("--detect", action="store_true", help="measure through detection and cropping too")
+    publish.add_argument("--share", action="store_true", help="store layers that a pair has in common once")
     _add_json(publish)
+
+    card = commands.add_parser("card", help="show what a model is, how good, and what it is not for")
+    card.add_argument("name", metavar="NAME", nargs="?", help="a model (default: the default model)")
+    card.add_argument("--output", metavar="FILE", type=_file, help="write it there, as Markdown")
+    card.add_argument("--data", metavar="DIR", help="also check that this folder's split is the model's")
 
     models = commands.add_parser("models", help="list the models")
     _add_json(models)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from tools import update_readme
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -14,6 +20,63 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_figures_are_those_of_the_cards():
     command = [sys.executable, "tools/update_readme.py", "--check"]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def test_what_only_newer_cards_have_is_written_where_it_is_there(monkeypatch):
+    read = update_readme.read
+    card = copy.deepcopy(read("weights/vggface/card.json"))
+    age, gender = card["metrics"]["age"], card["metrics"]["gender"]
+
+    def around(value: float) -> dict[str, float]:
+        return {"value": value, "low": value * 0.9, "high": value * 1.1}
+
+    def figures(error: float, accuracy: float) -> dict:
+        return {"age": {"mae": around(error)}, "gender": {"accuracy": around(accuracy)}}
+
+    by_age = {
+        band: figures(row["mae"], gender["by_band"][band]["accuracy"]) for band, row in age["by_band"].items()
+    }
+    by_age["76+"] = {"n": 3}
+    overall = figures(age["mae"], gender["accuracy"])
+    overall["age"] |= {"baseline_mae": 14.25, "baseline_cs5": 0.2}
+    overall["gender"] |= {
+        "baseline_accuracy": 0.52,
+        "uncertain_share": around(0.1),
+        "accuracy_outside": around(0.98),
+    }
+    baseline = {"age": 29.0, "gender": "male", "split": "train"}
+    card |= {
+        "groups": {"baseline": baseline, "overall": overall, "by_age": by_age},
+        "corruptions": {"mean": {"mae_ratio": 1.23, "gender_points_lost": 2.5}},
+        "detect": {"n": 1234, "age": {"mae": 4.5, "cs5": 0.7}, "gender": {"accuracy": 0.9}},
+    }
+    monkeypatch.setattr(update_readme, "read", lambda path: card if "vggface/" in path else read(path))
+    text = update_readme.figures()
+    for words in (
+        "| always saying 29 years and male | 14.25 years | 20.0 % | 52.0 % |",
+        "(1,234 found) | 4.50 years",
+        "that is so for 10.0 % of the",
+        "1.23 times as large and gender accuracy 2.5 points lower",
+        "with 95 % confidence intervals",
+        f"({0.9 * age['by_band']['0-4']['mae']:.2f} to",
+    ):
+        assert words in text, words
+    assert "%%" not in text
+    assert re.search(r"^\| 76\+ \| \d+ \| [\d.]+ \| [\d.]+ % \|$", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("metrics", [{}, {"age": {"mae": 3.0, "cs5": 0.8}}])
+def test_models_that_answer_both_questions_are_in_the_table(monkeypatch, tmp_path, metrics):
+    monkeypatch.setattr(update_readme, "ROOT", tmp_path)
+    full = {"age": {"mae": 6.0, "cs5": 0.5}, "gender": {"accuracy": 0.9}}
+    for name, figures in (("vggface", full), ("other", full), ("part", metrics), ("best", full)):
+        folder = tmp_path / "weights" / name
+        folder.mkdir(parents=True)
+        values = {"name": name, "metrics": copy.deepcopy(figures)}
+        if name == "best":
+            values["metrics"]["age"]["mae"] = 5.0
+        (folder / "card.json").write_text(json.dumps(values))
+    assert [row[0] for row in update_readme.other_models()] == ["`best`", "`other`"]
 
 
 def test_every_linked_file_is_there():

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from agegender.commands import OK, progress_callback, say, write_json
+from tqdm import tqdm
+
+from agegender.commands import OK, prepare_output, progress_bar, say, write_json
 from agegender.data.table import read_dataset
 from agegender.errors import ConfigError
-from agegender.labels import Task
 from agegender.models.registry import DEFAULT_MODEL, MODELS
+
+if TYPE_CHECKING:
+    from agegender.models.systems import NetworkTask
 
 
 def run(
     *,
-    age: Path | None,
-    gender: Path | None,
+    runs: dict[NetworkTask, Path | None],
     data: str | None,
     name: str | None,
     title: str | None,
+    notes: list[str],
+    corruptions: bool,
+    detect: bool,
+    share: bool,
     json: str | None,
 ) -> int:
     """Publishes runs and shows the test figures.
 
     Args:
-        age: Run folder of the age network, or ``None``.
-        gender: Run folder of the gender network, or ``None``.
+        runs: Run folder of each network, or ``None``: of "age" and "gender", or of "both" alone.
         data: The dataset folder; ``None`` takes the one that ``UTKFACE_DIR`` names.
         name: The model's name; ``None`` takes the default model's and replaces it.
         title: One line for people; ``None`` takes the registry's, or the name.
+        notes: Remarks for the card.
+        corruptions: Whether the test split is also measured dark, blurred, covered and turned.
+        detect: Whether it is also measured through detection and cropping.
+        share: Whether a pair stores the layers that its networks have in common once.
         json: Where to write the card as JSON, besides ``weights/<name>/card.json``.
 
     Returns:
@@ -37,18 +50,29 @@ def run(
         ConfigError: No run is named, or the runs do not fit together.
         DatasetError: The folder is missing or holds no labelled chip.
     """
-    given: dict[Task, Path | None] = {"age": age, "gender": gender}
-    runs = {task: folder for task, folder in given.items() if folder is not None}
-    if not runs:
-        raise ConfigError("name at least one run: --age RUN, --gender RUN")
+    given = {task: folder for task, folder in runs.items() if folder is not None}
+    if not given or ("both" in given and len(given) > 1):
+        raise ConfigError("name --age RUN, --gender RUN or one of them, or --both RUN alone")
+    prepare_output(json)
     name = name or DEFAULT_MODEL
     title = title or (MODELS[name].title if name in MODELS else name)
     dataset = read_dataset(data)
 
-    from agegender.training.publish import publish  # after the checks: it imports TensorFlow
+    from agegender.faces import FaceDetector  # after the checks: these import TensorFlow
+    from agegender.training.publish import publish
 
-    with progress_callback("Publishing", "file") as progress:
-        card = publish(runs, name, dataset, title=title, progress=progress)
+    with _bars() as progress:
+        card = publish(
+            given,
+            name,
+            dataset,
+            title=title,
+            notes=tuple(notes),
+            corruptions=corruptions,
+            detector=FaceDetector() if detect else None,
+            share=share,
+            progress=progress,
+        )
     if json is not None:
         write_json(card, json)
         return OK
@@ -58,5 +82,27 @@ def run(
         figures.append(f"age error {metrics['age']['mae']:.2f} years")
     if "gender" in metrics:
         figures.append(f"gender accuracy {metrics['gender']['accuracy']:.1%}".replace("%", " %"))
-    say(f"{name}: {', '.join(figures)} on {metrics['n']} test chips. Try it: predict --model {name}")
+    say(f"{name}: {', '.join(figures)} on {metrics['n']} test chips.")
+    say(f"Its card: python -m agegender card {name}. Try it: python -m agegender predict --model {name} PATH")
     return OK
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """One bar after the other, driven by calls of (what, done, total)."""
+    bar: tqdm[Any] | None = None
+    shown = ""
+
+    def advance(what: str, done: int, total: int) -> None:
+        nonlocal bar, shown
+        if bar is None or what != shown:
+            if bar is not None:
+                bar.close()
+            bar, shown = progress_bar(total, what, "file"), what
+        bar.update(done - bar.n)
+
+    try:
+        yield advance
+    finally:
+        if bar is not None:
+            bar.close()
