@@ -148,7 +148,7 @@ def make_generator(
 
 
 def fit_seconds(model: keras.Model, batches: Any, warmup: int) -> float:
-    """How long ``fit`` takes after the warm-up: that traces the graph, and empties the queue that filled then."""
+    """How long ``fit`` takes after the warm-up, which traces the graph and empties the queue that filled."""
     import keras
 
     ends: list[float] = []

@@ -55,8 +55,8 @@ class RunRecord:
         history: One row an epoch with the columns `HISTORY_COLUMNS`, NaN where one does not apply.
         metrics: What the run measured; empty while it runs.
         status: ``state`` ("starting" until the first training step, "running", "finished", "stopped early",
-            "diverged", "interrupted", "killed", "published", or "unknown" where the record is damaged) and, while it runs, ``epoch``,
-            ``epochs``, ``step``, ``steps`` and ``seconds_left``.
+            "diverged", "interrupted", "killed", "published", or "unknown" where the record is damaged) and,
+            while it runs, ``epoch``, ``epochs``, ``step``, ``steps`` and ``seconds_left``.
         validation_faces: How many faces its validation figures were measured on; ``None`` where that is not
             recorded.
     """
