@@ -181,8 +181,8 @@ look most alike to the face-recognition base were looked at too: {alike["same_ph
 unsure. Of the pairs that are one photo, {across["25-28"]} up to 28 bits, {across["29-32"]} up to 32 bits and
 {alike["same_photo_across_splits"]} of the look-alikes (some are the same pairs) lie in two parts of the
 split; {alike["same_photo_in_training_and_test"]} of the look-alikes in training and test. That is well under
-one in a hundred of the {audit["split"]["test"]:,} test files, and too little to move a figure that is given
-with two digits. The limit stays, because a higher one would average the labels of strangers and move files
+one in a hundred of the {audit["split"]["test"]:,} test files: a model that had learned all of these by heart
+would gain a few hundredths of a year. The limit stays, because a higher one would average the labels of strangers and move files
 of a split that published figures were measured on."""
 
 

@@ -84,7 +84,7 @@ LIMITS: Final = (
     "The ethnicity codes are UTKFace's, five words for all people; they are used to compare errors only.",
     "Trained on aligned, mostly well-lit faces; dark, blurred, covered or turned faces are answered worse: "
     "see the figures under corruptions.",
-    "Labels are guesses too: two labels of the same photo differ by 3.9 years on average in UTKFace, and "
+    "Labels are guesses too: two labels of the same photo differ by 3.8 years on average in UTKFace, and "
     "by gender in 6.5 % of such pairs. No figure on it can be free of that.",
 )
 

@@ -250,3 +250,13 @@ def test_balance_counts_every_cell():
 )
 def test_damaged_names_are_explained(name, words):
     assert words in explain_name(name, "what was known")
+
+
+@pytest.mark.slow
+@pytest.mark.dataset
+def test_the_real_folder_is_as_reported(dataset_dir):
+    path = Path(__file__).parents[2] / "docs" / "measurements" / "audit.json"
+    reported = json.loads(path.read_text(encoding="utf-8"))
+    figures = json.loads(to_json(document(audit(read_dataset(dataset_dir)))))
+    for part in figures.keys() - {"suspects"}:
+        assert figures[part] == reported[part], part
