@@ -144,7 +144,7 @@ def test_sheets_are_kept_out_of_the_dataset(fake_utkface, capsys):
     assert sorted(fake_utkface.iterdir()) == before
 
 
-@pytest.mark.parametrize("option", ["--json", "--csv"])
+@pytest.mark.parametrize("option", ["--json", "--csv", "--pictures"])
 def test_an_output_that_cannot_be_written_is_told_before_the_work(fake_utkface, tmp_path, capsys, option):
     (tmp_path / "file").write_text("")
     assert main(["audit", "--data", str(fake_utkface), option, str(tmp_path / "file" / "deep" / "o")]) == 2

@@ -48,12 +48,14 @@ def run(
         suspects: Whether to look for suspicious labels, which takes TensorFlow and most of the time.
         json: Where the figures go: a file, "-" for standard output, or ``None`` for words.
         csv: A file for the findings, one row each, or ``None``.
-        pictures: A folder for contact sheets of pairs and of suspicious labels, or ``None``.
+        pictures: A folder for contact sheets of pairs and of suspicious labels, or ``None``. They show
+            people's faces.
 
     Returns:
         0, or 1 where some labelled files could not be read.
 
     Raises:
+        ConfigError: An output cannot be written.
         DatasetError: The folder is missing or holds no labelled chip, or the pictures would go into it.
         WeightsNotFoundError: The face-recognition base is not there.
     """
@@ -62,6 +64,7 @@ def run(
     dataset = read_dataset(data)
     if pictures is not None and pictures.resolve().is_relative_to(dataset.folder.resolve()):
         raise DatasetError(f"{pictures} is inside the dataset, which would take the sheets for chips")
+    prepare_output(pictures and pictures / "suspects-01.png")
     began, cpu_began = time.perf_counter(), time.process_time()
     with progress_callback("Reading", "file") as progress:
         prints = fingerprint(dataset, progress=progress)
