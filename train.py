@@ -22,6 +22,7 @@ from agegender.data.table import read_dataset
 from agegender.errors import AgeGenderError, ConfigError
 from agegender.runtime import prepare_tensorflow
 from agegender.training.runs import RUNS_DIR, latest_run, new_run_folder
+from agegender.training.tracking import DASHBOARD_COMMAND, TRACKERS, open_tracker
 
 if TYPE_CHECKING:
     from agegender.training.config import TrainingConfig
@@ -59,6 +60,13 @@ def parser() -> argparse.ArgumentParser:
         help="spread each batch over all GPUs of this machine (mirrored), or over the machines in TF_CONFIG "
         "(multiworker: start the same command on each); default none",
     )
+    add(
+        "--track",
+        choices=TRACKERS,
+        default=None,
+        help="copy the record into this tracker too, on this computer only; see requirements-track.txt; "
+        "default none",
+    )
     add("--quiet", action="store_true", default=False, help="no progress bar")
     return p
 
@@ -73,7 +81,7 @@ def _add_recipe(p: argparse.ArgumentParser) -> None:
     add("--input-size", type=int, metavar="PIXELS", help="side of its square input; default the backbone's")
     add("--dropout", type=float, metavar="SHARE", help="after each dense layer; default 0.3")
     add("--base-weights", metavar="BASE", help="default, none, another base by name, or a weight file")
-    add("--start", metavar="RUN", help="a run whose weights to go on from, wherever layers match")
+    add("--start", metavar="RUN", help="a run or a model to go on from, wherever layers match; or none")
 
     add = p.add_argument_group("stages").add_argument
     add("--head-epochs", type=int, metavar="N", help="of the stage head, backbone frozen; default 1")
@@ -108,6 +116,11 @@ def _add_recipe(p: argparse.ArgumentParser) -> None:
     add("--age-weight", type=float, metavar="W", help="of the loss on years beside others; default 0.2")
     add("--gender-weight", type=float, metavar="W", help="of gender's loss beside age's; default 1.0")
     add("--range-weight", type=float, metavar="W", help="of the loss on age ranges; default 1.0")
+    add(
+        "--weighting",
+        choices=("fixed", "uncertainty"),
+        help="of several losses: as given, or learned from there; default fixed",
+    )
     add("--label-smoothing", type=float, metavar="SHARE", help="of gender's label; default 0.04")
     add("--teacher", metavar="MODEL", help="a published model whose answers are mixed into the labels")
     add("--teacher-weight", type=float, metavar="SHARE", help="its share, 0 to 1; default 0.5")
@@ -132,7 +145,7 @@ def make_config(given: dict[str, Any], runs: Path = RUNS_DIR) -> TrainingConfig:
 
     Args:
         given: By the names of the parser.
-        runs: Where ``start`` may be a folder by its bare name.
+        runs: Where ``start`` may be a folder by its bare name; "none" undoes a recipe's.
 
     Raises:
         ConfigError: The task is missing, a key is unknown, or a value makes no sense.
@@ -146,7 +159,9 @@ def make_config(given: dict[str, Any], runs: Path = RUNS_DIR) -> TrainingConfig:
         options["input_size"] = (options["input_size"], options["input_size"])
     strength = values.pop("augmentation", 1.0)
     start = values.get("start")
-    if start is not None and not Path(start).is_dir() and (runs / start).is_dir():
+    if start == "none":
+        values["start"] = None
+    elif start is not None and not Path(start).is_dir() and (runs / start).is_dir():
         values["start"] = str(runs / start)
 
     stages = recipe.pop("stages", None) or [dataclasses.asdict(stage) for stage in DEFAULT_STAGES]
@@ -170,7 +185,7 @@ def make_config(given: dict[str, Any], runs: Path = RUNS_DIR) -> TrainingConfig:
 def _read_recipe(file: Path | None, values: dict[str, Any]) -> dict[str, Any]:
     """Reads a recipe file and checks it by itself, so that what is wrong in it is not blamed on an option.
 
-    Gives it the task where neither it nor an option does, and its system has only one.
+    Gives it the task "both" where neither it nor an option says one, and its system is multi-task.
     """
     from agegender.models.systems import get_system
     from agegender.training.config import TrainingConfig, read_config_values
@@ -178,9 +193,9 @@ def _read_recipe(file: Path | None, values: dict[str, Any]) -> dict[str, Any]:
     recipe = {} if file is None else read_config_values(file)
     if "task" not in recipe and "task" not in values:
         tasks = get_system(values.get("system", recipe.get("system", "vggface"))).tasks
-        if len(tasks) > 1:
+        if tasks[0] != "both":
             raise ConfigError(f"say which network: --task {' or --task '.join(tasks)}")
-        recipe["task"] = tasks[0]
+        recipe["task"] = "both"
     if file is not None:
         try:
             TrainingConfig.from_dict({"task": values.get("task"), **recipe})
@@ -237,13 +252,14 @@ def show_reading() -> Callable[[int, int], None]:
     return advance
 
 
-def how_to_go_on(folder: Path, *, data: str | None, runs: Path, strategy: str) -> str:
+def how_to_go_on(folder: Path, *, data: str | None, runs: Path, strategy: str, track: str | None) -> str:
     """The command that resumes a run."""
     where = [] if data is None else ["--data", str(data)]
     elsewhere = [] if runs == RUNS_DIR else ["--runs", str(runs)]
     devices = [] if strategy == "none" else ["--strategy", strategy]
+    tracker = [] if track is None else ["--track", track]
     name = folder.name if folder.parent == runs else str(folder)
-    return shlex.join(["python", "train.py", *where, *elsewhere, *devices, "--resume", name])
+    return shlex.join(["python", "train.py", *where, *elsewhere, *devices, *tracker, "--resume", name])
 
 
 def describe_end(folder: Path, metrics: dict[str, Any]) -> str:
@@ -259,13 +275,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     command_line = parser()
     given = vars(command_line.parse_args(arguments))
-    data, runs, resume, strategy, quiet = (
-        given.pop(key) for key in ("data", "runs", "resume", "strategy", "quiet")
+    data, runs, resume, strategy, track, quiet = (
+        given.pop(key) for key in ("data", "runs", "resume", "strategy", "track", "quiet")
     )
     if resume is None and not given.keys() & {"task", "config", "system"}:
         command_line.error("say what to train: --task age, --task gender, or a recipe with --config")
     folder: Path | None = None
     try:
+        tracker = None if track is None else open_tracker(track)
         dataset = read_dataset(data)
         prepare_tensorflow()
         # TensorFlow takes seconds to import, and reads its settings then.
@@ -277,6 +294,8 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             folder, config = find_run(given, runs, resume)
         print(f"{describe_stage_plan(config)}\nrecord: {folder}", file=sys.stderr)
+        if tracker is not None:
+            print(f"dashboard: {DASHBOARD_COMMAND}", file=sys.stderr)
         metrics = train(
             config,
             dataset,
@@ -284,6 +303,7 @@ def main(arguments: list[str] | None = None) -> int:
             resume=resume is not None,
             quiet=quiet,
             strategy=strategy,
+            tracker=tracker,
             file_progress=None if quiet else show_reading(),
         )
     except AgeGenderError as error:
@@ -293,7 +313,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted.", file=sys.stderr)
         if folder is not None and not drop_if_empty(folder):
-            command = how_to_go_on(folder, data=data, runs=runs, strategy=strategy)
+            command = how_to_go_on(folder, data=data, runs=runs, strategy=strategy, track=track)
             print(f"Go on with: {command}", file=sys.stderr)
         return EXIT_INTERRUPTED
     print(describe_end(folder, metrics), file=sys.stderr)

@@ -21,6 +21,8 @@ class AgeEstimate:
         coverage: The share of faces whose labelled age the interval is calibrated to hold, 0 to 1.
         distribution: Calibrated probability of each year 0, 1, …, ``labels.MAX_AGE``, float32 of shape
             (117,), sum 1; ``years`` is its mean. ``None`` where the model predicts only a number.
+        ranges: Probability of each of the nine age ranges, float32 of shape (9,), where the model answers
+            these by themselves; otherwise ``None``.
     """
 
     years: float
@@ -28,6 +30,7 @@ class AgeEstimate:
     high: float
     coverage: float
     distribution: NDArray[np.float32] | None = None
+    ranges: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,7 @@ class Predictor:
                     float(found.high[i]),
                     calibration.coverage,
                     None if found.distribution is None else found.distribution[i],
+                    None if raw.age_range is None else raw.age_range[i],
                 )
         if raw.female is not None:
             temperature = GenderCalibration.from_dict(_fitted(model.card, "gender"))

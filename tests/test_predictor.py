@@ -8,7 +8,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from agegender.faces import CHIP_SIZE, Face
 from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.labels import MAX_AGE
 from agegender.models.card import trained_models
+from agegender.models.trained import RawAnswers
 
 AGE_CALIBRATION = {
     "method": "residuals",
@@ -54,11 +54,11 @@ class FakeModel:
         self.tasks = age, gender
         self.batches: list[tuple[int, ...]] = []
 
-    def answer(self, chips: np.ndarray) -> SimpleNamespace:
+    def answer(self, chips: np.ndarray) -> RawAnswers:
         self.batches.append(chips.shape)
         brightness = chips.mean(axis=(1, 2, 3)).astype(np.float32)
         female = np.where(brightness > 50, 0.9, 0.2).astype(np.float32)
-        return SimpleNamespace(
+        return RawAnswers(
             age=brightness if self.tasks[0] else None,
             age_distribution=None,
             female=female if self.tasks[1] else None,
@@ -183,7 +183,7 @@ def card_of_age(**calibration: Any) -> dict[str, Any]:
 def test_the_distribution_is_that_of_its_face(monkeypatch):
     predictor, _, network = predictor_with(monkeypatch)
     distribution = np.eye(MAX_AGE + 1, dtype=np.float32)[[20, 60]]
-    raw = SimpleNamespace(age=np.array([20.0, 60.0]), age_distribution=distribution, female=None)
+    raw = RawAnswers(age=np.array([20.0, 60.0]), age_distribution=distribution, female=None)
     monkeypatch.setattr(network, "answer", lambda _: raw)
     monkeypatch.setattr(network, "card", card_of_age(method="distribution", lower_tail=0.1), raising=False)
     (young, _), (old, _) = predictor.predict_chips(np.zeros((2, 8, 8, 3), np.uint8))
@@ -197,7 +197,7 @@ def test_the_age_is_the_whole_year_of_the_distribution_that_is_shown(monkeypatch
     predictor, _, network = predictor_with(monkeypatch)
     distribution = np.zeros((1, MAX_AGE + 1), np.float32)
     distribution[0, [20, 50]] = 2 / 3, 1 / 3
-    raw = SimpleNamespace(age=np.array([30.0]), age_distribution=distribution, female=None)
+    raw = RawAnswers(age=np.array([30.0]), age_distribution=distribution, female=None)
     monkeypatch.setattr(network, "answer", lambda _: raw)
     fitted = {"sharpness": 2.0, "whole_years": True, "band_tails": [0.3] * 9}
     monkeypatch.setattr(network, "card", card_of_age(method="bands", **fitted), raising=False)
@@ -211,7 +211,7 @@ def test_the_age_is_the_whole_year_of_the_distribution_that_is_shown(monkeypatch
 @pytest.mark.parametrize("raw", [-9.0, 0.0, 57.5, 116.0, 140.0])
 def test_an_unbounded_network_still_gives_possible_ages(monkeypatch, raw):
     predictor, _, network = predictor_with(monkeypatch)
-    answers = SimpleNamespace(age=np.array([raw], np.float32), age_distribution=None, female=None)
+    answers = RawAnswers(age=np.array([raw], np.float32), age_distribution=None, female=None)
     monkeypatch.setattr(network, "answer", lambda _: answers)
     [(age, gender)] = predictor.predict_chips(np.zeros((1, 8, 8, 3), np.uint8))
     assert 0 <= age.low <= age.years <= age.high <= MAX_AGE
@@ -232,7 +232,7 @@ def test_gender_is_the_likelier_label_with_its_probability(
     monkeypatch, female, label, probability, uncertain
 ):
     predictor, _, network = predictor_with(monkeypatch)
-    answers = SimpleNamespace(age=None, age_distribution=None, female=np.array([female]))
+    answers = RawAnswers(age=None, age_distribution=None, female=np.array([female]))
     monkeypatch.setattr(network, "answer", lambda _: answers)
     [(age, gender)] = predictor.predict_chips(np.zeros((1, 8, 8, 3), np.uint8))
     assert age is None

@@ -19,6 +19,7 @@ from agegender.data.table import DATA_ENVIRONMENT_VARIABLE
 from agegender.models.vggface import VGGFaceOptions
 from agegender.training.config import Stage, TrainingConfig
 from agegender.training.runs import read_history, read_json, write_json
+from agegender.training.tracking import Tracker
 
 ROOT = Path(__file__).parents[1]
 
@@ -169,7 +170,8 @@ def test_options_become_the_recipe(call, fake_train, tmp_path):
         " --frozen-blocks 2 --batch-size 16 --head-learning-rate 0.01 --learning-rate 0.001"
         " --ema-momentum 0.9 --patience 4 --augmentation 0.5 --limit 50 --seed 8 --base-weights none"
         " --layer-decay 0.8 --teacher vggface --teacher-weight 0.7 --balance both --mixup 0.2 --cutmix 0.1"
-        " --erasing 0.3 --precision mixed_bfloat16 --optimizer adam --schedule plateau --quiet"
+        " --erasing 0.3 --precision mixed_bfloat16 --optimizer adam --schedule plateau"
+        " --weighting uncertainty --quiet"
     )
     assert call(*shlex.split(arguments)) == 0
     [asked] = fake_train
@@ -190,6 +192,7 @@ def test_options_become_the_recipe(call, fake_train, tmp_path):
         mixup=0.2,
         cutmix=0.1,
         erasing=0.3,
+        weighting="uncertainty",
         precision="mixed_bfloat16",
         patience=4,
         augmentation=plain.augmentation.scaled(0.5),
@@ -211,7 +214,7 @@ def test_every_number_and_word_of_a_recipe_has_an_option_that_names_its_default(
     for field in dataclasses.fields(TrainingConfig):
         value = getattr(config, field.name)
         option = f"--{field.name.replace('_', '-')}"
-        if field.name in ("stages", "options", "augmentation"):
+        if field.name in ("stages", "options", "augmentation", "rates"):  # in recipe files alone
             continue
         assert option in helps, field.name
         if isinstance(value, float | int):
@@ -316,9 +319,10 @@ def test_a_missing_recipe_exits_2(call, tmp_path, capsys):
     assert "gone.toml" in capsys.readouterr().err
 
 
-def test_a_system_with_one_network_needs_no_task(call, fake_train):
+def test_a_multi_task_system_trains_both_unless_told_otherwise(call, fake_train):
     assert call("--system", "age-range") == 0
-    assert fake_train[0]["config"].task == "both"
+    assert call("--system", "age-range", "--task", "age") == 0
+    assert [asked["config"].task for asked in fake_train] == ["both", "age"]
 
 
 def test_the_strategy_is_handed_on_and_is_no_part_of_the_recipe(call, fake_train, stopped_run):
@@ -333,6 +337,19 @@ def test_a_run_to_start_from_is_found_by_its_bare_name(call, fake_train, stopped
     assert call("--task", "age", "--start", stopped_run.name) == 0
     assert call("--task", "age", "--start", str(stopped_run)) == 0
     assert [asked["config"].start for asked in fake_train] == [str(stopped_run)] * 2
+
+
+def test_a_published_model_to_start_from_keeps_its_name(call, fake_train):
+    assert call("--task", "age", "--start", "vggface") == 0
+    assert fake_train[0]["config"].start == "vggface"
+
+
+def test_the_start_of_a_recipe_is_undone_with_none(call, fake_train, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('task = "age"\nstart = "vggface"\n', encoding="utf-8")
+    assert call("--config", str(recipe)) == 0
+    assert call("--config", str(recipe), "--start", "none") == 0
+    assert [asked["config"].start for asked in fake_train] == ["vggface", None]
 
 
 # --- the whole way --------------------------------------------------------------------------------------
@@ -457,6 +474,37 @@ def test_the_offered_command_keeps_the_strategy(at_home, fake_train, stopped_run
         assert at_home(["--task", "age", "--strategy", "mirrored", "--resume"]) == 130
     assert at_home(command_in(capsys.readouterr().err)) == 0
     assert fake_train[0]["strategy"] == "mirrored"
+
+
+def test_nothing_is_tracked_unless_asked(call, fake_train):
+    assert call("--task", "age") == 0
+    assert fake_train[0]["tracker"] is None
+
+
+def test_without_trackio_tracking_is_refused_before_any_work(cli, fake_train, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    assert cli.main(["--task", "age", "--track", "trackio", "--data", "nowhere"]) == 2
+    message = capsys.readouterr().err
+    assert "pip install -r requirements-track.txt" in message
+    assert "nowhere" not in message
+    assert fake_train == []
+
+
+def test_the_tracker_is_handed_on_and_is_no_part_of_the_recipe(call, fake_train, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "trackio", ModuleType("trackio"))
+    assert call("--task", "age", "--track", "trackio") == 0
+    assert isinstance(fake_train[0]["tracker"], Tracker)
+    assert fake_train[0]["config"] == TrainingConfig("age")
+    assert "trackio show --project agegender" in capsys.readouterr().err
+
+
+def test_the_offered_command_keeps_the_tracker(at_home, fake_train, stopped_run, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "trackio", ModuleType("trackio"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agegender.training.loop.train", interrupt)
+        assert at_home(["--task", "age", "--track", "trackio", "--resume"]) == 130
+    assert at_home(command_in(capsys.readouterr().err)) == 0
+    assert isinstance(fake_train[0]["tracker"], Tracker)
 
 
 def test_the_record_of_a_run_is_where_it_was_said(call, fake_train, capsys):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-from agegender.commands import OK, prepare_output, progress_bar, say, write_json
+from agegender.commands import OK, prepare_output, progress_bars, say, write_json
 from agegender.data.table import read_dataset
 from agegender.errors import ConfigError
 from agegender.models.registry import DEFAULT_MODEL, MODELS
@@ -28,9 +24,10 @@ def run(
     corruptions: bool,
     detect: bool,
     share: bool,
+    again: bool,
     json: str | None,
 ) -> int:
-    """Publishes runs and shows the test figures.
+    """Publishes runs, or measures a published model again, and shows the test figures.
 
     Args:
         runs: Run folder of each network, or ``None``: of "age" and "gender", or of "both" alone.
@@ -41,6 +38,7 @@ def run(
         corruptions: Whether the test split is also measured dark, blurred, covered and turned.
         detect: Whether it is also measured through detection and cropping.
         share: Whether a pair stores the layers that its networks have in common once.
+        again: Whether to measure the model ``name`` again instead; no run is then named.
         json: Where to write the card as JSON, besides ``weights/<name>/card.json``.
 
     Returns:
@@ -51,7 +49,9 @@ def run(
         DatasetError: The folder is missing or holds no labelled chip.
     """
     given = {task: folder for task, folder in runs.items() if folder is not None}
-    if not given or ("both" in given and len(given) > 1):
+    if again and given:
+        raise ConfigError("--again measures a model that is published: name no run")
+    if not again and (not given or ("both" in given and len(given) > 1)):
         raise ConfigError("name --age RUN, --gender RUN or one of them, or --both RUN alone")
     prepare_output(json)
     name = name or DEFAULT_MODEL
@@ -59,20 +59,24 @@ def run(
     dataset = read_dataset(data)
 
     from agegender.faces import FaceDetector  # after the checks: these import TensorFlow
-    from agegender.training.publish import publish
+    from agegender.training.publish import measure_again, publish
 
-    with _bars() as progress:
-        card = publish(
-            given,
-            name,
-            dataset,
-            title=title,
-            notes=tuple(notes),
-            corruptions=corruptions,
-            detector=FaceDetector() if detect else None,
-            share=share,
-            progress=progress,
-        )
+    with progress_bars("file") as progress:
+        detector = FaceDetector() if detect else None
+        if again:
+            card = measure_again(name, dataset, corruptions=corruptions, detector=detector, progress=progress)
+        else:
+            card = publish(
+                given,
+                name,
+                dataset,
+                title=title,
+                notes=tuple(notes),
+                corruptions=corruptions,
+                detector=detector,
+                share=share,
+                progress=progress,
+            )
     if json is not None:
         write_json(card, json)
         return OK
@@ -85,24 +89,3 @@ def run(
     say(f"{name}: {', '.join(figures)} on {metrics['n']} test chips.")
     say(f"Its card: python -m agegender card {name}. Try it: python -m agegender predict --model {name} PATH")
     return OK
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """One bar after the other, driven by calls of (what, done, total)."""
-    bar: tqdm[Any] | None = None
-    shown = ""
-
-    def advance(what: str, done: int, total: int) -> None:
-        nonlocal bar, shown
-        if bar is None or what != shown:
-            if bar is not None:
-                bar.close()
-            bar, shown = progress_bar(total, what, "file"), what
-        bar.update(done - bar.n)
-
-    try:
-        yield advance
-    finally:
-        if bar is not None:
-            bar.close()

@@ -19,11 +19,11 @@ from typing import Final
 
 import keras
 
-from agegender.errors import ConfigError
 from agegender.labels import AGE_BANDS
 from agegender.models.backbones import get_backbone
 from agegender.models.layers import age_head, check_blocks, convolutional_blocks, gender_head
-from agegender.models.systems import NetworkTask, System
+from agegender.models.options import settle
+from agegender.models.systems import NetworkTask, System, network_of
 
 _CONVOLUTIONS: Final = (1, 2, 2)
 """Of each block. At full resolution a second one would cost as much as all that follow."""
@@ -50,11 +50,7 @@ class AgeRangeOptions:
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        get_backbone(self.backbone)
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout {self.dropout} is not in [0, 1)")
-        object.__setattr__(self, "input_size", (int(self.input_size[0]), int(self.input_size[1])))
-        object.__setattr__(self, "filters", tuple(int(filters) for filters in self.filters))
+        settle(self)
         check_blocks(self.filters, self.input_size)
 
 
@@ -62,17 +58,13 @@ def build(task: NetworkTask, options: AgeRangeOptions) -> keras.Model:
     """Builds the three nets as one model, untrained.
 
     Args:
-        task: "both".
+        task: "both" as a rule; with "age" or "gender" the nets that it does not need are left out.
         options: Backbone and sizes.
 
     Returns:
         From RGB (batch, height, width, 3), 0 to 255, to the probabilities of the nine ranges (batch, 9),
         years (batch, 1) and the probability of *female* (batch, 1).
-
-    Raises:
-        ConfigError: The task is another.
     """
-    SYSTEM.require(task)
     layers = keras.layers
     inputs = keras.Input((*options.input_size, 3), name="rgb")
 
@@ -94,7 +86,8 @@ def build(task: NetworkTask, options: AgeRangeOptions) -> keras.Model:
     x = layers.Concatenate(name="age_net_inputs")([embedding, features])
     x = layers.Dense(options.hidden // 2, activation="relu", name="age_net_dense")(x)
     x = layers.Dropout(options.dropout, name="age_net_dropout")(x)
-    return keras.Model(inputs, [age_range, age_head(x), female], name="age_range_nets")
+    outputs = {"age_range": age_range, "age": age_head(x), "female": female}
+    return network_of(inputs, outputs, task, name="age_range_nets")
 
 
-SYSTEM: Final = System("age-range", AgeRangeOptions, build, ("both",))
+SYSTEM: Final = System("age-range", AgeRangeOptions, build, ("both", "age", "gender"))

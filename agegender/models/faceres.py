@@ -32,19 +32,32 @@ def build_heads() -> keras.Model:
     return keras.Model(inputs, [age, male], name="faceres_heads")
 
 
-def predict_zero_shot(chips: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ages and genders as the original network sees them, with no training of ours.
-
-    Args:
-        chips: RGB ``uint8`` of shape (n, height, width, 3), UTKFace geometry.
+def load_original() -> keras.Model:
+    """The original whole, with its published weights.
 
     Returns:
-        Years and the probability of *female*, float64 of shape (n,) each.
+        RGB of 0 to 255, shape (batch, 224, 224, 3), to what `build_heads` answers.
     """
     body, heads = build_mobilenet(ORIGINAL_INPUT), build_heads()
     load_base_weights(body, "mobilenet")
     load_weights(heads, MOBILENET_BASE.parent / HEADS_FILE)
+    return keras.Model(body.input, heads(body.output), name="faceres_deep")
+
+
+def predict_zero_shot(
+    chips: NDArray[np.uint8], network: keras.Model | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ages and genders as the original network sees them, with no training of ours.
+
+    Args:
+        chips: RGB ``uint8`` of shape (n, height, width, 3), UTKFace geometry.
+        network: What `load_original` gave, to load it once for many calls.
+
+    Returns:
+        Years and the probability of *female*, float64 of shape (n,) each.
+    """
+    network = load_original() if network is None else network
     height, width = ORIGINAL_INPUT
     resized = np.stack([cv2.resize(chip, (width, height), interpolation=cv2.INTER_LINEAR) for chip in chips])
-    age, male = heads.predict(body.predict(resized, batch_size=32, verbose=0), batch_size=256, verbose=0)
+    age, male = network.predict(resized, batch_size=32, verbose=0)
     return age.astype(np.float64) @ np.arange(1, 101), 1.0 - male[:, 0].astype(np.float64)

@@ -59,8 +59,8 @@ MODELS: Final[Mapping[str, ModelSpec]] = MappingProxyType(
             "Sequential pair on VGGFace's VGG16",
             "vggface",
             TASKS,
-            MappingProxyType({"backbone": "vgg16"}),
-            (128, 128),
+            MappingProxyType({"backbone": "vgg16", "input_size": (96, 96)}),
+            (96, 96),
             30_298_358,
         ),
         "vgg16-multitask": ModelSpec(
@@ -69,8 +69,8 @@ MODELS: Final[Mapping[str, ModelSpec]] = MappingProxyType(
             "vgg16-multitask",
             TASKS,
             MappingProxyType({}),
-            (64, 64),
-            15_273_410,
+            (96, 96),
+            15_322_050,
         ),
         "resnet18-multitask": ModelSpec(
             "resnet18-multitask",
@@ -143,6 +143,11 @@ def _from_card(name: str, card: Mapping[str, Any]) -> ModelSpec:
         raise ModelError(f"the card of {name!r} is not one of a model: {error!r}") from error
 
 
+def default_first(name: str) -> tuple[bool, str]:
+    """Sorts names of models as they are listed everywhere: the default first, then by name."""
+    return name != DEFAULT_MODEL, name
+
+
 def describe_models(weights_dir: Path = WEIGHTS_DIR) -> list[dict[str, Any]]:
     """All models as ``models --json`` lists them: the default first, then by name.
 
@@ -153,7 +158,7 @@ def describe_models(weights_dir: Path = WEIGHTS_DIR) -> list[dict[str, Any]]:
     """
     trained = trained_models(weights_dir)
     rows = []
-    for name in sorted({*MODELS, *trained}, key=lambda n: (n != DEFAULT_MODEL, n)):
+    for name in sorted({*MODELS, *trained}, key=default_first):
         spec = model_spec(name, weights_dir)
         files = (weights_dir / name).glob("*.weights.h5") if name in trained else ()
         rows.append(

@@ -13,7 +13,8 @@ import keras
 
 from agegender.models.backbones import get_backbone
 from agegender.models.layers import age_head, gender_head
-from agegender.models.systems import NetworkTask, System
+from agegender.models.options import settle
+from agegender.models.systems import NetworkTask, System, network_of
 
 
 @dataclass(frozen=True)
@@ -29,28 +30,25 @@ class ResNet18FinetunedOptions:
     input_size: tuple[int, int] = (96, 96)
 
     def __post_init__(self) -> None:
-        get_backbone(self.backbone)
-        object.__setattr__(self, "input_size", (int(self.input_size[0]), int(self.input_size[1])))
+        settle(self)
 
 
 def build(task: NetworkTask, options: ResNet18FinetunedOptions) -> keras.Model:
     """Builds the network, untrained.
 
     Args:
-        task: "both".
+        task: "both" as a rule; with "age" or "gender" the other branch is left out.
         options: Backbone and input.
 
     Returns:
-        From RGB (batch, height, width, 3), 0 to 255, to years and the probability of *female*, (batch, 1)
-        each, both linear in the backbone's features but for the sigmoid.
-
-    Raises:
-        ConfigError: The task is another.
+        From RGB (batch, height, width, 3), 0 to 255, to years, the probability of *female*, or both,
+        (batch, 1) each, both linear in the backbone's features but for the sigmoid.
     """
-    SYSTEM.require(task)
     inputs = keras.Input((*options.input_size, 3), name="rgb")
     features = get_backbone(options.backbone).build(options.input_size)(inputs)
-    return keras.Model(inputs, [age_head(features), gender_head(features)], name="resnet18_finetuned")
+    return network_of(
+        inputs, {"age": age_head(features), "female": gender_head(features)}, task, name="resnet18_finetuned"
+    )
 
 
-SYSTEM: Final = System("resnet18-finetuned", ResNet18FinetunedOptions, build, ("both",))
+SYSTEM: Final = System("resnet18-finetuned", ResNet18FinetunedOptions, build, ("both", "age", "gender"))

@@ -12,10 +12,10 @@ from typing import Final
 
 import keras
 
-from agegender.errors import ConfigError
 from agegender.models.backbones import get_backbone
 from agegender.models.layers import age_head, gender_head
-from agegender.models.systems import NetworkTask, System
+from agegender.models.options import settle
+from agegender.models.systems import NetworkTask, System, network_of
 
 
 @dataclass(frozen=True)
@@ -35,38 +35,30 @@ class ResNet18MultitaskOptions:
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        get_backbone(self.backbone)
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout {self.dropout} is not in [0, 1)")
-        object.__setattr__(self, "input_size", (int(self.input_size[0]), int(self.input_size[1])))
-        object.__setattr__(self, "hidden", tuple(int(units) for units in self.hidden))
+        settle(self)
 
 
 def build(task: NetworkTask, options: ResNet18MultitaskOptions) -> keras.Model:
     """Builds the network, untrained.
 
     Args:
-        task: "both".
+        task: "both" as a rule; with "age" or "gender" the other branch is left out.
         options: Backbone and heads.
 
     Returns:
-        From RGB (batch, height, width, 3), 0 to 255, to years and the probability of *female*, (batch, 1)
-        each.
-
-    Raises:
-        ConfigError: The task is another.
+        From RGB (batch, height, width, 3), 0 to 255, to years, the probability of *female*, or both,
+        (batch, 1) each.
     """
-    SYSTEM.require(task)
     inputs = keras.Input((*options.input_size, 3), name="rgb")
     features = get_backbone(options.backbone).build(options.input_size)(inputs)
-    outputs = []
-    for branch, head in (("age", age_head), ("gender", gender_head)):
+    outputs = {}
+    for branch, output, head in (("age", "age", age_head), ("gender", "female", gender_head)):
         x = features
         for i, units in enumerate(options.hidden, start=1):
             x = keras.layers.Dense(units, activation="relu", name=f"{branch}_branch_{i}")(x)
             x = keras.layers.Dropout(options.dropout, name=f"{branch}_branch_{i}_dropout")(x)
-        outputs.append(head(x))
-    return keras.Model(inputs, outputs, name="resnet18_multitask")
+        outputs[output] = head(x)
+    return network_of(inputs, outputs, task, name="resnet18_multitask")
 
 
-SYSTEM: Final = System("resnet18-multitask", ResNet18MultitaskOptions, build, ("both",))
+SYSTEM: Final = System("resnet18-multitask", ResNet18MultitaskOptions, build, ("both", "age", "gender"))

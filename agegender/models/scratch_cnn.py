@@ -15,7 +15,8 @@ import keras
 from agegender.errors import ConfigError
 from agegender.labels import GENDERS
 from agegender.models.layers import LastColumn, age_head, check_blocks, convolutional_blocks
-from agegender.models.systems import NetworkTask, System
+from agegender.models.options import settle
+from agegender.models.systems import NetworkTask, System, network_of
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,9 @@ class ScratchCNNOptions:
     backbone: None = None
 
     def __post_init__(self) -> None:
+        settle(self)
         if self.backbone is not None:
             raise ConfigError(f"scratch-cnn has no backbone, not {self.backbone!r}")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout {self.dropout} is not in [0, 1)")
-        object.__setattr__(self, "input_size", (int(self.input_size[0]), int(self.input_size[1])))
-        object.__setattr__(self, "filters", tuple(int(filters) for filters in self.filters))
         check_blocks(self.filters, self.input_size)
 
 
@@ -50,17 +48,13 @@ def build(task: NetworkTask, options: ScratchCNNOptions) -> keras.Model:
     """Builds the network, untrained.
 
     Args:
-        task: "both".
+        task: "both" as a rule; with "age" or "gender" the other branch is left out.
         options: Sizes.
 
     Returns:
-        From RGB (batch, height, width, 3), 0 to 255, to years and the probability of *female*, (batch, 1)
-        each.
-
-    Raises:
-        ConfigError: The task is another.
+        From RGB (batch, height, width, 3), 0 to 255, to years, the probability of *female*, or both,
+        (batch, 1) each.
     """
-    SYSTEM.require(task)
     inputs = keras.Input((*options.input_size, 3), name="rgb")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="normalization")(inputs)
     x = convolutional_blocks(x, options.filters)
@@ -68,7 +62,7 @@ def build(task: NetworkTask, options: ScratchCNNOptions) -> keras.Model:
     x = keras.layers.Dropout(options.dropout, name="shared_dropout")(x)
     gender = keras.layers.Dense(len(GENDERS), activation="softmax", dtype="float32", name="gender")(x)
     female = LastColumn(dtype="float32", name="female")(gender)
-    return keras.Model(inputs, [age_head(x), female], name="scratch_cnn")
+    return network_of(inputs, {"age": age_head(x), "female": female}, task, name="scratch_cnn")
 
 
-SYSTEM: Final = System("scratch-cnn", ScratchCNNOptions, build, ("both",))
+SYSTEM: Final = System("scratch-cnn", ScratchCNNOptions, build, ("both", "age", "gender"))

@@ -50,22 +50,13 @@ class System:
             and ``backbone``, a name in ``backbones.BACKBONES`` or ``None`` where it has none.
         build: ``(task, options) -> keras.Model``: untrained, from RGB (batch, height, width, 3), 0 to
             255; its output layers are named as in `OUTPUTS`. Reads no file.
-        tasks: Which networks it can build, the usual ones first.
+        tasks: Which networks it can build, the usual one first: "both" where it is multi-task.
     """
 
     name: str
     options: type[Any]
     build: Callable[[NetworkTask, Any], keras.Model]
     tasks: tuple[NetworkTask, ...]
-
-    def require(self, task: NetworkTask) -> None:
-        """Refuses a task that none of its networks is for.
-
-        Raises:
-            ConfigError: The task is not among ``tasks``.
-        """
-        if task not in self.tasks:
-            raise ConfigError(f"task {task!r} is none of {self.name}: {', '.join(self.tasks)}")
 
 
 def get_system(name: str) -> System:
@@ -78,6 +69,22 @@ def get_system(name: str) -> System:
         raise ConfigError(f"unknown system {name!r}; there are {', '.join(_MODULES)}")
     system: System = importlib.import_module(_MODULES[name]).SYSTEM
     return system
+
+
+def network_of(inputs: Any, outputs: Mapping[str, Any], task: NetworkTask, *, name: str) -> keras.Model:
+    """The network of one task, or of both, from the graph of both: what a task does not need is left out.
+
+    Args:
+        inputs: The graph's input.
+        outputs: Its outputs, named as in `OUTPUTS`.
+        task: What the network should answer.
+        name: The network's.
+
+    Returns:
+        A model of the layers that lead to the task's outputs.
+    """
+    wanted = {"gender": {"female"}, "age": set(OUTPUTS) - {"female"}, "both": set(OUTPUTS)}[task]
+    return keras.Model(inputs, [outputs[key] for key in outputs if key in wanted], name=name)
 
 
 def named_outputs(network: keras.Model) -> dict[str, Any]:

@@ -15,7 +15,8 @@ import keras
 from agegender.errors import ConfigError
 from agegender.models.backbones import get_backbone
 from agegender.models.layers import age_head, gender_head, without_pooling
-from agegender.models.systems import NetworkTask, System
+from agegender.models.options import settle
+from agegender.models.systems import NetworkTask, System, network_of
 
 
 @dataclass(frozen=True)
@@ -31,35 +32,28 @@ class VGG16MultitaskOptions:
     """
 
     backbone: str = "vgg16"
-    input_size: tuple[int, int] = (64, 64)
-    shared: int = 256
+    input_size: tuple[int, int] = (96, 96)
+    shared: int = 128
     branch: int = 64
     dropout: float = 0.4
 
     def __post_init__(self) -> None:
-        get_backbone(self.backbone)
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout {self.dropout} is not in [0, 1)")
+        settle(self)
         if self.shared < 1 or self.branch < 1:
             raise ConfigError(f"dense layers need units, not {self.shared} and {self.branch}")
-        object.__setattr__(self, "input_size", (int(self.input_size[0]), int(self.input_size[1])))
 
 
 def build(task: NetworkTask, options: VGG16MultitaskOptions) -> keras.Model:
     """Builds the network, untrained.
 
     Args:
-        task: "both".
+        task: "both" as a rule; with "age" or "gender" the other branch is left out.
         options: Backbone and head.
 
     Returns:
-        From RGB (batch, height, width, 3), 0 to 255, to years and the probability of *female*, (batch, 1)
-        each.
-
-    Raises:
-        ConfigError: The task is another.
+        From RGB (batch, height, width, 3), 0 to 255, to years, the probability of *female*, or both,
+        (batch, 1) each.
     """
-    SYSTEM.require(task)
     inputs = keras.Input((*options.input_size, 3), name="rgb")
     backbone = get_backbone(options.backbone).build(options.input_size)
     x = without_pooling(backbone)(inputs)
@@ -67,7 +61,7 @@ def build(task: NetworkTask, options: VGG16MultitaskOptions) -> keras.Model:
     x = _dense(x, options.shared, options.dropout, name="shared")
     age = age_head(_dense(x, options.branch, options.dropout, name="age_branch"))
     female = gender_head(_dense(x, options.branch, options.dropout, name="gender_branch"))
-    return keras.Model(inputs, [age, female], name="vgg16_multitask")
+    return network_of(inputs, {"age": age, "female": female}, task, name="vgg16_multitask")
 
 
 def _dense(x: Any, units: int, dropout: float, *, name: str) -> Any:
@@ -78,4 +72,4 @@ def _dense(x: Any, units: int, dropout: float, *, name: str) -> Any:
     return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
 
 
-SYSTEM: Final = System("vgg16-multitask", VGG16MultitaskOptions, build, ("both",))
+SYSTEM: Final = System("vgg16-multitask", VGG16MultitaskOptions, build, ("both", "age", "gender"))

@@ -19,6 +19,7 @@ from agegender.errors import ConfigError
 from agegender.labels import MAX_AGE, TASKS, Task
 from agegender.models.backbones import get_backbone
 from agegender.models.layers import ExpectedAge
+from agegender.models.options import settle
 from agegender.models.systems import NetworkTask, System
 
 AgeHead = Literal["distribution", "linear"]
@@ -48,14 +49,11 @@ class VGGFaceOptions:
     age_head: AgeHead = "distribution"
 
     def __post_init__(self) -> None:
+        settle(self)
         if self.age_head not in AGE_HEADS:
             raise ConfigError(f"age head {self.age_head!r} is neither of {', '.join(AGE_HEADS)}")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout {self.dropout} is not in [0, 1)")
-        backbone = get_backbone(self.backbone)
-        size = backbone.input_size if self.input_size is None else self.input_size
-        object.__setattr__(self, "input_size", (int(size[0]), int(size[1])))
-        object.__setattr__(self, "hidden", tuple(int(units) for units in self.hidden))
+        if self.input_size is None:
+            object.__setattr__(self, "input_size", get_backbone(self.backbone).input_size)
 
 
 def build(task: NetworkTask, options: VGGFaceOptions) -> keras.Model:

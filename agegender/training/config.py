@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -53,8 +53,9 @@ class TrainingConfig:
         options: How the network is built, an instance of the system's options.
         base_weights: "default" for the backbone's own weights, "none" for a random start, the name of
             others it knows, or the path of a weight file.
-        start: Folder of a run to go on from: the weights it kept are taken over wherever layers match, so
-            a network of one task can start from one of both. ``None`` starts from ``base_weights``.
+        start: Name of a published model, or folder of a run, to go on from: the weights it kept are taken
+            over wherever layers match, so a network of one task can start from one of both. ``None`` starts
+            from ``base_weights``.
         stages: One after the other, each with fresh optimiser state.
         batch_size: Chips a step.
         optimizer: "adamw", or "adam" without weight decay.
@@ -66,6 +67,8 @@ class TrainingConfig:
         plateau_patience: See ``schedule``.
         layer_decay: Each block of the backbone learns at this multiple of the rate of the block above
             it (discriminative learning rates); 1 trains all alike.
+        rates: Factors of the stage's learning rate for parts of a network, by how the names of their layers
+            begin: ``{"range_net_": 5.0}``. They come on top of ``layer_decay``.
         weight_decay: AdamW's.
         clip_norm: Largest global norm of a gradient.
         ema_momentum: Of the exponential moving average of the weights that is validated and kept; 0
@@ -76,6 +79,8 @@ class TrainingConfig:
             gender's loss where there is no distribution.
         gender_weight: Weight of the gender loss where a network answers both.
         range_weight: Weight of the cross-entropy over age ranges, where a network has them.
+        weighting: "fixed" keeps the weights of the losses; "uncertainty" starts from them and learns them
+            with the network, see `agegender.training.uncertainty`.
         label_smoothing: Of the gender label.
         teacher: Name of a published model whose answers on the unchanged training chips are mixed into
             the training labels (knowledge distillation), or ``None``.
@@ -107,6 +112,7 @@ class TrainingConfig:
     plateau_factor: float = 2.0
     plateau_patience: int = 2
     layer_decay: float = 1.0
+    rates: Mapping[str, float] = field(default_factory=dict)
     weight_decay: float = 0.01
     clip_norm: float = 5.0
     ema_momentum: float = 0.998
@@ -115,6 +121,7 @@ class TrainingConfig:
     age_weight: float = 0.2
     gender_weight: float = 1.0
     range_weight: float = 1.0
+    weighting: Literal["fixed", "uncertainty"] = "fixed"
     label_smoothing: float = 0.04
     teacher: str | None = None
     teacher_weight: float = 0.5
@@ -145,6 +152,7 @@ class TrainingConfig:
             "optimizer": ("adamw", "adam"),
             "schedule": ("cosine", "constant", "plateau"),
             "age_loss": ("mae", "mse"),
+            "weighting": ("fixed", "uncertainty"),
             "balance": ("none", "age", "gender", "both"),
             "precision": ("auto", "float32", "mixed_float16", "mixed_bfloat16"),
         }
@@ -168,6 +176,10 @@ class TrainingConfig:
         _check_number(self, ("layer_decay",), "over 0, at most 1", lambda value: 0 < value <= 1)
         below_1 = ("ema_momentum", "label_smoothing")
         _check_number(self, below_1, "at least 0, under 1", lambda value: 0 <= value < 1)
+        if not isinstance(self.rates, Mapping) or not all(
+            _is_number(rate) and 0 <= rate < math.inf for rate in self.rates.values()
+        ):
+            raise ConfigError(f"rates are factors of at least 0 by layer name, not {self.rates!r}")
         shares = ("teacher_weight", "mixup", "cutmix", "erasing")
         _check_number(self, shares, "0 to 1", lambda value: 0 <= value <= 1)
 

@@ -42,9 +42,17 @@ from agegender.training.devices import (
     precision_policy,
 )
 from agegender.training.optimise import prepare
-from agegender.training.runs import BEST_WEIGHTS, LAST_WEIGHTS, read_history, read_json, write_json
+from agegender.training.runs import (
+    BEST_WEIGHTS,
+    LAST_WEIGHTS,
+    TEACHER_CACHE,
+    read_history,
+    read_json,
+    write_json,
+)
 from agegender.training.start import build_network
 from agegender.training.targets import balance_weights, make_targets, resolve_conflicts
+from agegender.training.tracking import Tracker
 
 _RECORDED_PACKAGES: Final = (
     "keras",
@@ -87,6 +95,7 @@ def train(
     resume: bool = False,
     quiet: bool = False,
     strategy: StrategyName = "none",
+    tracker: Tracker | None = None,
     file_progress: FileProgress | None = None,
 ) -> dict[str, Any]:
     """Trains one network and writes its run record.
@@ -100,6 +109,7 @@ def train(
         quiet: Shows no progress bar.
         strategy: What the batches are spread over: see `make_strategy`. It changes nothing but rounding
             and the masks of dropout, so it is not part of the recipe, and a run may be resumed under another.
+        tracker: Gets a copy of the record as it grows; see `open_tracker`.
         file_progress: Called while the dataset is read for the split.
 
     Returns:
@@ -126,7 +136,14 @@ def train(
     prints = fingerprint(dataset, progress=file_progress)
     splits = assign_splits(dataset, prints=prints)
     parts = _training_rows(config, dataset, splits, prints)
-    generators = _generators(config, dataset.folder, parts, list(named_outputs(network)), quiet=quiet)
+    generators = _generators(
+        config,
+        dataset.folder,
+        parts,
+        list(named_outputs(network)),
+        teacher_cache=folder.parent / TEACHER_CACHE,
+        quiet=quiet,
+    )
     if not resume:
         record = environment(dataset, prints.digests, splits, gpus)
         record |= {"base": base, "precision": machine.policy, "strategy": strategy}
@@ -140,12 +157,25 @@ def train(
     progress = Progress(folder, total_epochs=config.epochs, first_epoch=done, disable=quiet)
     state = "interrupted"
     try:
-        state = _fit_stages(config, network, generators, folder, machine, progress=progress, resume=resume)
+        if tracker is not None:
+            tracker.update(folder)
+        state = _fit_stages(
+            config,
+            network,
+            generators,
+            folder,
+            machine,
+            progress=progress,
+            tracker=tracker,
+            resume=resume,
+        )
     finally:
         progress.close(state)
         history = read_history(folder / HISTORY_FILE)
         metrics = {**_kept_epoch(config, history), "ended": state}
         write_json(folder / "metrics.json", metrics)
+        if tracker is not None:
+            tracker.close(folder)
     return metrics
 
 
@@ -169,7 +199,13 @@ def _training_rows(
 
 
 def _generators(
-    config: TrainingConfig, folder: Path, parts: dict[str, pd.DataFrame], outputs: list[str], *, quiet: bool
+    config: TrainingConfig,
+    folder: Path,
+    parts: dict[str, pd.DataFrame],
+    outputs: list[str],
+    *,
+    teacher_cache: Path,
+    quiet: bool,
 ) -> dict[str, ChipGenerator]:
     with tqdm(
         desc="asking the teacher", unit="chip", leave=False, disable=quiet or config.teacher is None
@@ -180,7 +216,7 @@ def _generators(
             bar.update(done - bar.n)
 
         train, validation = parts["train"], parts["validation"]
-        taught = make_targets(config, train, outputs, folder, progress=advance)
+        taught = make_targets(config, train, outputs, folder, teacher_cache=teacher_cache, progress=advance)
     mixing = Mixing(config.mixup, config.cutmix, config.erasing)
 
     def generate(part: pd.DataFrame, targets: dict[str, NDArray[np.float32]], **how: Any) -> ChipGenerator:
@@ -213,6 +249,7 @@ def _fit_stages(
     machine: Machine,
     *,
     progress: Progress,
+    tracker: Tracker | None,
     resume: bool,
 ) -> str:
     """Trains stage after stage from where the run is; returns how it ended."""
@@ -257,6 +294,7 @@ def _fit_stages(
                 *([keras.callbacks.SwapEMAWeights()] if config.ema_momentum else []),
                 *([PlateauRate(folder, config, stage)] if config.schedule == "plateau" else []),
                 recorder,
+                *([_after_each_epoch(tracker, folder)] if tracker is not None else []),
                 progress,
                 keras.callbacks.TerminateOnNaN(),
             ],
@@ -264,6 +302,11 @@ def _fit_stages(
         if recorder.ended:
             return recorder.ended
     return "finished"
+
+
+def _after_each_epoch(tracker: Tracker, folder: Path) -> keras.callbacks.Callback:
+    """Hands the record on; to stand behind the recorder, which writes it."""
+    return keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: tracker.update(folder))
 
 
 def _kept_epoch(config: TrainingConfig, history: pd.DataFrame) -> dict[str, Any]:

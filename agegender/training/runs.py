@@ -29,10 +29,13 @@ from agegender.errors import ConfigError
 from agegender.export import to_json, write_atomically
 from agegender.labels import Task
 from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR
+from agegender.models.registry import default_first
 
 RUNS_DIR: Final = Path("runs")
 BEST_WEIGHTS: Final = "best.weights.h5"
 LAST_WEIGHTS: Final = "last.weights.h5"
+TEACHER_CACHE: Final = ".teacher"
+"""Folder beside the runs with answers of teachers, which runs share. It can be deleted at any time."""
 STALE_AFTER_SECONDS: Final = 180.0
 """A run that says it is running but has not written for so long, or for as long as its slowest epoch took if
 that is longer, was killed: within an epoch it writes every few seconds, but not while it validates."""
@@ -166,8 +169,9 @@ def read_history(path: Path) -> pd.DataFrame:
 
 
 def list_runs(weights_dir: Path = WEIGHTS_DIR, runs_dir: Path = RUNS_DIR) -> list[RunRecord]:
-    """All published models with a history, then all runs, newest first."""
-    published = [_read_published(path.parent) for path in sorted(weights_dir.glob(f"*/{HISTORY_FILE}"))]
+    """All published models with a history, the default one first, then all runs, newest first."""
+    models = sorted((path.parent.name for path in weights_dir.glob(f"*/{HISTORY_FILE}")), key=default_first)
+    published = [_read_published(weights_dir / name) for name in models]
     folders = sorted((path.parent for path in runs_dir.glob("*/config.json")), reverse=True)
     return published + [_read_run(folder) for folder in folders]
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from agegender.data.augment import resize_chip
 from agegender.data.duplicates import Progress
-from agegender.data.generator import read_chip
 from agegender.errors import ConfigError
 from agegender.labels import AGE_BANDS, MAX_AGE, age_band
-from agegender.models.trained import TrainedModel
 from agegender.training.config import TrainingConfig
-
-_TEACHER_BATCH: Final = 64
+from agegender.training.teacher import teacher_answers
 
 
 def resolve_conflicts(table: pd.DataFrame, groups: NDArray[np.int64]) -> pd.DataFrame:
@@ -65,6 +61,7 @@ def make_targets(
     outputs: list[str],
     folder: Path | None = None,
     *,
+    teacher_cache: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """What each output of a network should answer for each row.
@@ -74,6 +71,7 @@ def make_targets(
         table: Rows with ``file``, ``age`` and ``gender``.
         outputs: Names from `agegender.models.systems.OUTPUTS`.
         folder: Where the files are, when the recipe's teacher should be asked; ``None`` for labels alone.
+        teacher_cache: Folder that keeps the teacher's answers; see `teacher_answers`.
         progress: Called as the teacher answers.
 
     Returns:
@@ -95,46 +93,13 @@ def make_targets(
     }
     if folder is not None and config.teacher is not None:
         files = [folder / file for file in table["file"]]
-        taught = teacher_answers(config.teacher, files, progress=progress)
+        taught = teacher_answers(config.teacher, files, cache=teacher_cache, progress=progress)
         share, common = config.teacher_weight, set(outputs) & taught.keys()
         if not common:
             raise ConfigError(f"teacher {config.teacher!r} answers none of {', '.join(outputs)}")
         for name in common:
             everything[name] = (1 - share) * everything[name] + share * taught[name]
     return {name: everything[name].astype(np.float32) for name in outputs}
-
-
-def teacher_answers(
-    name: str, files: list[Path], *, progress: Progress | None = None
-) -> dict[str, NDArray[np.float64]]:
-    """A published model's answers on chips as they are, averaged with those on their mirror images.
-
-    Args:
-        name: The model.
-        files: n chips.
-        progress: Called with (files done, files in all).
-
-    Returns:
-        The model's outputs among ``age_distribution``, ``age_range`` (summed from the distribution),
-        ``age`` and ``female``, each of first dimension n.
-    """
-    model = TrainedModel(name)
-    parts: dict[str, list[NDArray[Any]]] = {}
-    for start in range(0, len(files), _TEACHER_BATCH):
-        batch = [read_chip(file) for file in files[start : start + _TEACHER_BATCH]]
-        chips = np.stack([resize_chip(chip, model.input_size) for chip in batch])
-        both = [model.answer(chips), model.answer(np.ascontiguousarray(chips[:, :, ::-1]))]
-        for key in ("age_distribution", "age", "female"):
-            values = [getattr(raw, key) for raw in both]
-            if values[0] is not None:
-                parts.setdefault(key, []).append((values[0].astype(np.float64) + values[1]) / 2)
-        if progress is not None:
-            progress(min(start + _TEACHER_BATCH, len(files)), len(files))
-    answers: dict[str, NDArray[Any]] = {key: np.concatenate(value) for key, value in parts.items()}
-    if "age_distribution" in answers:
-        spans = [answers["age_distribution"][:, low : high + 1].sum(axis=1) for low, high in AGE_BANDS]
-        answers["age_range"] = np.stack(spans, axis=1)
-    return {k: v[:, None] if v.ndim == 1 else v for k, v in answers.items()}
 
 
 def balance_weights(config: TrainingConfig, table: pd.DataFrame) -> NDArray[np.float32] | None:

@@ -47,7 +47,7 @@ def test_every_entry_can_be_built_as_it_is_described(name):
     options = system.options(**spec.options)
     assert options.input_size == spec.input_size
     # One network for all tasks, or one for each.
-    networks = ("both",) if system.tasks == ("both",) else spec.tasks
+    networks = ("both",) if system.tasks[0] == "both" else spec.tasks
     assert set(networks) <= set(system.tasks)
     assert spec.parameters == sum(system.build(task, options).count_params() for task in networks)
 

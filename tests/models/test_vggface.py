@@ -37,9 +37,9 @@ class Built:
 def built(request, wake) -> Built:
     name, task, head = request.param
     keras.utils.set_random_seed(3)
-    given = dict(MODELS[name].options)
+    backbone = MODELS[name].options["backbone"]
     options = VGGFaceOptions(
-        **given, input_size=TINY_INPUT[given["backbone"]], hidden=(8, 4), dropout=0.2, age_head=head
+        backbone, input_size=TINY_INPUT[backbone], hidden=(8, 4), dropout=0.2, age_head=head
     )
     network = vggface.build(task, options)
     wake(network.layers[0])

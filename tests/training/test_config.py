@@ -125,6 +125,9 @@ def test_unknown_keys_and_broken_values_are_named(values, words):
         ("schedule", "step"),
         ("age_loss", "huber"),
         ("balance", "ethnicity"),
+        ("weighting", "learned"),
+        ("rates", {"head": -1.0}),
+        ("rates", [0.5]),
         ("precision", "float64"),
         ("start", 5),
         ("teacher", True),
@@ -187,8 +190,8 @@ def test_stages_have_names_of_their_own():
 def test_the_options_are_the_system_s_own():
     with pytest.raises(ConfigError, match="AgeRangeOptions"):
         TrainingConfig("both", system="age-range", options=VGGFaceOptions())
-    with pytest.raises(ConfigError, match=r"'age'.*age-range"):
-        TrainingConfig("age", system="age-range")
+    with pytest.raises(ConfigError, match=r"'mood'.*age-range: both, age, gender"):
+        TrainingConfig("mood", system="age-range")
 
 
 @pytest.mark.parametrize("stages", [(), (Stage("one", 0, 0.1),)])

@@ -17,7 +17,7 @@ from agegender.data.augment import resize_chip
 from agegender.data.duplicates import fingerprint
 from agegender.data.generator import read_chip
 from agegender.data.split import assign_splits, split_hash
-from agegender.data.table import read_dataset
+from agegender.data.table import Dataset, read_dataset
 from agegender.errors import ConfigError, DatasetError
 from agegender.models import vggface
 from agegender.models.store import load_weights
@@ -36,6 +36,21 @@ RECORD = {
 def folder_in(tmp_path: Path, name: str = "run") -> Path:
     (tmp_path / name).mkdir()
     return tmp_path / name
+
+
+def train_until_interrupted(config: TrainingConfig, dataset: Dataset, folder: Path, *, epoch: int) -> None:
+    """Trains until somebody presses Ctrl-C at the beginning of an epoch, counted from 0."""
+    original = loop.Progress.on_epoch_begin
+
+    def begin(self, number, logs=None):
+        original(self, number, logs)
+        if number == epoch:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Progress, "on_epoch_begin", begin)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, dataset, folder, quiet=True)
 
 
 # --- the plan -------------------------------------------------------------------------------------------
@@ -308,17 +323,7 @@ def test_a_run_without_progress_stops_early_and_says_so(tiny, dataset, tmp_path)
 @pytest.mark.usefixtures("eager")
 def test_patience_is_counted_across_an_interruption(tiny, dataset, tmp_path):
     config = tiny("gender", epochs=(0, 8), patience=3, rates=(1, 1e-12))
-    original = loop.Progress.on_epoch_begin
-
-    def begin(self, epoch, logs=None):
-        original(self, epoch, logs)
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.Progress, "on_epoch_begin", begin)
-        with pytest.raises(KeyboardInterrupt):
-            train(config, dataset, tmp_path, quiet=True)
+    train_until_interrupted(config, dataset, tmp_path, epoch=2)
     assert read_json(tmp_path / "metrics.json")["ended"] == "interrupted"
     metrics = train(config, dataset, tmp_path, resume=True, quiet=True)
     assert (metrics["epochs"], metrics["ended"]) == (4, "stopped early")
@@ -401,17 +406,7 @@ def test_a_plateau_divides_the_rate_and_a_resumed_run_agrees(tiny, dataset, tmp_
     expected = [1e-12, 1e-12, 1e-13, 1e-14, 1e-15]
     assert read_history(whole / "history.csv")["learning_rate"].tolist() == pytest.approx(expected, rel=1e-4)
 
-    original = loop.Progress.on_epoch_begin
-
-    def begin(self, epoch, logs=None):
-        original(self, epoch, logs)
-        if epoch == 3:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.Progress, "on_epoch_begin", begin)
-        with pytest.raises(KeyboardInterrupt):
-            train(config, dataset, halves, quiet=True)
+    train_until_interrupted(config, dataset, halves, epoch=3)
     train(config, dataset, halves, resume=True, quiet=True)
     assert read_history(halves / "history.csv")["learning_rate"].tolist() == pytest.approx(expected, rel=1e-4)
 
@@ -425,17 +420,7 @@ def test_resuming_needs_neither_base_weights_nor_the_run_it_started_from(tiny, d
     train(dataclasses.replace(config, stages=config.stages), dataset, folder, quiet=True)
     started = dataclasses.replace(config, start=str(folder))
     second = folder_in(tmp_path, "second")
-    original = loop.Progress.on_epoch_begin
-
-    def begin(self, epoch, logs=None):
-        original(self, epoch, logs)
-        if epoch == 1:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.Progress, "on_epoch_begin", begin)
-        with pytest.raises(KeyboardInterrupt):
-            train(started, dataset, second, quiet=True)
+    train_until_interrupted(started, dataset, second, epoch=1)
     base.unlink()
     shutil.rmtree(folder)
     assert train(started, dataset, second, resume=True, quiet=True)["epochs"] == 2

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from agegender.errors import ConfigError
 from agegender.models.systems import get_system, named_outputs
 from agegender.training.config import Stage, TrainingConfig
 from agegender.training.optimise import LayerwiseAdamW, freeze, layer_multipliers, prepare
@@ -53,6 +54,25 @@ def test_decay_falls_from_block_to_block_and_leaves_the_head_alone(tiny):
     by_layer = {path.split("/")[-2]: factors.get(path, 1.0) for path in paths}
     assert by_layer == {"conv1": 0.25, "conv2": 0.5, "dense_1": 1.0, "female": 1.0}
     assert layer_multipliers(network, dataclasses.replace(config, layer_decay=1.0)) == {}
+
+
+def test_parts_of_a_network_learn_at_rates_of_their_own():
+    family = get_system("age-range")
+    options = family.options(input_size=(32, 32), filters=(4, 4, 4), hidden=8, embedding=2)
+    config = TrainingConfig(
+        "both", "age-range", options, layer_decay=0.5, rates={"mobilenet": 0.1, "range_net_": 5.0}
+    )
+    network = family.build("both", options)
+    factors = layer_multipliers(network, config)
+    by_layer = {
+        layer.name: [factors.get(v.path) for v in layer.trainable_variables] for layer in network.layers
+    }
+    assert set(by_layer["range_net_dense"]) == {5.0}
+    assert set(by_layer["age_net_dense"]) == {None}
+    assert max(by_layer["mobilenet"]) == pytest.approx(0.1 * 0.5)
+    assert min(by_layer["mobilenet"]) < 1e-3
+    with pytest.raises(ConfigError, match="range_nest"):
+        layer_multipliers(network, dataclasses.replace(config, rates={"range_nest": 1.0}))
 
 
 def test_layer_decay_reaches_the_steps_of_a_real_network(tiny):
@@ -113,6 +133,24 @@ def test_every_named_output_has_a_loss(system, options):
         assert logs["age_mae"] == pytest.approx(logs["age_loss"], rel=1e-4)
     else:
         assert logs["age_mae"] < logs["age_loss"]
+
+
+def test_learned_weights_start_at_the_recipe_s_and_train_without_decay():
+    config = TrainingConfig(
+        "both",
+        options=get_system("vggface").options(hidden=(4,), input_size=(32, 32)),
+        weighting="uncertainty",
+        gender_weight=3.0,
+        weight_decay=0.5,
+    )
+    network = get_system("vggface").build("both", config.options)
+    model = prepare(network, config, config.stages[0], steps=4)
+    weights = {"age_distribution": 1.0, "age": config.age_weight, "female": 3.0}
+    assert model.task_uncertainty.current() == pytest.approx(weights)
+    learned = list(model.task_uncertainty.log_scales.values())
+    assert {id(v) for v in learned} <= {id(v) for v in model.optimizer._trainable_variables}
+    assert not any(model.optimizer._use_weight_decay(v) for v in learned)
+    assert not any(v is w for v in learned for w in network.variables)
 
 
 def test_accuracy_counts_soft_labels_by_the_side_they_are_on(tiny):

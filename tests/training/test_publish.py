@@ -17,13 +17,14 @@ from agegender.data.split_file import check_split
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import AgeGenderError, ConfigError, DatasetError
 from agegender.labels import GENDERS, MAX_AGE
+from agegender.models.card import read_card
 from agegender.models.card_markdown import card_markdown
 from agegender.models.registry import describe_models
 from agegender.models.store import file_sha256
 from agegender.models.systems import get_system
 from agegender.training import publish as module
 from agegender.training.config import TrainingConfig
-from agegender.training.publish import publish
+from agegender.training.publish import measure_again, publish
 from agegender.training.runs import list_runs, read_history, read_json, write_json
 
 NAME = "tiny-pair"
@@ -259,18 +260,56 @@ def test_the_run_that_training_went_on_from_is_in_the_card(age_run, both_run, ru
     change_config(run, {"start": f"/elsewhere/runs/{start.name}", "teacher": "vggface"})
     environment = read_json(run / "environment.json")
     write_json(run / "environment.json", environment | {"base": "random, then run first-half (conv1, conv2)"})
+    own, before = (read_json(folder / "metrics.json")["seconds"] for folder in (run, start))
+    (start / "metrics.json").unlink()  # a run that was killed leaves none
     card = publish(
         {"gender": run}, NAME, dataset, title="x", corruptions=False, weights_dir=tmp_path / "weights"
     )
     record = card["training"]["gender"]
     assert record["config"]["start"] == record["start"]["run"] == "first-half"
-    assert record["start"]["validation"] == read_json(start / "metrics.json")
-    own, before = (read_json(folder / "metrics.json")["seconds"] for folder in (run, start))
+    assert record["start"]["validation"] == {
+        "split": "validation",
+        "epochs": len(read_history(start / "history.csv")),
+        "seconds": pytest.approx(before, abs=0.1),
+        "ended": "killed",
+    }
     assert record["seconds"] == pytest.approx(own + before, abs=0.1)
     assert card["teachers"] == ["vggface"]
     assert card["base"] == "random"
     assert "/elsewhere" not in json.dumps(card)
     assert str(tmp_path) not in json.dumps(card)
+
+
+def test_epochs_of_another_system_which_gave_its_backbone_only_are_not_told(
+    both_run, run_copy, dataset, tmp_path
+):
+    run, start = run_copy("gender"), tmp_path / "backbone"
+    shutil.copytree(both_run, start)
+    change_config(run, {"start": str(start)})
+    own = len(read_history(run / "history.csv"))
+    for system, told in (("vggface", own + len(read_history(start / "history.csv"))), ("age-range", own)):
+        change_config(start, {"system": system})
+        card = publish(
+            {"gender": run}, NAME, dataset, title="x", corruptions=False, weights_dir=tmp_path / "weights"
+        )
+        history = read_history(tmp_path / "weights" / NAME / "history.csv")
+        assert history["epoch"].tolist() == list(range(1, told + 1))
+        record = card["training"]["gender"]
+        assert record["kept_epoch"] == told - own + record["validation"]["best_epoch"]
+        assert record["start"]["run"] == "backbone"  # the card tells it all the same
+
+
+def test_of_a_published_start_the_card_tells_what_that_model_s_card_does(run_copy, dataset, tmp_path):
+    run = run_copy("gender")
+    change_config(run, {"start": "vggface"})
+    card = publish(
+        {"gender": run}, NAME, dataset, title="x", corruptions=False, weights_dir=tmp_path / "weights"
+    )
+    record, before = card["training"]["gender"], read_card("vggface")["training"]["gender"]
+    assert record["start"] == before
+    own = read_history(run / "history.csv")["seconds"].sum()
+    assert record["seconds"] == pytest.approx(own + before["seconds"], abs=0.1)
+    assert record["kept_epoch"] == record["validation"]["best_epoch"]
 
 
 def test_layers_that_a_pair_has_in_common_are_stored_once(age_run, run_copy, dataset, tmp_path):
@@ -352,6 +391,27 @@ def refused(runs: dict, dataset: Dataset, weights_dir: Path, error: type, words:
     with pytest.raises(error, match=words):
         publish(runs, NAME, dataset, title="x", weights_dir=weights_dir)
     assert not weights_dir.exists() or list(weights_dir.iterdir()) == []
+
+
+def test_a_published_model_is_measured_again_on_the_same_split(published, dataset, tmp_path):
+    weights_dir, card = published
+    shutil.copytree(weights_dir / NAME, tmp_path / NAME)
+    stale = json.loads(json.dumps(card))
+    del stale["metrics"]["age"]["ranges"]
+    stale["metrics"]["gender"]["accuracy"] = 2.0
+    write_json(tmp_path / NAME / "card.json", stale)
+    again = measure_again(NAME, dataset, weights_dir=tmp_path)
+    assert again == json.loads((tmp_path / NAME / "card.json").read_text(encoding="utf-8"))
+    expected = json.loads(json.dumps(card))
+    for document in (again, expected):
+        assert document["metrics"].pop("ms_per_face") > 0
+    assert again == expected  # what was not asked for, such as the corruptions, stays
+
+    card_elsewhere = json.loads(json.dumps(card))
+    card_elsewhere["split"]["hash"] = "of another state"
+    write_json(tmp_path / NAME / "card.json", card_elsewhere)
+    with pytest.raises(ConfigError, match="split"):
+        measure_again(NAME, dataset, weights_dir=tmp_path)
 
 
 def test_runs_of_the_other_task_are_refused(age_run, gender_run, dataset, tmp_path):

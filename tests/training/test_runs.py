@@ -140,6 +140,15 @@ def test_published_models_come_first_then_runs_newest_first(tmp_path):
     assert list(newest.history.columns) == list(HISTORY_COLUMNS)
 
 
+def test_of_published_models_the_default_one_comes_first(tmp_path):
+    for name in ("age-range", "vggface", "zebra"):
+        (tmp_path / name).mkdir()
+        write_json(tmp_path / name / "card.json", {"name": name})
+        pd.DataFrame({"task": ["age"], "epoch": [1]}).to_csv(tmp_path / name / "history.csv")
+    found = [record.id for record in list_runs(tmp_path, tmp_path / "runs")]
+    assert found == ["vggface", "age-range", "zebra"]
+
+
 def test_nothing_to_list_is_an_empty_list(tmp_path):
     assert list_runs(tmp_path / "weights", tmp_path / "runs") == []
 

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from agegender.errors import ConfigError, WeightsNotFoundError
+from agegender.models.card import read_card
+from agegender.models.trained import TrainedModel
+from agegender.training import start as module
+from agegender.training.config import TrainingConfig
 from agegender.training.loop import train
 from agegender.training.runs import read_json, write_json
-from agegender.training.start import build_network
+from agegender.training.start import build_network, network_to_start_from
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -41,6 +45,37 @@ def test_a_sequential_goes_on_from_a_network_of_both(tiny, both_run, task):
     chips = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype(np.float32)
     np.testing.assert_allclose(network(chips), kept(chips)[task == "gender"], rtol=1e-5)
     assert base == f"random, then run {both_run.name} (tiny, dense_1, {output})"
+
+
+@pytest.mark.parametrize(("task", "taken"), [("age", "age"), ("gender", "gender"), ("both", "gender")])
+def test_a_network_goes_on_from_a_published_model(task, taken):
+    network, base = build_network(TrainingConfig(task, start="vggface"))
+    published = TrainedModel("vggface").networks[taken]
+    assert same(network.get_layer("mobilenet"), published.get_layer("mobilenet"))
+    if task != "both":
+        assert same(network, published)
+    began, _, went_on = base.partition(", then run ")
+    assert began == read_card("vggface")["base"]
+    assert went_on.startswith(f"of model vggface for {taken} (mobilenet")
+
+
+def test_a_published_model_of_another_split_is_refused(monkeypatch):
+    monkeypatch.setattr(module, "read_card", lambda name: {"name": name, "split": {"salt": "another"}})
+    with pytest.raises(ConfigError, match="another split"):
+        build_network(TrainingConfig("age", start="vggface"))
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "taken"),
+    [
+        (["age", "gender"], "age", "age"),
+        (["age", "gender"], "both", "gender"),
+        (["both"], "age", "both"),
+        (["age"], "gender", "age"),
+    ],
+)
+def test_of_a_published_model_the_nearest_network_is_taken(there, wanted, taken):
+    assert network_to_start_from(there, wanted) == taken
 
 
 def test_layers_of_another_shape_stay_as_they_were_built(tiny, both_run):

@@ -10,15 +10,15 @@ import pytest
 
 from agegender.errors import ConfigError, UnknownModelError
 from agegender.labels import AGE_BANDS, MAX_AGE
-from agegender.training import targets as module
+from agegender.training import teacher as module
 from agegender.training.config import TrainingConfig
 from agegender.training.targets import (
     age_distribution_targets,
     balance_weights,
     make_targets,
     resolve_conflicts,
-    teacher_answers,
 )
+from agegender.training.teacher import teacher_answers
 
 OUTPUTS = ["age_distribution", "age_range", "age", "female"]
 
@@ -125,6 +125,39 @@ def test_a_teacher_is_asked_about_the_chip_and_its_mirror_image(tmp_path):
     }
     assert bands == {(46, 60): 0.5, (61, 75): 0.5}
     assert seen == [(64, 70), (70, 70)]
+
+
+@pytest.mark.usefixtures("teacher")
+def test_answers_are_kept_until_a_chip_changes(tmp_path, monkeypatch):
+    asked = []
+    answer = Teacher.answer
+
+    def count(self, chips):
+        asked.append(len(chips))
+        return answer(self, chips)
+
+    monkeypatch.setattr(Teacher, "answer", count)
+    files = [tmp_path / f"{i}.jpg" for i in range(3)]
+    for file in files:
+        file.write_bytes(b"a chip")
+    cache = tmp_path / "kept"
+    first = teacher_answers("wise", files, cache=cache)
+    assert asked == [3, 3]
+    again = teacher_answers("wise", files, cache=cache)
+    assert asked == [3, 3]
+    assert again.keys() == first.keys()
+    assert all(np.array_equal(again[key], first[key]) for key in first)
+
+    assert teacher_answers("wise", files[:2], cache=cache)["age"].shape == (2, 1)
+    assert asked == [3, 3]
+    files[0].write_bytes(b"another chip")
+    assert teacher_answers("wise", files[::-1], cache=cache)["age"].shape == (3, 1)
+    assert asked == [3, 3, 1, 1]
+    for kept in cache.iterdir():
+        kept.write_bytes(b"half a file")
+    teacher_answers("wise", files, cache=cache)
+    assert asked == [3, 3, 1, 1, 3, 3]
+    assert not list(cache.glob("*.part"))
 
 
 @pytest.mark.usefixtures("teacher")

@@ -1,0 +1,35 @@
+"""What the options of all systems have in common: sizes, shares of dropout and a backbone by name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from agegender.errors import ConfigError
+from agegender.models.backbones import get_backbone
+
+
+def settle(options: Any) -> None:
+    """Checks what systems share and turns lists, as JSON and TOML give them, into tuples of whole numbers.
+
+    For ``__post_init__`` of a frozen dataclass of options, before checks of its own.
+
+    Args:
+        options: Its ``backbone`` is a name in ``backbones.BACKBONES`` or ``None``, its ``input_size``
+            (height, width) or ``None``, its ``dropout``, if any, a share, and its sequences are numbers of
+            pixels or units.
+
+    Raises:
+        ConfigError: There is no such backbone, ``dropout`` is not in [0, 1), or ``input_size`` is no pair.
+    """
+    if options.backbone is not None:
+        get_backbone(options.backbone)
+    dropout = getattr(options, "dropout", 0.0)
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"dropout {dropout} is not in [0, 1)")
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if isinstance(value, list | tuple):
+            object.__setattr__(options, field.name, tuple(int(number) for number in value))
+    if options.input_size is not None and len(options.input_size) != 2:
+        raise ConfigError(f"input_size is (height, width), not {options.input_size!r}")

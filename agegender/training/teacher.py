@@ -1,0 +1,107 @@
+"""A published model as a teacher: its answers on training chips, asked once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agegender.data.augment import resize_chip
+from agegender.data.duplicates import Progress
+from agegender.data.generator import read_chip
+from agegender.labels import AGE_BANDS
+from agegender.models.card import WEIGHTS_DIR
+from agegender.models.trained import TrainedModel
+
+_BATCH: Final = 64
+
+
+def teacher_answers(
+    name: str, files: list[Path], *, cache: Path | None = None, progress: Progress | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """A published model's answers on chips as they are, averaged with those on their mirror images.
+
+    Args:
+        name: The model.
+        files: n chips.
+        cache: Folder to keep the answers in: asking takes minutes, and every run, every ``--resume`` wants
+            the same. Only chips that are new, or changed, or of a changed model are asked about. ``None``
+            keeps nothing.
+        progress: Called with (files done, files in all).
+
+    Returns:
+        The model's outputs among ``age_distribution``, ``age_range`` (summed from the distribution),
+        ``age`` and ``female``, each of first dimension n.
+    """
+    if cache is None:
+        return _ask(TrainedModel(name), files, progress)
+    kept = cache / f"{name}-{_fingerprint_of_model(name)}.npz"
+    known = _read(kept)
+    chips = [_fingerprint_of_chip(file) for file in files]
+    place = {chip: i for i, chip in enumerate(known.get(_CHIPS, np.array([])).tolist())}
+    new = [i for i, chip in enumerate(chips) if chip not in place]
+    if new:
+        answers = _ask(TrainedModel(name), [files[i] for i in new], progress)
+        answers[_CHIPS] = np.array([chips[i] for i in new])
+        known = {k: np.concatenate([known[k], v]) if k in known else v for k, v in answers.items()}
+        place = {chip: i for i, chip in enumerate(known[_CHIPS].tolist())}
+        _write(kept, known)
+    rows = [place[chip] for chip in chips]
+    return {key: values[rows] for key, values in known.items() if key != _CHIPS}
+
+
+_CHIPS: Final = "chips"
+"""Under what a file of kept answers lists the chips they are of."""
+
+
+def _fingerprint_of_model(name: str) -> str:
+    digest = hashlib.sha256()
+    for path in sorted((WEIGHTS_DIR / name).glob("*.weights.*")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _fingerprint_of_chip(file: Path) -> str:
+    """By content: a dataset that was copied or unpacked anew is the same one, whatever its files' dates."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:32]
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """What was kept; nothing where there is nothing, or nothing that can be read."""
+    try:
+        with np.load(path) as kept:
+            return {key: kept[key] for key in kept.files}
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return {}
+
+
+def _write(path: Path, answers: dict[str, NDArray[Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two runs may ask at once: each writes a file of its own, and the last one stays.
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
+        np.savez(part, **answers)  # type: ignore[arg-type]  # of its flags, to the stubs
+    Path(part.name).replace(path)
+
+
+def _ask(model: TrainedModel, files: list[Path], progress: Progress | None) -> dict[str, NDArray[np.float64]]:
+    parts: dict[str, list[NDArray[Any]]] = {}
+    for start in range(0, len(files), _BATCH):
+        batch = [read_chip(file) for file in files[start : start + _BATCH]]
+        chips = np.stack([resize_chip(chip, model.input_size) for chip in batch])
+        both = [model.answer(chips), model.answer(np.ascontiguousarray(chips[:, :, ::-1]))]
+        for key in ("age_distribution", "age", "female"):
+            values = [getattr(raw, key) for raw in both]
+            if values[0] is not None:
+                parts.setdefault(key, []).append((values[0].astype(np.float64) + values[1]) / 2)
+        if progress is not None:
+            progress(min(start + _BATCH, len(files)), len(files))
+    answers: dict[str, NDArray[Any]] = {key: np.concatenate(value) for key, value in parts.items()}
+    if "age_distribution" in answers:
+        spans = [answers["age_distribution"][:, low : high + 1].sum(axis=1) for low, high in AGE_BANDS]
+        answers["age_range"] = np.stack(spans, axis=1)
+    return {k: v[:, None] if v.ndim == 1 else v for k, v in answers.items()}
