@@ -1,4 +1,4 @@
-"""The command line: `python -m agegender predict|evaluate|audit|publish|card|models|bench`.
+"""The command line: `python -m agegender predict|evaluate|audit|publish|card|models|compare|bench`.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
 do; 130 interrupted.
@@ -85,12 +85,17 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return
                 corruptions=options.corruptions,
                 detect=options.detect,
                 share=options.share,
+                again=options.again,
                 json=options.json,
             )
         case "card":
             from agegender.commands import card
 
             return card.run(options.name, output=options.output, data=options.data)
+        case "compare":
+            from agegender.commands import compare
+
+            return compare.run(json=options.json)
         case _:
             from agegender.commands import bench
 
@@ -158,6 +163,9 @@ def _parser() -> argparse.ArgumentParser:
         help="measure dark, blurred, covered and turned chips too (default: yes)",
     )
     publish.add_argument("--detect", action="store_true", help="measure through detection and cropping too")
+    publish.add_argument(
+        "--again", action="store_true", help="measure the published model NAME again; its weights stay"
+    )
     publish.add_argument("--share", action="store_true", help="store layers that a pair has in common once")
     _add_json(publish)
 
@@ -168,6 +176,10 @@ def _parser() -> argparse.ArgumentParser:
 
     models = commands.add_parser("models", help="list the models")
     _add_json(models)
+    compare = commands.add_parser(
+        "compare", help="all models side by side, with rivals and published figures"
+    )
+    _add_json(compare)
     bench = commands.add_parser("bench", help="measure speed and memory on this machine")
     _add_json(bench)
     return parser

@@ -86,3 +86,8 @@ def test_a_model_without_a_record_of_its_split_says_so(weights, fake_utkface, ca
 def test_publish_wants_a_pair_or_one_for_both(arguments, capsys):
     assert main(["publish", *arguments]) == 2
     assert "--both RUN alone" in capsys.readouterr().err
+
+
+def test_publish_measures_a_model_again_without_a_run(capsys):
+    assert main(["publish", "--again", "--name", "mine", "--both", "a"]) == 2
+    assert "name no run" in capsys.readouterr().err

@@ -3,7 +3,9 @@
     faces      one face: its age distribution, its gender gauge
     explain    one answer: maps over the face, the distribution in full, versions of the face
     training   curves of training runs
+    compare    several systems side by side
     dataset    the labels of a dataset
+    audit      labels of one photo in conflict, the parts of a split side by side
     style      what all figures share
 
 Every figure follows the same rules, so that it can be shown anywhere:
@@ -15,7 +17,23 @@ Every figure follows the same rules, so that it can be shown anywhere:
 - one sentence that says what the figure shows, for people who cannot see it: `description` reads it back.
 """
 
-from agegender.charts.dataset import age_histogram, ages_by_ethnicity, ethnicity_balance, gender_balance
+from agegender.charts.audit import gaps_by_band, label_gaps, split_shares
+from agegender.charts.compare import (
+    MAX_SYSTEMS,
+    answer_ranges,
+    band_lines,
+    group_points,
+    range_confusion,
+    reliability_diagram,
+    trade_off,
+)
+from agegender.charts.dataset import (
+    age_histogram,
+    ages_by_ethnicity,
+    capture_days,
+    ethnicity_balance,
+    gender_balance,
+)
 from agegender.charts.explain import contribution_chart, occlusion_chart, stability_chart, year_distribution
 from agegender.charts.faces import age_chart, gender_gauge
 from agegender.charts.style import description
@@ -23,18 +41,29 @@ from agegender.charts.training import MAX_RUNS, epoch_time_curve, learning_rate_
 
 __all__ = [
     "MAX_RUNS",
+    "MAX_SYSTEMS",
     "age_chart",
     "age_histogram",
     "ages_by_ethnicity",
+    "answer_ranges",
+    "band_lines",
+    "capture_days",
     "contribution_chart",
     "description",
     "epoch_time_curve",
     "ethnicity_balance",
+    "gaps_by_band",
     "gender_balance",
     "gender_gauge",
+    "group_points",
+    "label_gaps",
     "learning_rate_curve",
     "occlusion_chart",
+    "range_confusion",
+    "reliability_diagram",
+    "split_shares",
     "stability_chart",
+    "trade_off",
     "training_curve",
     "year_distribution",
 ]

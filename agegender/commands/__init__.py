@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,14 +73,17 @@ def progress_bar(total: int, what: str, unit: str) -> tqdm[Any]:
 
 
 @contextmanager
-def progress_callback(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is driven by calls of (done, total) and appears with the first of them."""
+def progress_bars(unit: str) -> Iterator[Callable[[str, int, int], None]]:
+    """One bar after the other, driven by calls of (what, done, total); each appears with its first call."""
     bar: tqdm[Any] | None = None
+    shown = ""
 
-    def advance(done: int, total: int) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = progress_bar(total, what, unit)
+    def advance(what: str, done: int, total: int) -> None:
+        nonlocal bar, shown
+        if bar is None or what != shown:
+            if bar is not None:
+                bar.close()
+            bar, shown = progress_bar(total, what, unit), what
         bar.update(done - bar.n)
 
     try:
@@ -87,3 +91,10 @@ def progress_callback(what: str, unit: str) -> Iterator[Callable[[int, int], Non
     finally:
         if bar is not None:
             bar.close()
+
+
+@contextmanager
+def progress_callback(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that is driven by calls of (done, total) and appears with the first of them."""
+    with progress_bars(unit) as advance:
+        yield partial(advance, what)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from agegender.data.split import assign_splits
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError, DatasetError, ImageError
-from agegender.evaluation.metrics import age_metrics, gender_metrics
+from agegender.evaluation.metrics import age_metrics, gender_metrics, range_metrics, reliability
 from agegender.faces.face import Face
 from agegender.images import read_image
-from agegender.labels import GENDERS
+from agegender.labels import GENDERS, age_band
 from agegender.prediction import AgeEstimate, GenderEstimate
 
 BATCH_SIZE: Final = 64
@@ -65,7 +65,8 @@ class Evaluation:
         faces: One row a measured chip, in the order of the dataset's table: ``file``, ``age`` and ``gender``
             (labels: years and code), ``predicted_age``, ``low`` and ``high`` (years), ``female``
             (probability), ``uncertain`` (whether gender is left open). The columns of what the model does not
-            predict are missing.
+            predict are missing; ``predicted_range`` (index of one of the nine) is there only where the model
+            answers age ranges by themselves.
         no_face: Files in which, under detection, no face was found.
         failed: Files that could not be read, as (file, reason).
         unlabelled: Files of the folder whose names are no labels, as (file, reason).
@@ -82,15 +83,30 @@ class Evaluation:
 
     def document(self) -> dict[str, Any]:
         """The figures in the shape of the `evaluate --json` contract, rounded to four decimals."""
-        n = len(self.faces)
+        n, figures = len(self.faces), measure(self.faces)
+        if "age" in figures:
+            figures["age"]["ranges"] = self._ranges()
+        if "gender" in figures:
+            figures["gender"]["reliability"] = self._reliability()
         return {
             "model": self.model,
             "n": n,
             "skipped": len(self.failed) + len(self.unlabelled),
             "no_face": len(self.no_face),
-            **rounded(measure(self.faces)),
+            **rounded(figures),
             "ms_per_face": round(1000 * self.seconds / n, 3) if n else None,
         }
+
+    def _ranges(self) -> dict[str, Any]:
+        """The nine age ranges: as the model answers them by themselves, or else those its years fall into."""
+        own = "predicted_range" in self.faces
+        answered = self.faces["predicted_range"] if own else age_band(self.faces["predicted_age"])
+        return {"own_answer": own, **range_metrics(self.faces["age"], answered)}
+
+    def _reliability(self) -> list[dict[str, Any]]:
+        female = self.faces["female"].to_numpy()
+        correct = (female >= 0.5) == self.faces["gender"].to_numpy().astype(bool)
+        return reliability(np.maximum(female, 1 - female), correct)
 
 
 def measure(faces: pd.DataFrame) -> dict[str, Any]:
@@ -279,6 +295,8 @@ def _tabulate(rows: pd.DataFrame, estimates: Sequence[Estimates]) -> pd.DataFram
         table["predicted_age"] = [age.years for age in ages]
         table["low"] = [age.low for age in ages]
         table["high"] = [age.high for age in ages]
+        if ages[0].ranges is not None:
+            table["predicted_range"] = [int(np.argmax(age.ranges)) for age in ages if age.ranges is not None]
     if genders:
         table["female"] = [_probability_of_female(gender) for gender in genders]
         table["uncertain"] = [gender.uncertain for gender in genders]
@@ -290,7 +308,9 @@ def _probability_of_female(gender: GenderEstimate) -> float:
 
 
 def rounded(value: Any) -> Any:
-    """Rounds every float of nested dicts to four decimals, as reports and cards state them."""
+    """Rounds every float of nested dicts and lists to four decimals, as reports and cards state them."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
     return round(value, _DECIMALS) if isinstance(value, float) else value

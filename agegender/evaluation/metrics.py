@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agegender.labels import AGE_BAND_NAMES, age_band
+from agegender.labels import AGE_BAND_NAMES, AGE_BANDS, age_band
 
 CS_YEARS: Final = 5
 """A cumulative score counts errors up to so many years, its end included (Geng et al., TPAMI 2007)."""
@@ -85,6 +85,32 @@ def gender_metrics(
     }
 
 
+def range_metrics(labelled: ArrayLike, answered: ArrayLike) -> dict[str, Any]:
+    """Measures answers as age ranges.
+
+    Args:
+        labelled: Labelled ages in years, shape (n,).
+        answered: Index of the answered range in ``AGE_BANDS``, shape (n,).
+
+    Returns:
+        ``accuracy`` (share in the labelled range), ``within_one`` (in it or a neighbouring one) and
+        ``confusion``: nine rows of nine counts, rows by the labelled range, columns by the answered one.
+        The shares are ``None`` for n = 0.
+
+    Raises:
+        ValueError: The arrays are not of one shape (n,).
+    """
+    years, columns = _columns(labelled, answered)
+    rows, size = age_band(years), len(AGE_BANDS)
+    counts = np.bincount(rows * size + columns.astype(np.int64), minlength=size * size)
+    apart = np.abs(rows - columns)
+    return {
+        "accuracy": _mean(apart == 0),
+        "within_one": _mean(apart <= 1),
+        "confusion": counts.reshape(size, size).tolist(),
+    }
+
+
 def area_under_roc(positive: ArrayLike, score: ArrayLike) -> float | None:
     """The probability that a random positive scores above a random negative, ties counting half.
 
@@ -134,13 +160,40 @@ def expected_calibration_error(
     Raises:
         ValueError: The arrays are not of one shape (n,).
     """
+    table = reliability(confidence, correct, bins=bins)
+    n = sum(row["n"] for row in table)
+    return sum(row["n"] * abs(row["accuracy"] - row["confidence"]) for row in table) / n if n else None
+
+
+def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = ECE_BINS) -> list[dict[str, Any]]:
+    """What a reliability diagram shows: observed accuracy at each level of stated confidence.
+
+    Args:
+        confidence: Probability of the predicted label, 0 to 1, shape (n,).
+        correct: Whether the predicted label is the labelled one, shape (n,).
+        bins: How many equal-width bins divide 0 to 1. Each holds its upper edge.
+
+    Returns:
+        A row for each bin that holds samples, in order: ``low`` and ``high`` (its edges), ``n``,
+        ``confidence`` (mean) and ``accuracy``. Empty for n = 0 or where a confidence is NaN.
+
+    Raises:
+        ValueError: The arrays are not of one shape (n,).
+    """
     stated, right = _columns(confidence, correct)
-    if not stated.size or np.isnan(stated).any():
-        return None
+    if np.isnan(stated).any():
+        return []
     index = np.clip(np.ceil(stated * bins).astype(np.int64) - 1, 0, bins - 1)
-    # The bins' counts cancel: count / n × |Σ right / count − Σ stated / count|.
-    gaps = np.bincount(index, weights=right - stated, minlength=bins)
-    return float(np.abs(gaps).sum() / stated.size)
+    return [
+        {
+            "low": float(bin_ / bins),
+            "high": float((bin_ + 1) / bins),
+            "n": int((index == bin_).sum()),
+            "confidence": float(stated[index == bin_].mean()),
+            "accuracy": float(right[index == bin_].mean()),
+        }
+        for bin_ in np.unique(index)
+    ]
 
 
 def _by_band(ages: NDArray[np.float64], name: str, values: NDArray[Any]) -> dict[str, dict[str, Any]]:

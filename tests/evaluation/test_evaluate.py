@@ -1,5 +1,6 @@
 """Evaluation over tiny chips whose colour is their label, with a model that reads the colour."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -59,6 +60,12 @@ def folder(tmp_path):
 def test_document_keeps_the_contract(folder):
     document = evaluate(ColorPredictor(), read_dataset(folder)).document()
     assert document.pop("ms_per_face") >= 0
+    ranges = document["age"].pop("ranges")
+    assert ranges.pop("confusion")[0] == [1, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert ranges == {"own_answer": False, "accuracy": 0.8333, "within_one": 1.0}  # 60 is answered 62
+    assert document["gender"].pop("reliability") == [
+        {"low": 0.8667, "high": 0.9333, "n": 6, "confidence": 0.9, "accuracy": 1.0}
+    ]
     assert document == {
         "model": "color",
         "n": 6,
@@ -100,6 +107,21 @@ def test_what_is_not_predicted_is_left_out(folder, age, gender, missing):
     document = evaluate(ColorPredictor(age=age, gender=gender), read_dataset(folder)).document()
     assert missing not in document
     assert {"age", "gender"} - {missing} <= document.keys()
+
+
+def test_ranges_that_the_model_answers_by_itself_are_measured_and_not_its_years(folder):
+    class RangePredictor(ColorPredictor):
+        def predict_chips(self, chips):
+            ranges = np.eye(9, dtype=np.float32)[1]
+            return [
+                (dataclasses.replace(age, ranges=ranges), gender)
+                for age, gender in super().predict_chips(chips)
+            ]
+
+    ranges = evaluate(RangePredictor(), read_dataset(folder)).document()["age"]["ranges"]
+    assert ranges["own_answer"] is True
+    assert (ranges["accuracy"], ranges["within_one"]) == (0.0, pytest.approx(1 / 6, abs=1e-4))
+    assert np.array(ranges["confusion"])[:, 1].sum() == 6
 
 
 def test_faces_table_holds_labels_and_predictions(folder):

@@ -12,6 +12,8 @@ from agegender.evaluation.metrics import (
     area_under_roc,
     expected_calibration_error,
     gender_metrics,
+    range_metrics,
+    reliability,
 )
 from agegender.labels import AGE_BAND_NAMES, AGE_BANDS
 
@@ -104,6 +106,26 @@ def test_auc_is_the_share_of_pairs_in_order_with_ties_half():
 )
 def test_auc_by_hand(score, auc):
     assert area_under_roc([False, False, True, True], score) == auc
+
+
+def test_ranges_are_counted_by_labelled_and_answered_range():
+    found = range_metrics([2, 3, 20, 90], [0, 1, 5, 8])
+    assert found["accuracy"] == 0.5
+    assert found["within_one"] == 0.75
+    expected = np.zeros((9, 9), int)
+    for row, column in ((0, 0), (0, 1), (3, 5), (8, 8)):
+        expected[row, column] = 1
+    assert found["confusion"] == expected.tolist()
+
+
+def test_reliability_lists_the_bins_that_hold_something():
+    rows = reliability([0.55, 0.6, 1.0], [1, 0, 1], bins=5)
+    assert rows == [
+        {"low": 0.4, "high": 0.6, "n": 2, "confidence": pytest.approx(0.575), "accuracy": 0.5},
+        {"low": 0.8, "high": 1.0, "n": 1, "confidence": 1.0, "accuracy": 1.0},
+    ]
+    assert reliability([], []) == []
+    assert reliability([np.nan], [1]) == []
 
 
 def test_ece_is_zero_where_confidence_is_accuracy():

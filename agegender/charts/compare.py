@@ -1,0 +1,454 @@
+"""Figures that lay several systems side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+
+from agegender.charts.style import BLUE, FAINT, GREEN, GREY, PURPLE, VERMILLION, escape, make_figure
+from agegender.labels import AGE_BAND_NAMES
+from agegender.prediction import AgeEstimate
+
+Entry = Mapping[str, Any]
+Figure = Literal["mae", "gender_accuracy"]
+Cost = Literal["parameters", "megabytes", "ms_per_face"]
+
+_COLORS: Final = (BLUE, VERMILLION, GREEN, PURPLE)
+_SYMBOLS: Final = (
+    *("circle", "square", "diamond", "triangle-up"),
+    *("circle-open", "square-open", "diamond-open", "triangle-up-open"),
+    *("cross", "x", "star", "hexagon"),
+)
+_DASHES: Final = ("solid", "dash", "dot")
+
+MAX_SYSTEMS: Final = len(_SYMBOLS)
+"""How many systems one figure can tell apart; the looks of later ones repeat."""
+
+_TITLES: Final[Mapping[Figure, str]] = {"mae": "mean absolute error (years)", "gender_accuracy": "accuracy"}
+_FORMATS: Final[Mapping[Figure, str]] = {"mae": ".2f", "gender_accuracy": ".1%"}
+_COST_TITLES: Final[Mapping[Cost, str]] = {
+    "parameters": "parameters",
+    "megabytes": "megabytes of weight files",
+    "ms_per_face": "milliseconds a face",
+}
+_COST_FORMATS: Final[Mapping[Cost, str]] = {"parameters": ".3s", "megabytes": ".1f", "ms_per_face": ".1f"}
+_SHARE: Final = ".1~%"  # 56 %, and 55.5 % where ticks are close
+_GROUPINGS: Final = ("by_gender", "by_ethnicity")
+
+_HEIGHT: Final = 340  # pixels, and more for each line of the legend
+_LEGEND_LINE: Final = 20
+_CONFUSION_HEIGHT: Final = 420
+_MOST: Final = 0.5  # of a row: such cells are deep enough for white text, others pale enough for the page's
+_CELL_COLORS: Final = (
+    (0.0, "rgba(0,114,178,0)"),
+    (_MOST, "rgba(0,114,178,0.3)"),
+    (_MOST, "rgba(0,84,132,0.85)"),
+    (1.0, "rgba(0,84,132,1)"),
+)
+_AXIS_END: Final = 100  # years; older answers are rare, and a common axis lets faces be compared
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How one system is drawn, the same in every figure."""
+
+    color: str
+    symbol: str
+    dash: str
+
+
+def trade_off(entries: Sequence[Entry], figure: Figure, cost: Cost, order: Sequence[str]) -> go.Figure:
+    """Draws how good systems are against what they cost.
+
+    Args:
+        entries: Entries of `agegender.evaluation.comparison.compare_models`; those without the figure or
+            the cost are left out.
+        figure: The quantity upwards.
+        cost: The quantity to the right.
+        order: Names of all systems there are; a system's colour and symbol go by its place here.
+
+    Returns:
+        One point a system, with its bootstrap interval where it has one.
+    """
+    looks, form, cost_form = _looks(order), _FORMATS[figure], _COST_FORMATS[cost]
+    known = [entry for entry in entries if None not in (entry.get(figure), entry.get(cost))]
+    traces = [
+        {
+            **_points(entry["name"], looks[entry["name"]], size=12),
+            "x": [entry[cost]],
+            "y": [entry[figure]],
+            "error_y": _error_bars([entry], figure),
+            "hovertemplate": f"%{{y:{form}}}, %{{x:{cost_form}}} {_COST_TITLES[cost]}",
+        }
+        for entry in known
+    ]
+    sentence = f"{_lead(figure)} against {_COST_TITLES[cost]}."
+    if len(known) > 1:
+        best = (min if figure == "mae" else max)(known, key=lambda entry: entry[figure])
+        least = min(known, key=lambda entry: entry[cost])
+        sentence += f" Best is {best['name']} with {best[figure]:{form}}"
+        sentence += (
+            ", which also needs least."
+            if best is least
+            else f"; {least['name']} needs least and gets to {least[figure]:{form}}."
+        )
+    xaxis = {"title": {"text": _COST_TITLES[cost]}, "rangemode": "tozero"}
+    return _figure(traces, sentence.replace("%", " %"), figure, xaxis=xaxis)
+
+
+def band_lines(entries: Sequence[Entry], figure: Figure, order: Sequence[str]) -> go.Figure:
+    """Draws a quantity over the nine age bands, a line a system.
+
+    Args:
+        entries: Entries of `agegender.evaluation.comparison.compare_models` with ``by_band``.
+        figure: Which quantity.
+        order: As for `trade_off`.
+
+    Returns:
+        The figure. Bands without a figure leave a gap.
+    """
+    looks, form = _looks(order), _FORMATS[figure]
+    traces, sentences = [], [f"{_lead(figure)} by labelled age."]
+    for entry in entries:
+        bands = [entry["by_band"].get(name, {}) for name in AGE_BAND_NAMES]
+        values = [band.get(figure) for band in bands]
+        known = {name: v for name, v in zip(AGE_BAND_NAMES, values, strict=True) if v is not None}
+        if not known:
+            continue
+        look = looks[entry["name"]]
+        traces.append(
+            {
+                **_points(entry["name"], look, size=8),
+                "mode": "lines+markers",
+                "line": {"color": look.color, "dash": look.dash, "width": 2},
+                "x": [_dash(name) for name in AGE_BAND_NAMES],
+                "y": values,
+                "customdata": [band.get("n") for band in bands],
+                "hovertemplate": f"%{{y:{form}}} (%{{customdata}} faces)",
+            }
+        )
+        best, worst = (pick(known, key=lambda name: known[name]) for pick in (min, max))
+        if figure != "mae":
+            best, worst = worst, best
+        sentences.append(
+            f"{entry['name']}: best at {_dash(best)} ({known[best]:{form}}), worst at {_dash(worst)} "
+            f"({known[worst]:{form}})."
+        )
+    xaxis = {"title": {"text": "labelled age"}, "type": "category"}
+    sentence = " ".join(sentences).replace("%", " %")
+    return _figure(traces, sentence, figure, xaxis=xaxis, hovermode="x unified")
+
+
+def group_points(entries: Sequence[Entry], figure: Figure, order: Sequence[str]) -> go.Figure:
+    """Draws a quantity for each labelled gender and ethnicity code, with bootstrap intervals.
+
+    Args:
+        entries: Entries of `agegender.evaluation.comparison.compare_models` with ``by_gender`` and
+            ``by_ethnicity``.
+        figure: Which quantity.
+        order: As for `trade_off`.
+
+    Returns:
+        One row a group, one point a system.
+    """
+    looks, form = _looks(order), _FORMATS[figure]
+    traces, sentences = [], [f"{_lead(figure)} by group, with bootstrap intervals."]
+    for entry in entries:
+        groups = {name: group for key in _GROUPINGS for name, group in entry.get(key, {}).items()}
+        known = {name: group for name, group in groups.items() if group.get(figure) is not None}
+        if not known:
+            continue
+        traces.append(
+            {
+                **_points(entry["name"], looks[entry["name"]], size=9),
+                "x": [group[figure] for group in known.values()],
+                "y": list(known),
+                "error_x": _error_bars(list(known.values()), figure),
+                "orientation": "h",
+                "customdata": [group["n"] for group in known.values()],
+                "hovertemplate": f"%{{y}}: %{{x:{form}}} (%{{customdata}} faces)",
+            }
+        )
+        least, most = (pick(known, key=lambda name: known[name][figure]) for pick in (min, max))
+        sentences.append(
+            f"{entry['name']}: from {known[least][figure]:{form}} ({least}) to {known[most][figure]:{form}} "
+            f"({most})."
+        )
+    rows = len({name for trace in traces for name in trace["y"]})
+    every = [group for entry in entries for key in _GROUPINGS for group in entry.get(key, {}).values()]
+    ends = [
+        end
+        for group in every
+        if group.get(figure) is not None
+        for end in (group[figure], *(group.get(f"{figure}_interval") or ()))
+    ]
+    axis: dict[str, Any] = {"title": {"text": _TITLES[figure]}} | _ticks(figure)
+    if figure != "mae" and ends:  # grouped points would begin at zero
+        room = 0.05 * (max(ends) - min(ends)) or 0.01
+        axis["range"] = [min(ends) - room, max(ends) + room]
+    return make_figure(
+        traces,
+        " ".join(sentences).replace("%", " %"),
+        height=90 + rows * (20 + 12 * len(traces)) + _legend_height(traces),
+        xaxis=axis,
+        yaxis={"autorange": "reversed", "type": "category"},
+        legend=True,
+        scattermode="group",
+        scattergap=0.35,
+    )
+
+
+def reliability_diagram(entries: Sequence[Entry], order: Sequence[str]) -> go.Figure:
+    """Draws how often gender is right against how sure the system says it is.
+
+    The diagram of DeGroot and Fienberg (The Statistician 32, 1983), as Guo et al. (ICML 2017) use it.
+
+    Args:
+        entries: Entries of `agegender.evaluation.comparison.compare_models` with ``reliability`` and ``ece``.
+        order: As for `trade_off`.
+
+    Returns:
+        One line a system. On the dotted diagonal a probability means what it says.
+    """
+    looks = _looks(order)
+    diagonal = {
+        "type": "scatter",
+        "x": [0.5, 1],
+        "y": [0.5, 1],
+        "mode": "lines",
+        "line": {"color": GREY, "dash": "dot", "width": 2},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    traces: list[dict[str, Any]] = []
+    sentences = [
+        "How often gender is as labelled, by how sure the system says it is; under the dots, too sure."
+    ]
+    for entry in entries:
+        bins = entry.get("reliability") or ()
+        if not bins:
+            continue
+        look = looks[entry["name"]]
+        traces.append(
+            {
+                **_points(entry["name"], look, size=8),
+                "mode": "lines+markers",
+                "line": {"color": look.color, "dash": look.dash, "width": 2},
+                "x": [row["confidence"] for row in bins],
+                "y": [row["accuracy"] for row in bins],
+                "customdata": [row["n"] for row in bins],
+                "hovertemplate": "says %{x:.1%}, right %{y:.1%} (%{customdata} faces)",
+            }
+        )
+        if entry.get("ece") is not None:
+            sentences.append(f"{entry['name']}: off by {100 * entry['ece']:.1f} points on average.")
+    ticks = {"tickformat": _SHARE}
+    return make_figure(
+        [diagonal, *traces],
+        " ".join(sentences),
+        height=_HEIGHT + _legend_height(traces),
+        xaxis={"title": {"text": "stated probability"}, "range": [0.49, 1.01], **ticks},
+        yaxis={"title": {"text": "share that is right"}, **ticks},
+        legend=True,
+    )
+
+
+def range_confusion(confusion: ArrayLike) -> go.Figure:
+    """Draws which of the nine age ranges were answered for which.
+
+    Args:
+        confusion: Counts of shape (9, 9): rows by the labelled range, columns by the answered one.
+
+    Returns:
+        A heatmap of the share of each row, with the counts under the pointer.
+
+    Raises:
+        ValueError: The counts are of another shape.
+    """
+    counts = np.asarray(confusion, dtype=np.int64)
+    size = len(AGE_BAND_NAMES)
+    if counts.shape != (size, size):
+        raise ValueError(f"expected counts of shape ({size}, {size}), received {counts.shape}")
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [_dash(name) for name in AGE_BAND_NAMES]
+    trace = {
+        "type": "heatmap",
+        "x": names,
+        "y": names,
+        "z": shares,
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": _CELL_COLORS,
+        "showscale": False,
+        "xgap": 2,
+        "ygap": 2,
+        "customdata": np.dstack([counts, np.broadcast_to(counts.sum(axis=1, keepdims=True), counts.shape)]),
+        "hovertemplate": "labelled %{y}, answered %{x}: %{customdata[0]} of %{customdata[1]} (%{z:.1%})"
+        "<extra></extra>",
+    }
+    # Plotly's own labels would take their colour from the cell as if the page behind were white.
+    labels = [
+        {"x": names[column], "y": names[row], "text": f"{100 * shares[row, column]:.0f}", "showarrow": False}
+        | ({"font": {"color": "white"}} if shares[row, column] >= _MOST else {})
+        for row, column in np.argwhere(shares >= 0.005)
+    ]
+    return make_figure(
+        [trace],
+        _say_confusion(counts, shares, names),
+        height=_CONFUSION_HEIGHT,
+        xaxis={"title": {"text": "answered range"}, "type": "category", "showgrid": False},
+        yaxis={
+            "title": {"text": "labelled range"},
+            "type": "category",
+            "autorange": "reversed",
+            "showgrid": False,
+        },
+        annotations=labels,
+    )
+
+
+def _say_confusion(counts: Any, shares: Any, names: Sequence[str]) -> str:
+    total = counts.sum()
+    if not total:
+        return "No face was measured."
+    rows, columns = np.indices(counts.shape)
+    near = counts[np.abs(rows - columns) <= 1].sum() / total
+    wrong = np.where(rows == columns, -1.0, shares)
+    row, column = divmod(int(np.argmax(wrong)), len(names))
+    return (
+        f"Percent of each labelled range, on the diagonal those answered as labelled: "
+        f"{100 * np.trace(counts) / total:.1f} % of all faces, and {100 * near:.1f} % at most one range off. "
+        f"Most often mistaken: {names[row]} for {names[column]}, {100 * shares[row, column]:.0f} % of them."
+    )
+
+
+def answer_ranges(answers: Mapping[str, AgeEstimate]) -> go.Figure:
+    """Draws what several systems say of the age of one face.
+
+    Args:
+        answers: Each system's name and its estimate, the first on top.
+
+    Returns:
+        One row a system: a blue bar for its interval, an orange mark for its answer, whose number stands
+        behind the bar. The axis goes from 0 to 100 years, further only where an interval does.
+    """
+    names = list(answers)
+    ages = list(answers.values())
+    end = max([_AXIS_END, *(math.ceil(age.high) for age in ages)])
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "y": names,
+        "base": [age.low for age in ages],
+        "x": [max(age.high - age.low, 0.5) for age in ages],
+        "marker": {"color": BLUE, "opacity": 0.4, "line": {"width": 0}},
+        "customdata": [[age.low, age.high] for age in ages],
+        "hovertemplate": "%{y}: %{customdata[0]:.0f}–%{customdata[1]:.0f} years<extra></extra>",
+    }
+    marks = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [age.years for age in ages],
+        "y": names,
+        "marker": {"symbol": "line-ns", "size": 18, "line": {"color": VERMILLION, "width": 3}},
+        "hovertemplate": "%{y}: about %{x:.0f} years<extra></extra>",
+    }
+    numbers = {
+        "type": "scatter",
+        "mode": "text",
+        "x": [age.high for age in ages],
+        "y": names,
+        "text": [f"{age.years:.0f}" for age in ages],
+        "textposition": "middle right",
+        "cliponaxis": False,
+        "hoverinfo": "skip",
+    }
+    said = ", ".join(
+        f"{name} {age.years:.0f} ({age.low:.0f}–{age.high:.0f})" for name, age in answers.items()
+    )
+    return make_figure(
+        [bars, marks, numbers],
+        f"The age in years each system answers, and its interval: {said}.",
+        height=52 + 34 * max(len(names), 1),
+        xaxis={"range": [0, end], "dtick": 20, "title": {"text": "years"}, "gridcolor": FAINT},
+        yaxis={"autorange": "reversed", "type": "category"},
+        bargap=0.45,
+    )
+
+
+def _looks(order: Sequence[str]) -> dict[str, _Look]:
+    return {
+        name: _Look(
+            _COLORS[place % len(_COLORS)],
+            _SYMBOLS[place % len(_SYMBOLS)],
+            _DASHES[place // len(_COLORS) % len(_DASHES)],
+        )
+        for place, name in enumerate(order)
+    }
+
+
+def _points(name: str, look: _Look, *, size: int) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": escape(name),
+        "marker": {
+            "color": look.color,
+            "symbol": look.symbol,
+            "size": size,
+            "line": {"width": 2, "color": look.color},
+        },
+    }
+
+
+def _error_bars(rows: Sequence[Entry], figure: Figure) -> dict[str, Any]:
+    around = [
+        (row[figure] - low, high - row[figure])
+        for row in rows
+        for low, high in (row.get(f"{figure}_interval") or (row[figure], row[figure]),)
+    ]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "arrayminus": [below for below, _ in around],
+        "array": [above for _, above in around],
+        "thickness": 1.5,
+        "width": 4,
+    }
+
+
+def _figure(
+    traces: list[dict[str, Any]], sentence: str, figure: Figure, *, xaxis: dict[str, Any], **layout: Any
+) -> go.Figure:
+    return make_figure(
+        traces,
+        sentence,
+        height=_HEIGHT + _legend_height(traces),
+        xaxis=xaxis,
+        yaxis={"title": {"text": _TITLES[figure]}} | _ticks(figure),
+        legend=True,
+        **layout,
+    )
+
+
+def _ticks(figure: Figure) -> dict[str, Any]:
+    return {"rangemode": "tozero"} if figure == "mae" else {"tickformat": _SHARE}
+
+
+def _legend_height(traces: Sequence[Any]) -> int:
+    """Room for a legend that on a phone holds two names a line."""
+    return _LEGEND_LINE * math.ceil(len(traces) / 2)
+
+
+def _lead(figure: Figure) -> str:
+    return "Age error in years" if figure == "mae" else "Accuracy of gender"
+
+
+def _dash(band: str) -> str:
+    return band.replace("-", "–")
