@@ -12,26 +12,29 @@ from agegender.charts.style import GENDER_COLORS, GREEN, GREY, make_figure
 from agegender.labels import ETHNICITIES, GENDERS, MAX_AGE
 
 _AGE_TITLE = {"text": "labelled age (years)"}
+_NOT_CHOSEN = 0.3
+"""Opacity of the bars of what other figures leave out."""
 
 
-def age_histogram(table: pd.DataFrame) -> go.Figure:
+def age_histogram(table: pd.DataFrame, ages: tuple[int, int] = (0, MAX_AGE)) -> go.Figure:
     """Draws how many faces there are of each age, by gender.
 
     Args:
         table: One row a face, at least one, with the columns ``age`` (whole years, 0 to ``MAX_AGE``) and
             ``gender`` (code).
+        ages: Youngest and oldest age the axis shows, in years.
 
     Returns:
         Stacked bars, one a year.
     """
     traces = []
     for code, gender in enumerate(GENDERS):
-        ages = table.loc[table["gender"] == code, "age"].to_numpy(dtype=np.int64)
+        labelled = table.loc[table["gender"] == code, "age"].to_numpy(dtype=np.int64)
         traces.append(
             {
                 "type": "bar",
                 "x": np.arange(MAX_AGE + 1),
-                "y": np.bincount(ages, minlength=MAX_AGE + 1),
+                "y": np.bincount(labelled, minlength=MAX_AGE + 1),
                 "name": gender,
                 "marker": {"color": GENDER_COLORS[gender], "line": {"width": 0}},
                 "hovertemplate": "%{y:,}",
@@ -43,7 +46,11 @@ def age_histogram(table: pd.DataFrame) -> go.Figure:
         f"{len(table):,} faces by labelled age: the middle half are {low:.0f} to {high:.0f} years old, "
         f"the median is {middle:.0f}.",
         height=340,
-        xaxis={"title": _AGE_TITLE, "dtick": 10},
+        xaxis={
+            "title": _AGE_TITLE,
+            "range": [ages[0] - 0.5, ages[1] + 0.5],
+            "dtick": 10 if ages[1] - ages[0] > 40 else 5 if ages[1] - ages[0] > 12 else 1,
+        },
         yaxis={"title": {"text": "faces"}},
         legend=True,
         barmode="stack",
@@ -52,28 +59,31 @@ def age_histogram(table: pd.DataFrame) -> go.Figure:
     )
 
 
-def gender_balance(table: pd.DataFrame) -> go.Figure:
+def gender_balance(table: pd.DataFrame, chosen: int | None = None) -> go.Figure:
     """Draws how many faces carry each gender label.
 
     Args:
         table: One row a face, with the column ``gender`` (code).
+        chosen: The code that other figures are narrowed down to: the other bar is faint.
 
     Returns:
         One horizontal bar a gender, with count and share.
     """
-    return _balance(table["gender"], GENDERS, [GENDER_COLORS[gender] for gender in GENDERS], "gender")
+    colors = [GENDER_COLORS[gender] for gender in GENDERS]
+    return _balance(table["gender"], GENDERS, colors, "gender", chosen)
 
 
-def ethnicity_balance(table: pd.DataFrame) -> go.Figure:
+def ethnicity_balance(table: pd.DataFrame, chosen: int | None = None) -> go.Figure:
     """Draws how many faces carry each of the dataset's ethnicity codes.
 
     Args:
         table: One row a face, with the column ``ethnicity`` (code; any other number counts as not given).
+        chosen: The code that other figures are narrowed down to: the other bars are faint.
 
     Returns:
         One horizontal bar a code, with count and share.
     """
-    return _balance(table["ethnicity"], ETHNICITIES, [GREEN] * len(ETHNICITIES), "ethnicity")
+    return _balance(table["ethnicity"], ETHNICITIES, [GREEN] * len(ETHNICITIES), "ethnicity", chosen)
 
 
 def ages_by_ethnicity(table: pd.DataFrame) -> go.Figure:
@@ -116,7 +126,46 @@ def ages_by_ethnicity(table: pd.DataFrame) -> go.Figure:
     )
 
 
-def _balance(codes: pd.Series, names: Sequence[str], colors: Sequence[str], what: str) -> go.Figure:
+def capture_days(table: pd.DataFrame) -> go.Figure:
+    """Draws on which days files were collected, by the date in their names.
+
+    Args:
+        table: One row a face, with the column ``captured`` (datetime64, ``NaT`` where there is no date).
+
+    Returns:
+        One bar a day from the first to the last; no bar where no file has a date.
+    """
+    days = table["captured"].dropna().dt.normalize().value_counts().sort_index()
+    undated = len(table) - int(days.sum())
+    if days.empty:
+        sentence = "None of the file names carries a date."
+    else:
+        first, last = (f"{day:%d %B %Y}" for day in (days.index[0], days.index[-1]))
+        busiest = days.idxmax()
+        when = f"from {first} to {last} on {len(days)} days, most on {busiest:%d %B} ({days.max():,})"
+        sentence = f"Collected {when if len(days) > 1 else f'on {first} ({days.max():,})'}" + (
+            f"; without a date: {undated:,}." if undated else "."
+        )
+    bars = {
+        "type": "bar",
+        "x": [f"{day:%Y-%m-%d}" for day in days.index],
+        "y": days.to_numpy(),
+        "marker": {"color": GREEN, "line": {"width": 0}},
+        "hovertemplate": "%{x|%d %b %Y}: %{y:,}<extra></extra>",
+    }
+    return make_figure(
+        [bars],
+        sentence,
+        height=240,
+        xaxis={"type": "date", "tickformat": "%d %b\n%Y", "nticks": 6},
+        yaxis={"title": {"text": "faces"}},
+        bargap=0.1,
+    )
+
+
+def _balance(
+    codes: pd.Series, names: Sequence[str], colors: Sequence[str], what: str, chosen: int | None
+) -> go.Figure:
     known = codes.isin(range(len(names)))
     values = np.bincount(codes[known].to_numpy(dtype=np.int64), minlength=len(names)).tolist()
     labels, fills = list(names), list(colors)
@@ -133,8 +182,15 @@ def _balance(codes: pd.Series, names: Sequence[str], colors: Sequence[str], what
         "text": texts,
         "textposition": "outside",
         "cliponaxis": False,
-        "marker": {"color": fills, "line": {"width": 0}},
-        "hoverinfo": "skip",
+        "marker": {
+            "color": fills,
+            "line": {"width": 0},
+            "opacity": [1 if chosen in (None, code) else _NOT_CHOSEN for code in range(len(fills))],
+        },
+        "hovertemplate": "%{text}<extra></extra>",
+        # Without these, Plotly.js fails on a click where the text stands outside its bar.
+        "selected": {"textfont": {"color": GREY}},
+        "unselected": {"textfont": {"color": GREY}},
     }
     shares = ", ".join(f"{label} {text}" for label, text in zip(labels, texts, strict=True))
     return make_figure(

@@ -1,48 +1,272 @@
 from __future__ import annotations
 
-from conftest import texts
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import MODELS, ROOT, FakePredictor, texts
+from streamlit.testing.v1 import AppTest
+
+from agegender.data.augment import Augmentation
+from agegender.data.label_table import read_label_table
+from agegender.data.suspects import Predictions
+from tests.conftest import make_chip, write_chip
+from ui import dataset, dataset_gallery
 
 PAGE = "pages/dataset_explorer.py"
+SECTIONS = ["distribution", "browse", "audit", "augmentation", "split"]
 
 
-def test_without_a_folder_the_page_says_how_to_get_the_dataset(open_page):
-    app = open_page(PAGE)
+def metrics(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def open_section(section: str, folder: object = "") -> AppTest:
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=120)
+    app.query_params["section"] = section
+    app.switch_page(PAGE).run()
+    if folder:
+        app.text_input(key="folder").set_value(str(folder)).run()
     assert not app.exception
-    assert "type the path of its folder" in app.info[0].value
-    assert "https://susanqq.github.io/UTKFace/" in texts(app)
+    return app
 
 
-def test_a_folder_without_faces_is_named(open_page, tmp_path):
-    app = open_page(PAGE)
-    app.text_input(key="folder").set_value(str(tmp_path)).run()
-    assert not app.exception
-    assert f"`{tmp_path}`" in app.error[0].value
-    assert "How to get the dataset" in texts(app)
+def examine(app: AppTest, key: str) -> AppTest:
+    """Clicks the button and waits for the work beside the page."""
+    app.button(key=key).click().run()
+    for job in list(dataset._jobs().values()):
+        job.join()
+    return app.run()
 
 
-def test_a_folder_of_faces_is_drawn_and_counted(open_page, fake_utkface):
-    app = open_page(PAGE)
-    app.text_input(key="folder").set_value(str(fake_utkface)).run()
-    assert not app.exception
+@pytest.fixture
+def gallery(monkeypatch):
+    """The gallery, whose clicks AppTest cannot make: what it showed, and what to open next."""
+    state = SimpleNamespace(shown=[], opened=None)
+
+    def mount(*, key, data, on_opened_change):
+        state.shown = data["faces"]
+        opened, state.opened = state.opened, None
+        return SimpleNamespace(opened=opened)
+
+    monkeypatch.setattr(dataset_gallery, "_GALLERY", mount)
+    return state
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_section_works_without_a_folder_and_says_how_to_get_one(section):
+    app = open_section(section)
     assert not app.error
-    assert len(app.get("plotly_chart")) == 4
+    assert "Labels without pictures" in app.info[0].value
+    assert "https://susanqq.github.io/UTKFace/" in texts(app)
     assert all(chart.proto.alt for chart in app.get("plotly_chart"))
-    faces = sum(1 for path in fake_utkface.rglob("*.jpg.chip.jpg"))
-    assert 0 < int(app.metric[0].value.replace(",", "")) <= faces
+
+
+def test_without_a_folder_the_shipped_labels_are_drawn():
+    app = open_section("distribution")
+    assert metrics(app)["Faces"] == f"{len(read_label_table()):,}"
+    assert len(app.get("plotly_chart")) == 5
+
+
+def test_without_a_folder_the_measured_audit_and_split_are_shown():
+    assert metrics(open_section("audit"))["Photos with copies"] == "853"
+    split = metrics(open_section("split"))
+    assert split["Of these in two parts"] == "0"
+    assert int(split["Leaked test faces"]) > 100
+
+
+def test_a_folder_without_faces_is_named_and_the_labels_stand_in(tmp_path):
+    app = open_section("distribution", tmp_path)
+    assert f"`{tmp_path}`" in app.error[0].value
+    assert "unpack them" in texts(app)
+    assert metrics(app)["Faces"] == f"{len(read_label_table()):,}"
+
+
+def test_a_folder_of_faces_is_drawn_and_counted(fake_utkface):
+    app = open_section("distribution", fake_utkface)
+    assert not app.error
+    assert len(app.get("plotly_chart")) == 5
+    assert (metrics(app)["Faces"], metrics(app)["Skipped files"]) == ("120", "2")
 
 
 def test_the_environment_names_the_folder(open_page, fake_utkface, monkeypatch):
     monkeypatch.setenv("UTKFACE_DIR", str(fake_utkface))
     app = open_page(PAGE)
     assert app.text_input(key="folder").value == str(fake_utkface)
-    assert len(app.get("plotly_chart")) == 4
+    assert metrics(app)["Faces"] == "120"
 
 
-def test_skipped_files_are_listed_with_the_reason(open_page, tmp_path):
+def test_choices_narrow_every_chart_and_go_with_the_visitor(fake_utkface, gallery):
+    app = open_section("distribution", fake_utkface)
+    app.selectbox(key="distribution_gender").select("female").run()
+    assert metrics(app)["Faces"] == "60"
+    assert app.query_params["gender"] in ("female", ["female"])
+    app.slider(key="distribution_ages_slider").set_range(20, 40).run()
+    assert app.query_params["ages"] in ("20-40", ["20-40"])
+    narrowed = metrics(app)
+    assert 0 < int(narrowed["Faces"]) < 60
+    low, high = map(int, narrowed["Ages"].split(" to "))
+    assert 20 <= low <= high <= 40
+    app.segmented_control(key="dataset_section").set_value("browse").run()
+    assert len(gallery.shown) == int(narrowed["Faces"])
+
+
+def test_a_link_carries_section_and_choices(fake_utkface, monkeypatch):
+    monkeypatch.setenv("UTKFACE_DIR", str(fake_utkface))
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=60)
+    for name, value in {"ages": "30-50", "ethnicity": "Asian", "gender": "nonsense"}.items():
+        app.query_params[name] = value
+    app.switch_page(PAGE).run()
+    assert not app.exception
+    assert app.slider(key="distribution_ages_slider").value == (30, 50)
+    assert app.selectbox(key="distribution_ethnicity").value == "Asian"
+    assert app.selectbox(key="distribution_gender").value == "all"
+
+
+def test_a_selection_of_nobody_says_what_to_do(fake_utkface):
+    app = open_section("distribution", fake_utkface)
+    app.slider(key="distribution_ages_slider").set_range(115, 116).run()
+    assert not app.exception
+    assert "No face has all of these" in app.info[0].value
+
+
+def test_the_gallery_shows_a_page_of_faces_that_can_be_read(fake_utkface, gallery):
+    app = open_section("browse", fake_utkface)
+    assert len(gallery.shown) == dataset_gallery.FACES_A_PAGE
+    assert all(face["source"].startswith("data:image/jpeg;base64,") for face in gallery.shown)
+    assert all("years" in face["label"] for face in gallery.shown)
+    assert "120 of 120 faces" in texts(app)
+
+
+def test_a_click_shows_a_face_with_its_labels_and_the_models_answer(fake_utkface, gallery, monkeypatch):
+    monkeypatch.setattr("agegender.models.registry.describe_models", lambda: MODELS)
+    one = FakePredictor().predict(np.ones((100, 100, 3), dtype=np.uint8))[0]
+    asked = []
+
+    class Answering(FakePredictor):
+        def predict_chips(self, chips):
+            asked.append(chips.shape)
+            return [(one.age, one.gender) for _ in chips]
+
+    monkeypatch.setattr("ui.photos.Predictor", Answering)
+    app = open_section("browse", fake_utkface)
+    assert not asked
+    gallery.opened = gallery.shown[0]["row"]
+    app.run()
+    assert not app.exception
+    assert (1, 200, 200, 3) in asked
+    words = texts(app)
+    assert "Looks about 31 (26–37)" in words
+    assert "the label." in words
+    assert "Perceived female, 97 %" in words
+    app.button(key="to_augmentation").click().run()
+    assert not app.exception
+    assert app.session_state["dataset_section"] == "augmentation"
+
+
+def test_what_the_gallery_answers_is_not_trusted(fake_utkface, gallery):
+    app = open_section("browse", fake_utkface)
+    gallery.opened = 100_000
+    app.run()
+    assert not app.exception
+
+
+def test_names_are_checked_at_once_with_the_reason(tmp_path):
     for name in ("25_0_2_20170116174525125.jpg.chip.jpg", "25_0_20170116174525125.jpg.chip.jpg"):
         (tmp_path / name).write_bytes(b"")
-    app = open_page(PAGE)
-    app.text_input(key="folder").set_value(str(tmp_path)).run()
+    app = open_section("audit", tmp_path)
+    table = app.dataframe[0].value
+    assert table["File"].tolist() == ["25_0_20170116174525125.jpg.chip.jpg"]
+    assert "one label is missing" in table["What is wrong"][0]
+
+
+def test_an_examination_shows_copies_split_and_findings(tmp_path, gallery):
+    rng = np.random.default_rng(9)
+    twice = make_chip(rng)
+    write_chip(tmp_path / "20_0_0_20170116000000001.jpg.chip.jpg", twice)
+    write_chip(tmp_path / "40_1_0_20170116000000002.jpg.chip.jpg", twice)
+    for i in range(40):
+        write_chip(tmp_path / f"{i}_0_0_20170117{i:09d}.jpg.chip.jpg", make_chip(rng))
+    app = open_section("audit", tmp_path)
+    assert "Photos with copies" not in metrics(app)
+    examine(app, "audit_examine")
     assert not app.exception
-    assert app.dataframe[0].value["file"].tolist() == ["25_0_20170116174525125.jpg.chip.jpg"]
-    assert app.metric[3].value == "1"
+    assert metrics(app)["Photos with copies"] == "1"
+    assert metrics(app)["Gender differs in"] == "100.0%"
+    assert "20 years, male, White" in texts(app)
+    assert "40 years, female, White" in texts(app)
+    kinds = app.dataframe[0].value.set_index("What")["Files"]
+    assert kinds["conflicting labels"] == 2
+    assert "suspicious label" not in kinds
+    assert app.button(key="audit_doubt")
+
+    app.segmented_control(key="dataset_section").set_value("split").run()
+    assert not app.exception
+    assert metrics(app)["Of these in two parts"] == "0"
+
+    app.segmented_control(key="dataset_section").set_value("browse").run()
+    app.selectbox(key="browse_quality").select("conflicting labels").run()
+    assert sorted(face["caption"] for face in gallery.shown) == ["20 · male", "40 · female"]
+
+
+def test_suspicious_labels_are_shown_with_what_the_model_expects(fake_utkface, gallery, monkeypatch):
+    app = examine(open_section("audit", fake_utkface), "audit_examine")
+    files = next(iter(dataset._examinations().values())).faces
+    ages = files["age"].to_numpy(np.float64)
+    liar = int(np.argmax(ages))
+    seen = np.where(np.arange(len(ages)) == liar, 1.0, ages)
+    expected = Predictions(seen, np.maximum(seen - 4, 0), seen + 4, files["gender"].to_numpy(np.float64))
+    monkeypatch.setattr("agegender.data.examination.LEAST_FILES", 100)
+    monkeypatch.setattr("agegender.data.examination.predict_out_of_fold", lambda *_: expected)
+    network = SimpleNamespace(frozen_features=lambda paths, progress: np.zeros((len(paths), 1)))
+    monkeypatch.setitem(sys.modules, "agegender.models.frozen_features", network)  # no TensorFlow here
+    examine(app, "audit_doubt")
+    assert not app.exception
+    assert [face["row"] for face in gallery.shown] == [liar]
+    assert gallery.shown[0]["caption"] == f"{ages[liar]:.0f}, looks 1"
+    assert app.dataframe[1].value.set_index("What")["Files"]["suspicious label"] == 1
+    app.segmented_control(key="dataset_section").set_value("browse").run()
+    assert "most suspicious first" in app.selectbox(key="browse_order").options
+
+
+def test_too_few_files_to_doubt_labels_are_an_answer_not_a_crash(fake_utkface):
+    app = examine(open_section("audit", fake_utkface), "audit_examine")
+    examine(app, "audit_doubt")
+    assert not app.exception
+    assert "120 files are too few" in app.error[0].value
+
+
+def test_the_split_of_an_unknown_folder_has_to_be_examined(fake_utkface):
+    app = open_section("split", fake_utkface)
+    assert not app.metric
+    examine(app, "split_examine")
+    assert not app.exception
+    assert sum(int(metrics(app)[name]) for name in ("Train", "Validation", "Test")) == 120
+
+
+def test_augmentation_follows_its_sliders_and_the_dice(fake_utkface, monkeypatch):
+    made = []
+
+    def preview(chip, size, augmentation, *, count, seed):
+        made.append((chip.shape, augmentation, seed))
+        return [np.zeros((*size, 3), dtype=np.uint8)] * count
+
+    monkeypatch.setattr("ui.augmentation.preview", preview)
+    app = open_section("augmentation", fake_utkface)
+    assert made[-1] == ((200, 200, 3), Augmentation(), 0)
+    app.slider(key="augmentation_covering").set_value(0.0).run()
+    assert made[-1][1].erase == 0
+    assert made[-1][1].rotation == Augmentation().rotation
+    app.slider(key="augmentation_all").set_value(2.0).run()
+    assert made[-1][1].rotation == pytest.approx(2 * Augmentation().rotation)
+    app.button(key="other_draws").click().run()
+    assert made[-1][2] == 1
+    app.button(key="another_face").click().run()
+    assert not app.exception
+
+
+def test_an_unreadable_face_does_not_stop_augmentation(tmp_path):
+    (tmp_path / "25_0_2_20170116174525125.jpg.chip.jpg").write_bytes(b"no picture")
+    app = open_section("augmentation", tmp_path)
+    assert "cannot be read" in app.error[0].value

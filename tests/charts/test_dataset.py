@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from agegender import charts
+from agegender.data.split_report import split_balance
+from agegender.labels import MAX_AGE
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    days = ["2017-01-16 17:45:25", "2017-01-16 08:00:00", "2017-01-20", None, "2017-01-16"]
+    return pd.DataFrame(
+        {
+            "age": [1, 1, 25, 25, 116],
+            "gender": [0, 1, 1, 1, 0],
+            "ethnicity": [0, 0, 3, 4, -1],
+            "captured": pd.to_datetime(days, format="mixed"),
+        }
+    )
+
+
+@pytest.fixture
+def balance() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    n = 300
+    faces = pd.DataFrame({"age": rng.integers(0, 100, n), "gender": rng.integers(0, 2, n), "ethnicity": 0})
+    return split_balance(faces.assign(split=["train"] * 240 + ["validation"] * 30 + ["test"] * 30), "gender")
+
+
+def all_figures(table, balance) -> dict:
+    return {
+        "days": charts.capture_days(table),
+        "gaps": charts.label_gaps({0: 3, 7: 1, 48: 1}),
+        "bands": charts.gaps_by_band(["0-4", "26-35"], [0.4, 3.6], [104, 321]),
+        "split": charts.split_shares(balance),
+        "chosen": charts.gender_balance(table, 1),
+        "zoomed": charts.age_histogram(table, (20, 30)),
+    }
+
+
+def test_figures_take_on_the_theme_and_leave_scrolling_alone(table, balance):
+    for name, figure in all_figures(table, balance).items():
+        layout = json.loads(figure.to_json())["layout"]
+        assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0,0,0,0)", name
+        assert layout["dragmode"] is False, name
+        assert layout["xaxis"]["fixedrange"] and layout["yaxis"]["fixedrange"], name
+
+
+def test_every_figure_has_its_words(table, balance):
+    sentences = [charts.description(figure) for figure in all_figures(table, balance).values()]
+    assert all(sentence.endswith(".") and len(sentence) > 10 for sentence in sentences)
+    assert len(set(sentences)) == len(sentences)
+
+
+def test_the_axis_of_the_histogram_zooms_to_the_ages_asked_for(table):
+    assert charts.age_histogram(table).layout.xaxis.range == (-0.5, MAX_AGE + 0.5)
+    assert charts.age_histogram(table, (20, 30)).layout.xaxis.range == (19.5, 30.5)
+    assert charts.age_histogram(table, (25, 25)).layout.xaxis.dtick == 1
+
+
+def test_what_other_figures_leave_out_is_faint(table):
+    assert charts.gender_balance(table).data[0].marker.opacity == (1, 1)
+    male, female = charts.gender_balance(table, 1).data[0].marker.opacity
+    assert male < 0.5
+    assert female == 1
+    opacities = charts.ethnicity_balance(table, 3).data[0].marker.opacity
+    assert [opacity == 1 for opacity in opacities] == [False, False, False, True, False, False]
+
+
+def test_days_are_counted_and_undated_files_named(table):
+    figure = charts.capture_days(table)
+    assert figure.data[0].x == ("2017-01-16", "2017-01-20")
+    assert figure.data[0].y.tolist() == [3, 1]
+    assert charts.description(figure) == (
+        "Collected from 16 January 2017 to 20 January 2017 on 2 days, most on 16 January (3); "
+        "without a date: 1."
+    )
+    undated = charts.capture_days(table.assign(captured=pd.NaT).astype({"captured": "datetime64[s]"}))
+    assert charts.description(undated) == "None of the file names carries a date."
+
+
+def test_long_gaps_share_the_last_bar():
+    bar = charts.label_gaps({0: 2, 5: 1, 6: 1, 20: 2, 48: 4}).data[0]
+    assert bar.y[0] == pytest.approx(0.2)
+    assert bar.y[20] == pytest.approx(0.6)
+    assert sum(bar.y) == pytest.approx(1)
+    assert bar.customdata[20] == "20 or more years apart: 6 pairs"
+    sentence = charts.description(charts.label_gaps({0: 2, 5: 1, 6: 1, 20: 2, 48: 4}))
+    assert sentence.startswith("Of 10 pairs of copies 20% carry the same age, 70% ages more than 5 years")
+
+
+def test_the_band_of_most_disagreement_is_named():
+    words = charts.description(charts.gaps_by_band(["0-4", "36-45"], [0.4, 8.1], [104, 94]))
+    assert words == "Two labels of one photo are 0.4 years apart at 0-4 years, and most, 8.1 years, at 36-45."
+
+
+def test_parts_of_a_split_are_told_apart_by_more_than_colour(balance):
+    chance, *marks = charts.split_shares(balance).data
+    assert [mark.name for mark in marks] == ["train", "validation", "test"]
+    assert len({mark.marker.symbol for mark in marks}) == 3
+    test = balance[balance["split"] == "test"]
+    assert np.asarray(chance.base) == pytest.approx(test["low"].to_numpy())
+    assert np.asarray(marks[2].x) == pytest.approx(test["share"].to_numpy())

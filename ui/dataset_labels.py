@@ -1,0 +1,125 @@
+"""The section of the dataset page that draws the labels."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pandas as pd
+import streamlit as st
+
+from agegender import charts
+from agegender.data.audit_report import balance
+from agegender.data.gallery import Selection
+from agegender.labels import AGE_BAND_NAMES, AGE_BANDS, ETHNICITIES, GENDERS, age_band
+from ui.dataset import Source, choose_by_click, choose_faces, show_no_face
+from ui.widgets import show_chart, show_tile
+
+_PAGE: Final = "distribution"
+
+
+def show_distribution(source: Source) -> None:
+    """Draws who is in the dataset. Every chart is narrowed down by the choices made for the other ones."""
+    faces = source.faces
+    selection = choose_faces(source, _PAGE)
+    chosen = faces[selection.rows(faces)]
+    if chosen.empty:
+        show_no_face()
+        return
+    _show_key_figures(source, chosen)
+    st.caption(
+        "Click a bar, and everything here is about its age band, gender or ethnicity; click again to go back."
+    )
+    st.subheader(
+        "Ages by gender", help="Gender as UTKFace's annotators perceived it. The ages above zoom the axis."
+    )
+    show_chart(
+        charts.age_histogram(chosen, selection.ages),
+        key="ages",
+        on_click=lambda bar: _choose("ages", "{}-{}".format(*AGE_BANDS[int(age_band(bar["x"]))])),
+    )
+    grid = st.grid(2, min_column_width=320)
+    with grid.cell():
+        st.subheader("Gender")
+        others = faces[selection.without("gender").rows(faces)]
+        show_chart(
+            charts.gender_balance(others, selection.gender),
+            key="genders",
+            on_click=lambda bar: _choose("gender", bar["y"]),
+        )
+        st.subheader("Ethnicity", help="The five words are the dataset's own.")
+        others = faces[selection.without("ethnicity").rows(faces)]
+        show_chart(
+            charts.ethnicity_balance(others, selection.ethnicity),
+            key="ethnicities",
+            on_click=lambda bar: _choose("ethnicity", bar["y"]),
+        )
+    with grid.cell():
+        st.subheader(
+            "Ages by ethnicity",
+            help="A box holds the middle half of the faces, the line in it is the median, and the whiskers "
+            "hold 90 %.",
+        )
+        others = faces[selection.without("ethnicity").rows(faces)]
+        show_chart(charts.ages_by_ethnicity(others), key="ages_by_ethnicity")
+    st.subheader(
+        "Dates", help="From the file names. They say when a file was collected, not when its photo was taken."
+    )
+    show_chart(charts.capture_days(chosen), key="days")
+    _show_balance(chosen, selection)
+
+
+def _choose(name: str, choice: str) -> None:
+    choose_by_click(_PAGE, name, choice)
+
+
+def _show_key_figures(source: Source, chosen: pd.DataFrame) -> None:
+    everyone = len(source.faces)
+    grid = st.grid(4, min_column_width=150)
+    part = "" if len(chosen) == everyone else f"{len(chosen) / everyone:.1%} of {everyone:,}"
+    show_tile(
+        grid,
+        "Faces",
+        f"{len(chosen):,}",
+        note=part or None,
+    )
+    show_tile(grid, "Ages", f"{chosen['age'].min()} to {chosen['age'].max()}")
+    show_tile(grid, "Median age", f"{chosen['age'].median():.0f}")
+    skipped = source.figures["damaged_names"] if source.dataset is None and source.figures else []
+    show_tile(
+        grid,
+        "Skipped files",
+        f"{len(skipped) if source.dataset is None else len(source.dataset.skipped):,}",
+        help="Their names do not say what they should, so nothing here counts them. *Audit* lists them.",
+    )
+
+
+def _show_balance(chosen: pd.DataFrame, selection: Selection) -> None:
+    """The counts behind the charts, by age band."""
+    st.subheader(
+        "Balance",
+        help="Where a number is small, a model has little to learn from and cannot be measured well.",
+    )
+    counted = balance(chosen)
+    parts = [
+        counted.pivot_table("files", "band", name, aggfunc="sum", sort=False)[list(names)]
+        for name, names in (("gender", GENDERS), ("ethnicity", ETHNICITIES))
+    ]
+    table = pd.concat([*parts, parts[0].sum(axis=1).rename("all")], axis=1).loc[list(AGE_BAND_NAMES)]
+    table.loc["all ages"] = table.sum()
+    table.index.name = "ages"
+    st.dataframe(
+        table.astype(int).reset_index(),
+        hide_index=True,
+        column_config={name: st.column_config.NumberColumn(format="localized") for name in table},
+        alt="How many faces there are of each age band, by gender and by ethnicity",
+    )
+    cells = counted.drop_duplicates()
+    st.download_button(
+        "Balance as CSV",
+        cells.to_csv(index=False),
+        "balance.csv",
+        "text/csv",
+        icon=":material/table:",
+        on_click="ignore",
+        help="Every combination of age band, gender and ethnicity.",
+    )

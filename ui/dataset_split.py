@@ -1,0 +1,118 @@
+"""The section of the dataset page on train, validation and test: are they alike, and are they tight?"""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from agegender import charts
+from agegender.data.examination import Examination
+from agegender.data.split import SPLITS
+from agegender.data.split_file import SPLIT_FILE, check_split
+from agegender.data.split_report import QUALITIES, expected_leak, split_balance, straddling_photos
+from agegender.errors import ConfigError
+from agegender.models.card import WEIGHTS_DIR
+from ui.dataset import Source, need_examination
+from ui.state import linked
+from ui.widgets import quote, show_chart, show_tile
+
+
+def show_split(source: Source) -> None:
+    """Sizes, balance, and whether any photo lies in two parts."""
+    facts = source.facts
+    st.markdown(
+        "**Train** is what a model learns from, **validation** chooses its best state, and **test** is "
+        "looked at once, to measure it. Which part a photo is in follows from its content alone, so it is "
+        "the same on every computer."
+    )
+    if facts is None:
+        need_examination(source, "The split follows from what the files show.", key="split_examine")
+        return
+    sizes = facts["split"].value_counts().reindex(list(SPLITS), fill_value=0)
+    grid = st.grid(3, min_column_width=150)
+    for name in SPLITS:
+        show_tile(
+            grid,
+            name.capitalize(),
+            f"{sizes[name]:,}",
+            note=f"{sizes[name] / len(facts):.1%} of the faces",
+        )
+    _show_tightness(source, facts)
+    st.subheader("Are the parts alike?")
+    quality = linked(
+        st.segmented_control,
+        "By",
+        list(QUALITIES),
+        name="by",
+        key="split_by",
+        default="age",
+        required=True,
+        format_func=str.capitalize,
+        label_visibility="collapsed",
+    )
+    if sizes.min() == 0:
+        st.info("One of the parts is empty, so there is nothing to compare.")
+        return
+    counted = split_balance(facts, next(name for name in QUALITIES if name == quality))
+    show_chart(charts.split_shares(counted), key="split_shares")
+    table = counted.pivot_table("files", "value", "split", sort=False)[list(SPLITS)].astype(int)
+    st.dataframe(
+        table.rename_axis(quality).reset_index(),
+        hide_index=True,
+        column_config={
+            name: st.column_config.NumberColumn(name.capitalize(), format="localized") for name in table
+        },
+        alt=f"How many faces each part has, by {quality}",
+    )
+
+
+def _show_tightness(source: Source, facts: pd.DataFrame) -> None:
+    st.subheader(
+        "Does any photo lie in two parts?",
+        help="UTKFace holds many photos more than once. A model that learnt one copy would be measured on "
+        "memory, not on skill, by the other.",
+    )
+    leak = expected_leak(facts["copies"])
+    found = source.examination
+    straddling: int | None = None
+    if found is not None:
+        straddling = straddling_photos(facts["group"], facts["split"])
+    elif source.figures is not None:
+        straddling = source.figures["split"]["straddling_groups"]
+    grid = st.grid(4, min_column_width=150)
+    show_tile(grid, "Photos with copies", f"{leak.photos:,}")
+    show_tile(grid, "Of these in two parts", "?" if straddling is None else f"{straddling:,}")
+    show_tile(
+        grid,
+        "Expected by chance",
+        f"{leak.torn:,.0f}",
+        help="What to expect of a split that deals out files at random, 80/10/10, as many projects do: the "
+        "sum of 1 − 0.8ᵏ − 0.1ᵏ − 0.1ᵏ over all photos that are there *k* times.",
+    )
+    show_tile(
+        grid,
+        "Leaked test faces",
+        f"{leak.leaked:,.0f}",
+        note=f"{leak.share:.1%} of the test split",
+        help="Test faces of which training would have seen a copy, after such a split by chance.",
+    )
+    if straddling == 0:
+        st.success(
+            f"**None.** All {leak.files:,} files of the {leak.photos:,} photos with copies are in the same "
+            "part as their copies.",
+            icon=":material/verified:",
+        )
+    elif straddling is not None:
+        st.error(f"{straddling:,} photos lie in more than one part.", icon=":material/warning:")
+    if found is not None:
+        _compare_with_models(found)
+
+
+def _compare_with_models(found: Examination) -> None:
+    """Says of each published model whether it was made with this very split."""
+    for path in sorted(WEIGHTS_DIR.glob(f"*/{SPLIT_FILE}")):
+        try:
+            check = check_split(path, found.prints.digests, found.audit.files["split"]).in_words()
+        except ConfigError as error:
+            check = str(error)
+        st.caption(f"Against the split that {quote(path.parent.name)} was made with: {check}.")

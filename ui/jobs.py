@@ -1,0 +1,90 @@
+"""Work that takes minutes, done beside the pages: it goes on while the visitor looks around.
+
+A page that did such work itself would lose it at the next click.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import streamlit as st
+
+from agegender.errors import AgeGenderError
+
+_LOOK_SECONDS: Final = 1.0
+
+Work = Callable[[Callable[[str, float], None]], None]
+"""Gets a function to report to, with words and the share that is done; keeps its result itself."""
+
+
+class StopRequestedError(Exception):
+    """Raised within the work where somebody wants it to end."""
+
+
+class Job:
+    """One piece of work in a thread of its own, begun at once.
+
+    Args:
+        work: What to do. It is stopped the next time it reports.
+
+    Attributes:
+        what: What is being done, in words.
+        share: How much of it is done, 0 to 1.
+        error: Why it failed, in words for people, or "".
+    """
+
+    def __init__(self, work: Work) -> None:
+        self.what, self.share = "Starting", 0.0
+        self.error = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether it is still at it."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Asks it to end."""
+        self._stop.set()
+
+    def join(self) -> None:
+        """Waits for its end."""
+        self._thread.join()
+
+    def _run(self, work: Work) -> None:
+        try:
+            work(self._report)
+        except StopRequestedError:
+            pass
+        except AgeGenderError as error:
+            self.error = str(error)
+        except Exception as error:
+            self.error = f"{type(error).__name__}; the app's log says more"
+            raise  # to the log, by the thread's own handler
+
+    def _report(self, what: str, share: float) -> None:
+        if self._stop.is_set():
+            raise StopRequestedError
+        self.what, self.share = what, share
+
+
+def watch(job: Job, *, key: str) -> None:
+    """Shows how far a job is, with a button to stop it, and reruns the page when it ends.
+
+    Args:
+        job: The job.
+        key: Of the button.
+    """
+
+    def look() -> None:
+        if not job.running:
+            st.rerun()
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.progress(min(job.share, 1.0), f"{job.what} … {job.share:.0%}")
+            st.button("Stop", key=key, icon=":material/stop_circle:", on_click=job.stop)
+
+    st.fragment(look, run_every=_LOOK_SECONDS)()
