@@ -8,6 +8,7 @@ page = st.navigation(
         "Ask it": [
             st.Page("pages/predict.py", title=":material/familiar_face_and_zone: Predict", default=True),
             st.Page("pages/explain.py", title=":material/help: Explain"),
+            st.Page("pages/compare_models.py", title=":material/leaderboard: Compare models"),
         ],
         "How it came to be": [
             st.Page("pages/training_curves.py", title=":material/show_chart: Training curves"),

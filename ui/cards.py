@@ -12,6 +12,7 @@ from agegender.export import to_json
 from agegender.labels import AGE_BAND_NAMES, AGE_BANDS
 from agegender.models.card_markdown import card_markdown
 from agegender.wording import say_probability
+from ui.widgets import show_tile
 
 FEW_FACES: Final = 100
 """Under so many test faces a band's figures are shaky themselves."""
@@ -27,32 +28,32 @@ def show_figures(metrics: dict[str, Any]) -> None:
     age, gender = metrics.get("age"), metrics.get("gender")
     grid = st.grid(4, min_column_width=150)
     if age:
-        grid.metric(
+        show_tile(
+            grid,
             "Age, average error",
             f"{age['mae']:.1f} years",
             help="Mean absolute error: how far the answer is from the label, either way, on average.",
-            border=True,
         )
-        grid.metric(
+        show_tile(
+            grid,
             "Within 5 years",
             say_probability(age["cs5"]),
             help="The share of faces whose answer is at most five years from the label.",
-            border=True,
         )
-        grid.metric(
+        show_tile(
+            grid,
             "In the interval",
             say_probability(age["interval_coverage"]),
             help="The share of faces whose labelled age lies in the interval in brackets, which is "
             f"{age['interval_width']:.0f} years wide on average.",
-            border=True,
         )
     if gender:
-        grid.metric(
+        show_tile(
+            grid,
             "Gender as labelled",
             say_probability(gender["accuracy"]),
             help="The share of faces for which the likelier gender is the one in the label, which is itself "
             "how somebody perceived the face.",
-            border=True,
         )
 
 

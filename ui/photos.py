@@ -45,7 +45,7 @@ MAX_PHOTOS: Final = 30
 _REMEMBERED: Final = MAX_PHOTOS + 2  # a full upload, the example and a snapshot
 _PREVIEW_SIDE: Final = 1600
 
-Memory = Literal["analyses", "explanations"]
+Memory = Literal["analyses", "explanations", "answers"]
 """What a session remembers of photos."""
 
 

@@ -46,6 +46,42 @@ def linked(
     return choice
 
 
+def linked_many(
+    widget: Callable[..., Any],
+    label: str,
+    options: Sequence[str],
+    *,
+    name: str,
+    key: str,
+    default: Sequence[str],
+    **arguments: Any,
+) -> list[str]:
+    """Draws a widget that chooses any number of some options, and keeps the choice as `linked` does.
+
+    Args:
+        widget: For example ``st.multiselect``.
+        label: For people.
+        options: What there is to choose.
+        name: The choice's name in the address, where commas stand between the options.
+        key: The widget's own key.
+        default: What is chosen to begin with.
+        **arguments: For the widget.
+
+    Returns:
+        The choice. What an address asks for beside the options is left out.
+    """
+    kept, seen = st.session_state.setdefault(_KEPT, {}), st.session_state.setdefault(_SEEN, {})
+    usual, asked = ",".join(default), st.query_params.get(name)
+    if asked is not None and asked != seen.get(name):
+        st.session_state[key] = asked.split(",")
+    elif key not in st.session_state:
+        st.session_state[key] = kept.get(name, usual).split(",")
+    st.session_state[key] = [option for option in st.session_state[key] if option in options]
+    choice: list[str] = widget(label, options, key=key, **arguments)
+    keep(name, ",".join(choice), usual)
+    return choice
+
+
 def linked_toggle(label: str, *, name: str, key: str) -> bool:
     """Draws a switch, off to begin with, and keeps whether it is on.
 

@@ -19,6 +19,7 @@ from agegender.training.runs import RunRecord
 from ui.widgets import quote, show_chart
 
 _LIVE_SECONDS: Final = 3
+_IDLE_SECONDS: Final = 15
 _METRICS: Final[dict[Task, Quantity]] = {"age": "mae", "gender": "accuracy"}
 _COLUMNS_OF: Final[dict[Task, tuple[str, ...]]] = {
     "age": ("mae", "val_mae", "range_accuracy", "val_range_accuracy"),
@@ -85,7 +86,7 @@ def find_runs() -> dict[str, RunRecord]:
 def watch(shown: Mapping[str, RunRecord]) -> None:
     """Shows the progress of what is being trained right now, and reruns the page when there is more to draw.
 
-    Only while a run is going on does it look again by itself.
+    It looks again by itself: often while a run is going on, else now and then, for one that begins.
     """
     live = any(run.running for run in shown.values())
 
@@ -99,7 +100,7 @@ def watch(shown: Mapping[str, RunRecord]) -> None:
                 text = f":material/model_training: Training now: {quote(run.id)}, {say_progress(progress)}"
                 st.progress(progress.fraction if progress else 0.0, text)
 
-    st.fragment(look, run_every=_LIVE_SECONDS if live else None)()
+    st.fragment(look, run_every=_LIVE_SECONDS if live else _IDLE_SECONDS)()
 
 
 def _drawn_of(runs: Mapping[str, RunRecord]) -> list[tuple[str, str, int]]:

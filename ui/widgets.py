@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.pages_manager import PagesManager
 
 from agegender import charts
@@ -20,18 +24,64 @@ def ensure_menu() -> None:
         st.rerun()
 
 
-def show_chart(figure: go.Figure, *, key: str, caption: bool = True) -> None:
+def show_chart(
+    figure: go.Figure,
+    *,
+    key: str,
+    caption: bool = True,
+    on_click: Callable[[Mapping[str, Any]], None] | None = None,
+) -> None:
     """Shows a figure of `agegender.charts` with its sentence, for all readers or for screen readers only.
 
     Args:
         figure: The figure.
         key: Unique on the page.
         caption: Whether the sentence is also shown below the figure.
+        on_click: Called before the page is drawn anew with what was clicked, as Plotly tells it: ``x`` and
+            ``y``. What it does should be possible by keyboard too.
     """
     sentence = charts.description(figure)
-    st.plotly_chart(figure, key=key, alt=sentence, config={"displayModeBar": False})
+    looks: dict[str, Any] = {"alt": sentence, "config": {"displayModeBar": False}}
+    if on_click is None:
+        st.plotly_chart(figure, key=key, **looks)
+    else:
+        # A chart keeps what was selected in it and greys the rest. Here a click means something once, so the
+        # next chart is another one.
+        turn = f"{key}_turn"
+        current = f"{key}_{st.session_state.setdefault(turn, 0)}"
+
+        def take() -> None:
+            st.session_state[turn] += 1
+            for point in st.session_state[current]["selection"]["points"][:1]:
+                on_click(point)
+
+        st.plotly_chart(figure, key=current, on_select=take, selection_mode="points", **looks)
     if caption:
         st.caption(sentence)
+
+
+def show_tile(
+    where: DeltaGenerator, label: str, value: str, *, note: str | None = None, help: str | None = None
+) -> None:
+    """Shows one number in a box, as high as its neighbours.
+
+    Args:
+        where: What the box is put into, such as a column or a row of boxes.
+        label: What the number is.
+        value: The number as text, with its unit.
+        note: What belongs to it, in small letters below it.
+        help: What a question mark beside the label explains.
+    """
+    where.metric(
+        label,
+        value,
+        delta=note,
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+        height="stretch",
+        help=help,
+    )
 
 
 def quote(name: str) -> str:

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from ui import session
 
-PAGES = ["about", "dataset_explorer", "explain", "predict", "training_curves"]
+PAGES = ["about", "compare_models", "dataset_explorer", "explain", "predict", "training_curves"]
 EXPLAIN, ABOUT, PREDICT = "pages/explain.py", "pages/about.py", "pages/predict.py"
 
 

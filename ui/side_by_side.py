@@ -1,0 +1,174 @@
+"""One face, all systems: what each trained model answers for a photo of the visitor's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+import streamlit as st
+
+from agegender import Predictor, charts
+from agegender.errors import ModelError
+from agegender.models.registry import DEFAULT_MODEL
+from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
+from agegender.runtime import prepare_tensorflow
+from agegender.wording import say_age, say_gender
+from ui.photos import Analysis, Photo, Settings, analyse, bound, remembered
+from ui.results import show_errors
+from ui.session import current_settings
+from ui.state import linked
+from ui.widgets import quote, show_chart
+
+_REMEMBERED: Final = 8  # photos a session
+_KEPT_MODELS: Final = 6
+_KEPT_PARAMETERS: Final = 12_000_000
+"""Smaller models stay loaded for the next photo, about 45 MB each at most; larger ones are let go at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one model says of every face in a photo.
+
+    Attributes:
+        faces: Age and gender of each face, ``None`` for what the model does not predict.
+        error: Why it says nothing, or "".
+    """
+
+    faces: tuple[tuple[AgeEstimate | None, GenderEstimate | None], ...]
+    error: str = ""
+
+
+def ask_all(photo: Photo, models: Mapping[str, int]) -> None:
+    """Offers to ask all models about a photo, and shows what they say of one of its faces.
+
+    Args:
+        photo: Looked at only when the visitor asks for it, and then once.
+        models: Trained models and their numbers of parameters.
+    """
+    first = DEFAULT_MODEL if DEFAULT_MODEL in models else next(iter(models))
+    settings = current_settings(first)
+    answers, key = remembered("answers"), (photo.digest, settings, tuple(models))
+    if key not in answers:
+        count = f"all {len(models)} systems" if len(models) > 1 else "the one system there is"
+        offer = st.empty()
+        if not offer.button(f"Ask {count}", key="ask_all", icon=":material/forum:"):
+            st.caption("Faces are found once; then one system after the other is loaded and asked.")
+            return
+        offer.empty()
+        analysis = analyse([photo], settings)[0]
+        answers[key] = (analysis, _ask(analysis, settings, models))
+    bound(answers, key, _REMEMBERED)
+    analysis, found = answers[key]
+    show_errors([photo], [analysis])
+    if analysis.predictions:
+        _show(photo, analysis, found)
+    elif analysis.error is None:
+        st.info(f"**No face found** in {quote(photo.name)}.", icon=":material/sentiment_neutral:")
+
+
+def _ask(analysis: Analysis, settings: Settings, models: Mapping[str, int]) -> dict[str, Answer]:
+    """Asks one model after the other about all faces of a photo; one that cannot answer stops no other."""
+    if not analysis.predictions:
+        return {}
+    answers: dict[str, Answer] = {}
+    bar = st.progress(0.0)
+    for number, (model, parameters) in enumerate(models.items()):
+        bar.progress(number / len(models), f"Asking {quote(model)}, {number + 1} of {len(models)} …")
+        if model == settings.model:  # it was asked when the faces were found
+            answers[model] = Answer(tuple((face.age, face.gender) for face in analysis.predictions))
+            continue
+        try:
+            answers[model] = _ask_one(model, parameters, analysis.predictions)
+        except ModelError as error:
+            answers[model] = Answer((), str(error))
+    bar.empty()
+    return answers
+
+
+def _ask_one(model: str, parameters: int, faces: Sequence[Prediction]) -> Answer:
+    predictor = _keep(model) if parameters <= _KEPT_PARAMETERS else _load(model)
+    # One after the other, as far as memory goes: a photo of many people is many chips.
+    return Answer(tuple(predictor.predict_chips(face.chip[None])[0] for face in faces))
+
+
+@st.cache_resource(max_entries=_KEPT_MODELS, show_spinner=False)
+def _keep(model: str) -> Predictor:
+    return _load(model)
+
+
+def _load(model: str) -> Predictor:
+    prepare_tensorflow()
+    predictor = Predictor(model)
+    predictor.load()
+    return predictor
+
+
+def _show(photo: Photo, analysis: Analysis, answers: Mapping[str, Answer]) -> None:
+    index = _choose_face(photo, analysis)
+    said = {model: answer.faces[index] for model, answer in answers.items() if not answer.error}
+    ages = {model: age for model, (age, _) in said.items() if age is not None}
+    with st.container(horizontal=True, vertical_alignment="center"):
+        chip = analysis.predictions[index].chip
+        st.image(chip, width=120, output_format="JPEG", alt="The face, cut out and turned upright")
+        st.markdown(_say_agreement(said, ages), width="stretch")
+    rows = [
+        {
+            "System": model,
+            "Looks about": say_age(age).removeprefix("looks about ") if age else None,
+            "Perceived": say_gender(gender).removeprefix("perceived ") if gender else None,
+        }
+        for model, (age, gender) in said.items()
+    ]
+    st.dataframe(
+        pd.DataFrame(rows, columns=["System", "Looks about", "Perceived"]),
+        hide_index=True,
+        placeholder="",
+        height="content",
+        alt="What each system says of the face",
+    )
+    if ages:
+        show_chart(charts.answer_ranges(ages), key="answer_ranges", caption=False)
+        st.caption("Blue is each system's own interval, made to hold the labelled age of nine faces in ten.")
+    for model, answer in answers.items():
+        if answer.error:
+            st.warning(f"{quote(model)} says nothing: {answer.error}", icon=":material/broken_image:")
+
+
+def _choose_face(photo: Photo, analysis: Analysis) -> int:
+    count = len(analysis.predictions)
+    if count == 1:
+        return 0
+    st.image(analysis.preview, width=520, alt=f"{photo.name} with a number at each of {count} faces")
+    numbers = [str(number) for number in range(1, count + 1)]
+    chosen = linked(
+        st.pills, "Face", numbers, name="face", key="compare_face", default="1", required=True, wrap=True
+    )
+    return int(chosen) - 1
+
+
+def _say_agreement(
+    said: Mapping[str, tuple[AgeEstimate | None, GenderEstimate | None]], ages: Mapping[str, AgeEstimate]
+) -> str:
+    """How far apart the answers are, in a sentence or two."""
+    sentences = []
+    if len(ages) > 1:
+        youngest, oldest = (pick(ages, key=lambda model: ages[model].years) for pick in (min, max))
+        low, high = ages[youngest].years, ages[oldest].years
+        sentences.append(
+            f"The answers are **{high - low:.0f} years** apart: from {low:.0f} ({quote(youngest)}) to "
+            f"{high:.0f} ({quote(oldest)})."
+            if round(high - low)
+            else f"All say about **{low:.0f} years**."
+        )
+    labels = [g.label if not g.uncertain else "open" for _, g in said.values() if g is not None]
+    if len(labels) > 1:
+        counts = {label: labels.count(label) for label in ("female", "male", "open")}
+        words = [f"{n} of {len(labels)} {label}" for label, n in counts.items() if n]
+        sentences.append(
+            f"All perceive {labels[0]}."
+            if len(words) == 1 and labels[0] != "open"
+            else f"Perceived as: {', '.join(words)}."
+        )
+    return " ".join(sentences)
