@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from tools import update_readme
 
@@ -18,7 +15,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_figures_are_those_of_the_cards():
-    command = [sys.executable, "tools/update_readme.py", "--check"]
+    command = [sys.executable, "-m", "tools.update_readme", "--check"]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
@@ -65,18 +62,23 @@ def test_what_only_newer_cards_have_is_written_where_it_is_there(monkeypatch):
     assert re.search(r"^\| 76\+ \| \d+ \| [\d.]+ \| [\d.]+ % \|$", text, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("metrics", [{}, {"age": {"mae": 3.0, "cs5": 0.8}}])
-def test_models_that_answer_both_questions_are_in_the_table(monkeypatch, tmp_path, metrics):
-    monkeypatch.setattr(update_readme, "ROOT", tmp_path)
-    full = {"age": {"mae": 6.0, "cs5": 0.5}, "gender": {"accuracy": 0.9}}
-    for name, figures in (("vggface", full), ("other", full), ("part", metrics), ("best", full)):
-        folder = tmp_path / "weights" / name
-        folder.mkdir(parents=True)
-        values = {"name": name, "metrics": copy.deepcopy(figures)}
-        if name == "best":
-            values["metrics"]["age"]["mae"] = 5.0
-        (folder / "card.json").write_text(json.dumps(values))
-    assert [row[0] for row in update_readme.other_models()] == ["`best`", "`other`"]
+def test_every_system_that_is_trained_is_in_the_table_and_the_others_are_named(monkeypatch):
+    read = update_readme.read
+    comparison = copy.deepcopy(read("docs/measurements/compare.json"))
+    ours = comparison["models"][0]
+    comparison["models"] = [
+        ours,
+        ours | {"name": "better", "mae": 3.21, "mae_interval": [3.0, 3.4]},
+        ours | {"name": "unborn", "trained": False},
+    ]
+    monkeypatch.setattr(
+        update_readme, "read", lambda path: comparison if path.endswith("compare.json") else read(path)
+    )
+    lines = update_readme.systems_table()
+    named = [line.split(" | ")[0] for line in lines if line.startswith("| `")]
+    assert named[:2] == ["| `better`", "| `vggface`"]
+    assert "3.21 (3.00–3.40)" in "\n".join(lines)
+    assert lines[-1] == "Not trained yet: `unborn`."
 
 
 def test_every_linked_file_is_there():

@@ -1,4 +1,4 @@
-"""Writes the README's figures from the cards and measurements: python -m tools.update_readme [--check].
+"""Writes the README's figures from card and measurements: python -m tools.update_readme [--check].
 
 --check changes nothing and exits with 1 where the README is not what the files say.
 """
@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
+
+from tools.write_systems_report import measured_table
 
 ROOT = Path(__file__).parents[1]
 BEGIN = "<!-- figures: written by tools/update_readme.py; do not edit by hand -->\n"
@@ -38,7 +41,6 @@ def figures() -> str:
             detect["age"]["cs5"],
             detect["gender"]["accuracy"],
         ),
-        *other_models(),
         (
             "`faceres-deep`, where the base comes from, with its own heads",
             zero_shot["age_mae"],
@@ -73,21 +75,23 @@ def figures() -> str:
         "",
         *band_table(age, gender, groups),
     ]
-    bench = read("docs/measurements/bench.json")
-    lines += ["", speed_sentence(bench)]
-    return "\n".join(lines).replace("%", " %") + "\n"
+    speed = speed_sentence(read("docs/measurements/bench.json"))
+    throughput = throughput_sentence(read("docs/measurements/training-throughput.json"))
+    text = "\n".join([*lines, "", *systems_table(), "", speed, throughput])
+    return re.sub(r"(?<=\d)%", " %", text) + "\n"
 
 
-def other_models() -> list[tuple[str, float, float, float]]:
-    """A row of each other published model that answers both questions, the best at age first."""
-    rows = []
-    for path in sorted((ROOT / "weights").glob("*/card.json")):
-        card = read(str(path.relative_to(ROOT)))
-        metrics = card.get("metrics", {})
-        if card["name"] != "vggface" and {"age", "gender"} <= set(metrics):
-            age, gender = metrics["age"], metrics["gender"]
-            rows.append((f"`{card['name']}`", age["mae"], age["cs5"], gender["accuracy"]))
-    return sorted(rows, key=lambda row: row[1])
+def systems_table() -> list[str]:
+    """Every system that is trained, and the rivals, as `python -m agegender compare` has them."""
+    comparison = read("docs/measurements/compare.json")
+    waiting = [f"`{entry['name']}`" for entry in comparison["models"] if not entry["trained"]]
+    lines = [
+        "Every system and rival on the same chips. [docs/systems.md](docs/systems.md) tells what each idea",
+        "bought; `python -m agegender compare` and the page *Compare models* have more:",
+        "",
+    ]
+    lines += measured_table(comparison)
+    return [*lines, "", f"Not trained yet: {', '.join(waiting)}."] if waiting else lines
 
 
 def trust_sentences(card: dict[str, Any]) -> list[str]:
@@ -141,6 +145,17 @@ def speed_sentence(bench: dict[str, Any]) -> str:
         f"Speed on {cores} CPU cores, no GPU (`python -m agegender bench`): {predict['8']:.0f} ms a face\n"
         f"for both networks in a batch of 8, and {photo['ms'] / 1000:.1f} s for a photo of {size} pixels\n"
         f"with {photo['faces']} faces, detection included."
+    )
+
+
+def throughput_sentence(bench: dict[str, Any]) -> str:
+    """One sentence on whether reading and augmenting keep up with training, from `tools.bench_training`."""
+    rates = bench["chips_per_second"]
+    return (
+        f"Training the default recipe there sees {rates['loop']:.0f} chips a second, "
+        f"{bench['loop_to_step']:.0%} of what its bare step\n"
+        f"could take; reading and augmenting alone would make {rates['generator']:,.0f} "
+        "(`python -m tools.bench_training`)."
     )
 
 
