@@ -130,7 +130,13 @@ def open_chromium(executable: Path, camera: Path | None = None) -> Iterator[Brow
 
 
 def wait_until_drawn(page: Page, patience: float = PATIENCE) -> None:
-    """Waits, for so many seconds at most, until Streamlit has run the page and the browser has drawn it."""
+    """Waits, for so many seconds at most, until Streamlit has run the page and the browser has drawn it.
+
+    Pictures that it is still fetching count: a page left too early would have them refused.
+    """
     app = page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')
     expect(app).to_be_visible(timeout=1000 * patience)
     expect(page.locator('[data-testid="stSkeleton"], [data-stale="true"]')).to_have_count(0)
+    page.wait_for_function(
+        "() => [...document.images].every(image => image.complete)", timeout=1000 * patience
+    )

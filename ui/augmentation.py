@@ -17,7 +17,7 @@ from agegender.faces import Face, crop_face
 from agegender.images import read_image
 from ui.dataset import Source, label_words
 from ui.photos import EXAMPLE
-from ui.widgets import quote
+from ui.widgets import quote, show_picture
 
 _SIZE: Final = (160, 160)
 _PICTURES: Final = 17  # with the face itself before them they fill rows of 2, 3, 6 and 9
@@ -65,11 +65,11 @@ def show_augmentation(source: Source) -> None:
     pictures = preview(chip, _SIZE, augmentation, count=_PICTURES, seed=seed)
     grid = st.grid("auto", min_column_width=104, gap="xsmall")
     with grid.cell(), st.container(gap="xxsmall"):
-        st.image(resize_chip(chip, _SIZE), width="stretch", alt=f"The face as it is: {words}")
+        show_picture(resize_chip(chip, _SIZE), alt=f"The face as it is: {words}")
         st.caption("as it is")
     for epoch, picture in enumerate(pictures, start=1):
         with grid.cell(), st.container(gap="xxsmall"):
-            st.image(picture, width="stretch", alt=f"The same face as epoch {epoch} would see it")
+            show_picture(picture, alt=f"The same face as epoch {epoch} would see it")
             st.caption(f"epoch {epoch}")
     with st.expander("The settings in numbers", icon=":material/tune:"):
         _show_settings(augmentation)

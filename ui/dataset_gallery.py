@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -32,7 +31,7 @@ from ui.dataset import (
 from ui.models import choose_model
 from ui.photos import load_predictor
 from ui.state import linked
-from ui.widgets import quote, show_chart
+from ui.widgets import jpeg_address, quote, show_chart, show_picture
 
 FACES_A_PAGE: Final = 48
 
@@ -157,7 +156,7 @@ def show_face(source: Source, row: int, model: str | None) -> None:
         return
     grid = st.grid(2, min_column_width=230)
     with grid.cell():
-        st.image(image, width=240, alt=f"A face labelled {label_words(face)}")
+        show_picture(image, width=240, alt=f"A face labelled {label_words(face)}")
         if st.button(
             "See it augmented",
             icon=":material/auto_fix_high:",
@@ -244,7 +243,4 @@ def _turn_to_augmentation(file: str) -> None:
 def thumbnails(folder: str, files: tuple[str, ...]) -> list[str | None]:
     """Small pictures as addresses that hold them, ``None`` for what cannot be read."""
     pictures = [thumbnail(Path(folder) / file) for file in files]
-    return [
-        None if data is None else f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
-        for data in pictures
-    ]
+    return [None if picture is None else jpeg_address(picture) for picture in pictures]

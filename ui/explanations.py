@@ -25,7 +25,7 @@ from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
 from ui.photos import Analysis, Photo, Settings, bound, load_predictor, remembered
 from ui.state import linked
-from ui.widgets import show_chart
+from ui.widgets import show_chart, show_picture
 
 _REMEMBERED: Final = 6  # faces a session
 _TITLES: Final[dict[Task, str]] = {"age": "Age", "gender": "Perceived gender"}
@@ -56,7 +56,7 @@ def choose_face(photo: Photo, analysis: Analysis) -> int:
     """
     count = len(analysis.predictions)
     if count > 1:
-        st.image(analysis.preview, width=520, alt=f"{photo.name} with a number at each of {count} faces")
+        show_picture(analysis.preview, width=520, alt=f"{photo.name} with a number at each of {count} faces")
     numbers = [str(number) for number in range(1, count + 1)]
     if count == 1:
         return 0
@@ -77,7 +77,7 @@ def explanation_of(photo: Photo, settings: Settings, index: int) -> Explanation:
 def show_answer(face: Prediction) -> None:
     """The face as the model sees it, the answer in words, and the distribution it comes from."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.image(face.chip, width=160, output_format="JPEG", alt="The face, cut out and turned upright")
+        show_picture(face.chip, width=160, alt="The face, cut out and turned upright")
         with st.container(gap="xxsmall"):
             st.caption("What the model sees, and what it says")
             if face.age is not None:
@@ -214,7 +214,7 @@ def show_stability(face: Prediction, found: Explanation, settings: Settings) -> 
                 answers.append(f"{exact_years(variant.age):.0f} years")
             if variant.gender is not None:
                 answers.append(f"female {say_probability(share_of_female(variant.gender))}")
-            st.image(variant.chip, width="stretch", output_format="JPEG", alt=f"The face, {variant.name}")
+            show_picture(variant.chip, alt=f"The face, {variant.name}")
             st.caption("  \n".join(answers))
 
 

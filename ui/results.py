@@ -25,7 +25,7 @@ from ui.photos import (
     records,
 )
 from ui.session import use_settings
-from ui.widgets import quote, show_chart
+from ui.widgets import quote, show_chart, show_picture
 
 _FACES_A_PAGE: Final = 24
 _PHOTO_WIDTH: Final = 900  # pixels on the screen, and no higher than 70 % of that
@@ -86,7 +86,7 @@ def show_photo(photo: Photo, analysis: Analysis) -> None:
             icon=":material/sentiment_neutral:",
         )
     width, height = analysis.size or (1, 1)
-    st.image(
+    show_picture(
         analysis.preview,
         width=min(_PHOTO_WIDTH, max(1, round(_PHOTO_HEIGHT * width / height))),
         alt=f"{photo.name} with a numbered box around each of {count} faces" if count else photo.name,
@@ -114,7 +114,7 @@ def show_faces(predictions: Sequence[Prediction]) -> None:
 
 def _show_card(number: int, prediction: Prediction) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.image(prediction.chip, width=96, output_format="JPEG", alt=f"Face {number}, cut out of the photo")
+        show_picture(prediction.chip, width=96, alt=f"Face {number}, cut out of the photo")
         with st.container(gap="xxsmall"):
             st.caption(f"Face {number}")
             if prediction.age is not None:

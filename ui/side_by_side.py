@@ -19,7 +19,7 @@ from ui.photos import Analysis, Photo, Settings, analyse, bound, remembered
 from ui.results import show_errors
 from ui.session import current_settings
 from ui.state import linked
-from ui.widgets import quote, show_chart
+from ui.widgets import quote, show_chart, show_picture
 
 _REMEMBERED: Final = 8  # photos a session
 _KEPT_MODELS: Final = 6
@@ -111,7 +111,7 @@ def _show(photo: Photo, analysis: Analysis, answers: Mapping[str, Answer]) -> No
     ages = {model: age for model, (age, _) in said.items() if age is not None}
     with st.container(horizontal=True, vertical_alignment="center"):
         chip = analysis.predictions[index].chip
-        st.image(chip, width=120, output_format="JPEG", alt="The face, cut out and turned upright")
+        show_picture(chip, width=120, alt="The face, cut out and turned upright")
         st.markdown(_say_agreement(said, ages), width="stretch")
     rows = [
         {
@@ -140,7 +140,7 @@ def _choose_face(photo: Photo, analysis: Analysis) -> int:
     count = len(analysis.predictions)
     if count == 1:
         return 0
-    st.image(analysis.preview, width=520, alt=f"{photo.name} with a number at each of {count} faces")
+    show_picture(analysis.preview, width=520, alt=f"{photo.name} with a number at each of {count} faces")
     numbers = [str(number) for number in range(1, count + 1)]
     chosen = linked(
         st.pills, "Face", numbers, name="face", key="compare_face", default="1", required=True, wrap=True

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
+import cv2
+import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
+from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.pages_manager import PagesManager
 
@@ -82,6 +86,30 @@ def show_tile(
         height="stretch",
         help=help,
     )
+
+
+def show_picture(
+    picture: NDArray[np.uint8] | bytes, *, alt: str, width: int | Literal["stretch"] = "stretch"
+) -> None:
+    """Shows a picture that comes with the page itself.
+
+    Streamlit would keep it at an address of its own until the visitor turns to something else, and a browser
+    that is slower than they are would ask for it too late.
+
+    Args:
+        picture: RGB pixels of shape (height, width, 3), or a JPEG file.
+        alt: What is to be seen, for those who do not see it.
+        width: In CSS pixels, or as wide as there is room.
+    """
+    if not isinstance(picture, bytes):
+        settings = [cv2.IMWRITE_JPEG_QUALITY, 92]
+        picture = cv2.imencode(".jpg", picture[..., ::-1], settings)[1].tobytes()
+    st.image(jpeg_address(picture), width=width, alt=alt)
+
+
+def jpeg_address(file: bytes) -> str:
+    """An address that holds a JPEG file, so that nobody has to be asked for it."""
+    return f"data:image/jpeg;base64,{base64.b64encode(file).decode('ascii')}"
 
 
 def quote(name: str) -> str:

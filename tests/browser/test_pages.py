@@ -30,7 +30,7 @@ class Seen:
         errors: What its error boxes say.
         wide: What makes it scroll sideways.
         barriers: What axe-core finds serious.
-        troubles: What the browser complained about.
+        troubles: What the browser complained about, and pictures that did not come.
     """
 
     name: str
@@ -82,7 +82,7 @@ def look_at(visitor: Visitor, name: str) -> Seen:
         visitor.page.get_by_test_id("stAlertContentError")
     )
     heading = visitor.page.get_by_role("heading", level=1)
-    troubles, visitor.troubles = visitor.troubles, []
+    troubles, visitor.troubles = visitor.troubles + visitor.missing_pictures(), []
     return Seen(
         name,
         title=heading.first.inner_text() if heading.count() else "",

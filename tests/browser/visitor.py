@@ -112,6 +112,13 @@ class Visitor:
             }"""
         )
 
+    def missing_pictures(self) -> list[str]:
+        """Pictures that stay empty, by their words."""
+        return self.page.evaluate(
+            """() => [...document.images].filter(image => !image.naturalWidth)
+                .map(image => `missing: ${image.alt}`)"""
+        )
+
     def barriers(self) -> list[str]:
         """What axe-core finds serious or critical on the page, a line an element."""
         found = Axe().run(
