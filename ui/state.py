@@ -7,13 +7,32 @@ address, and each page's widget for it has a *key* of its own.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import streamlit as st
 
 _KEPT: Final = "kept choices"
 _SEEN: Final = "choices last seen in the address"
+_LAG: Final = 2.0
+"""Seconds in which a browser has the address that it was given."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What an address last said of a choice, as far as the server knows.
+
+    Attributes:
+        text: What it says; ``None`` for nothing, which means the default.
+        before: What it said before, where the browser has not shown yet that it knows better.
+        written: When it was written, in seconds of a steady clock.
+    """
+
+    text: str | None = None
+    before: frozenset[str | None] = frozenset()
+    written: float = 0.0
 
 
 def linked(
@@ -70,12 +89,12 @@ def linked_many(
     Returns:
         The choice. What an address asks for beside the options is left out.
     """
-    kept, seen = st.session_state.setdefault(_KEPT, {}), st.session_state.setdefault(_SEEN, {})
-    usual, asked = ",".join(default), st.query_params.get(name)
-    if asked is not None and asked != seen.get(name):
+    usual = ",".join(default)
+    kept, asked = _kept_and_asked(name, key, usual)
+    if asked is not None:
         st.session_state[key] = asked.split(",")
     elif key not in st.session_state:
-        st.session_state[key] = kept.get(name, usual).split(",")
+        st.session_state[key] = kept.split(",")
     st.session_state[key] = [option for option in st.session_state[key] if option in options]
     choice: list[str] = widget(label, options, key=key, **arguments)
     keep(name, ",".join(choice), usual)
@@ -102,12 +121,11 @@ def linked_toggle(label: str, *, name: str, key: str) -> bool:
 
 def restore(name: str, key: str, options: Sequence[str], default: str) -> None:
     """Gives a widget that is about to be drawn its value: the address's, else what was chosen before."""
-    kept, seen = st.session_state.setdefault(_KEPT, {}), st.session_state.setdefault(_SEEN, {})
-    asked = st.query_params.get(name)
-    if asked in options and asked != seen.get(name):
+    kept, asked = _kept_and_asked(name, key, default)
+    if asked in options:
         st.session_state[key] = asked
     elif key not in st.session_state:  # this page was just opened
-        st.session_state[key] = kept.get(name, default)
+        st.session_state[key] = kept
     if st.session_state[key] not in (*options, True, False):
         st.session_state[key] = default
 
@@ -115,8 +133,36 @@ def restore(name: str, key: str, options: Sequence[str], default: str) -> None:
 def keep(name: str, choice: str, default: str) -> None:
     """Keeps a choice for other pages, and puts it into the address unless it is the default."""
     st.session_state[_KEPT][name] = choice
-    if choice == default:
-        st.query_params.pop(name, None)
-    elif st.query_params.get(name) != choice:
-        st.query_params[name] = choice
-    st.session_state[_SEEN][name] = st.query_params.get(name)
+    seen = st.session_state[_SEEN].get(name, _Seen())
+    text = None if choice == default else choice
+    if text != seen.text:
+        before = seen.before | {seen.text}
+        st.session_state[_SEEN][name] = _Seen(text, before - {text}, time.monotonic())
+    # A change is told even where the address seems to say so already: another one may be on its way.
+    if text is None:
+        if name in st.query_params:
+            del st.query_params[name]
+        elif text != seen.text:
+            st.query_params.from_dict(st.query_params.to_dict())
+    elif text != seen.text or st.query_params.get(name) != text:
+        st.query_params[name] = text
+
+
+def _kept_and_asked(name: str, key: str, default: str) -> tuple[str, str | None]:
+    """What was chosen before, and what the address asks for anew, ``None`` for nothing.
+
+    Whoever clicks twice in a row sends the second click with the address from before the first. Such an
+    address asks for nothing: it has not caught up yet.
+    """
+    kept = st.session_state.setdefault(_KEPT, {}).get(name, default)
+    all_seen = st.session_state.setdefault(_SEEN, {})
+    seen, text = all_seen.get(name, _Seen()), st.query_params.get(name)
+    if text == seen.text:
+        all_seen[name] = _Seen(text)
+        return kept, None
+    if text in seen.before and time.monotonic() - seen.written < _LAG:
+        return kept, None
+    all_seen[name] = _Seen(text)
+    if text is None:  # gone back to before the choice; or another page was opened, where the choice stays
+        return kept, default if key in st.session_state else None
+    return kept, text

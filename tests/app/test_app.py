@@ -183,10 +183,29 @@ def test_a_choice_is_read_from_the_address_and_written_to_it():
     assert app.run().selectbox(key="box").value == "b"
     app.selectbox(key="box").select("c").run()
     assert app.query_params["letter"] in ("c", ["c"])
+    app.run()  # the browser has the new address
     app.query_params["letter"] = "b"  # the visitor goes back in the browser
     assert app.run().selectbox(key="box").value == "b"
     app.selectbox(key="box").select("a").run()
     assert "letter" not in app.query_params
+    app.selectbox(key="box").select("c").run()
+    app.run()
+    del app.query_params["letter"]  # back to where the address said nothing
+    assert app.run().selectbox(key="box").value == "a"
+
+
+def test_a_click_counts_more_than_an_address_that_has_not_caught_up(monkeypatch):
+    app = AppTest.from_function(linked_page).run()
+    app.selectbox(key="box").select("b").run()
+    del app.query_params["letter"]  # the browser clicks again before it has the new address
+    app.selectbox(key="box").select("c").run()
+    assert app.selectbox(key="box").value == "c"
+    assert app.query_params["letter"] in ("c", ["c"])
+    app.query_params["letter"] = "b"  # and once more, with the address of the first click
+    assert app.run().selectbox(key="box").value == "c"
+    monkeypatch.setattr("ui.state._LAG", 0.0)
+    app.query_params["letter"] = "b"  # an address that is still that one later on is meant
+    assert app.run().selectbox(key="box").value == "b"
 
 
 def test_a_choice_that_is_no_longer_there_falls_back():

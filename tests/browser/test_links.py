@@ -46,6 +46,22 @@ def test_a_link_to_a_part_of_the_dataset_page(visit):
     expect(page.get_by_role("radio", name="Split")).to_be_checked()
 
 
+def test_the_last_of_several_quick_clicks_counts_and_the_browser_goes_back(visit):
+    visitor = visit("/dataset_explorer")
+    page = visitor.page
+    visitor.click(page.get_by_role("radio", name="Audit"))
+    for name in ("Browse", "Split", "Distribution", "Browse", "Augmentation"):
+        page.get_by_role("radio", name=name).click()
+    expect(page).to_have_url(re.compile(r"section=augmentation"))
+    expect(page.get_by_text("Other random draws")).to_be_visible()
+    wait_until_drawn(page)
+    expect(page.get_by_role("radio", name="Augmentation")).to_be_checked()
+    visitor.click(page.get_by_role("radio", name="Split"))
+    page.wait_for_timeout(3000)  # by then the app no longer takes an old address for a late one
+    page.go_back()
+    expect(page.get_by_role("radio", name="Augmentation")).to_be_checked()
+
+
 def test_a_click_on_a_bar_narrows_the_other_charts_and_the_address(visit):
     page = visit("/dataset_explorer").page
 

@@ -66,10 +66,9 @@ def seen(request: pytest.FixtureRequest, browser: Browser, app: App, menu: list[
             name = path.strip("/") or "predict"
             if number:
                 name += f"-{number + 1}"
-                parts.nth(number).click()
+                visitor.click(parts.nth(number))
                 expect(parts.nth(number)).to_be_checked()
                 visitor.page.mouse.move(0, 0)  # hovering has colours of its own, which are Streamlit's
-                visitor.wait()
             found.append(look_at(visitor, name))
             visitor.screenshot(f"{name}-{theme}-{width}")
         visitor.page.close()

@@ -73,6 +73,27 @@ class Visitor:
         """Waits until the app has answered and the browser has drawn it."""
         wait_until_drawn(self.page)
 
+    def click(self, target: Locator) -> None:
+        """Clicks what the app answers by running the page, and waits until that is drawn.
+
+        The browser needs a moment to say that the page runs, in which it looks as though it had run already.
+        A run may also be too short for it to say so; then something on the page has changed.
+        """
+        run = target.evaluate_handle(
+            """target => {
+                const run = {begun: false};
+                const watcher = new MutationObserver(changes => {
+                    run.begun ||= changes.some(change => !target.parentElement.contains(change.target));
+                });
+                watcher.observe(document.querySelector('[data-testid="stApp"]'),
+                    {attributeFilter: ["data-test-script-state"], childList: true, subtree: true});
+                return run;
+            }"""
+        )
+        target.click()
+        self.page.wait_for_function("run => run.begun", arg=run)
+        self.wait()
+
     def part(self, test_id: str) -> Locator:
         """Elements of a kind, by Streamlit's name for it."""
         return self.page.get_by_test_id(test_id)
