@@ -6,13 +6,13 @@ from agegender.errors import ModelError
 from ui import explanations
 from ui.models import choose_model
 from ui.photos import Analysis, Photo, Settings, analyse, keep_uploads_in_memory
-from ui.results import show_errors
+from ui.results import choose_face, show_errors
 from ui.session import PRIVACY, choose_photo, choose_photos, current_settings
 from ui.widgets import ensure_menu, quote
 
 
 def explain(photo: Photo, analysis: Analysis, settings: Settings) -> None:
-    index = explanations.choose_face(photo, analysis)
+    index = choose_face(photo, analysis, key="explain_face")
     face = analysis.predictions[index]
     found = explanations.explanation_of(photo, settings, index)
     explanations.show_answer(face)

@@ -23,8 +23,7 @@ from agegender.explain.occlusion import exact_years, share_of_female
 from agegender.labels import TASKS, Task
 from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
-from ui.photos import Analysis, Photo, Settings, bound, load_predictor, remembered
-from ui.state import linked
+from ui.photos import Photo, Settings, bound, load_predictor, remembered
 from ui.widgets import show_chart, show_picture
 
 _REMEMBERED: Final = 6  # faces a session
@@ -46,24 +45,6 @@ class Explanation:
     refusal: str = ""
     variants: tuple[Variant, ...] = ()
     occlusion: OcclusionMap | None = None
-
-
-def choose_face(photo: Photo, analysis: Analysis) -> int:
-    """Shows the photo with its numbered faces and lets the visitor choose one.
-
-    Returns:
-        The index of the face.
-    """
-    count = len(analysis.predictions)
-    if count > 1:
-        show_picture(analysis.preview, width=520, alt=f"{photo.name} with a number at each of {count} faces")
-    numbers = [str(number) for number in range(1, count + 1)]
-    if count == 1:
-        return 0
-    chosen = linked(
-        st.pills, "Face", numbers, name="face", key="explain_face", default="1", required=True, wrap=True
-    )
-    return int(chosen) - 1
 
 
 def explanation_of(photo: Photo, settings: Settings, index: int) -> Explanation:

@@ -1,4 +1,4 @@
-"""The controls of the prediction page, and its results on the screen."""
+"""The controls of the prediction page, and results on the screen."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from ui.photos import (
     records,
 )
 from ui.session import use_settings
+from ui.state import linked
 from ui.widgets import quote, show_chart, show_picture
 
 _FACES_A_PAGE: Final = 24
@@ -91,6 +92,26 @@ def show_photo(photo: Photo, analysis: Analysis) -> None:
         width=min(_PHOTO_WIDTH, max(1, round(_PHOTO_HEIGHT * width / height))),
         alt=f"{photo.name} with a numbered box around each of {count} faces" if count else photo.name,
     )
+
+
+def choose_face(photo: Photo, analysis: Analysis, *, key: str) -> int:
+    """Lets the visitor choose a face, where there are several, by its number in the photo.
+
+    Args:
+        photo: The photo.
+        analysis: What was seen in it; at least one face.
+        key: The widget's own key.
+
+    Returns:
+        The index of the face.
+    """
+    count = len(analysis.predictions)
+    if count == 1:
+        return 0
+    show_picture(analysis.preview, width=520, alt=f"{photo.name} with a number at each of {count} faces")
+    numbers = [str(number) for number in range(1, count + 1)]
+    chosen = linked(st.pills, "Face", numbers, name="face", key=key, default="1", required=True, wrap=True)
+    return int(chosen) - 1
 
 
 def show_faces(predictions: Sequence[Prediction]) -> None:

@@ -16,9 +16,8 @@ from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
 from agegender.runtime import prepare_tensorflow
 from agegender.wording import say_age, say_gender
 from ui.photos import Analysis, Photo, Settings, analyse, bound, remembered
-from ui.results import show_errors
+from ui.results import choose_face, show_errors
 from ui.session import current_settings
-from ui.state import linked
 from ui.widgets import quote, show_chart, show_picture
 
 _REMEMBERED: Final = 8  # photos a session
@@ -106,7 +105,7 @@ def _load(model: str) -> Predictor:
 
 
 def _show(photo: Photo, analysis: Analysis, answers: Mapping[str, Answer]) -> None:
-    index = _choose_face(photo, analysis)
+    index = choose_face(photo, analysis, key="compare_face")
     said = {model: answer.faces[index] for model, answer in answers.items() if not answer.error}
     ages = {model: age for model, (age, _) in said.items() if age is not None}
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -134,18 +133,6 @@ def _show(photo: Photo, analysis: Analysis, answers: Mapping[str, Answer]) -> No
     for model, answer in answers.items():
         if answer.error:
             st.warning(f"{quote(model)} says nothing: {answer.error}", icon=":material/broken_image:")
-
-
-def _choose_face(photo: Photo, analysis: Analysis) -> int:
-    count = len(analysis.predictions)
-    if count == 1:
-        return 0
-    show_picture(analysis.preview, width=520, alt=f"{photo.name} with a number at each of {count} faces")
-    numbers = [str(number) for number in range(1, count + 1)]
-    chosen = linked(
-        st.pills, "Face", numbers, name="face", key="compare_face", default="1", required=True, wrap=True
-    )
-    return int(chosen) - 1
 
 
 def _say_agreement(

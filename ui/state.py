@@ -135,17 +135,17 @@ def keep(name: str, choice: str, default: str) -> None:
     st.session_state[_KEPT][name] = choice
     seen = st.session_state[_SEEN].get(name, _Seen())
     text = None if choice == default else choice
-    if text != seen.text:
-        before = seen.before | {seen.text}
-        st.session_state[_SEEN][name] = _Seen(text, before - {text}, time.monotonic())
+    changed = text != seen.text
+    if changed:
+        st.session_state[_SEEN][name] = _Seen(text, seen.before | {seen.text}, time.monotonic())
     # A change is told even where the address seems to say so already: another one may be on its way.
-    if text is None:
-        if name in st.query_params:
-            del st.query_params[name]
-        elif text != seen.text:
-            st.query_params.from_dict(st.query_params.to_dict())
-    elif text != seen.text or st.query_params.get(name) != text:
-        st.query_params[name] = text
+    if text is not None:
+        if changed or st.query_params.get(name) != text:
+            st.query_params[name] = text
+    elif name in st.query_params:
+        del st.query_params[name]
+    elif changed:
+        st.query_params.from_dict(st.query_params.to_dict())
 
 
 def _kept_and_asked(name: str, key: str, default: str) -> tuple[str, str | None]:
@@ -157,12 +157,12 @@ def _kept_and_asked(name: str, key: str, default: str) -> tuple[str, str | None]
     kept = st.session_state.setdefault(_KEPT, {}).get(name, default)
     all_seen = st.session_state.setdefault(_SEEN, {})
     seen, text = all_seen.get(name, _Seen()), st.query_params.get(name)
-    if text == seen.text:
-        all_seen[name] = _Seen(text)
-        return kept, None
-    if text in seen.before and time.monotonic() - seen.written < _LAG:
+    known = text == seen.text
+    if not known and text in seen.before and time.monotonic() - seen.written < _LAG:
         return kept, None
     all_seen[name] = _Seen(text)
+    if known:
+        return kept, None
     if text is None:  # gone back to before the choice; or another page was opened, where the choice stays
         return kept, default if key in st.session_state else None
     return kept, text
