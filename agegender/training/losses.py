@@ -31,7 +31,7 @@ class AgeLikelihood(keras.losses.Loss):
         ops = keras.ops
         p = ops.clip(y_pred, _LEAST_PROBABILITY, 1.0)
         exact = -ops.sum(y_true * ops.log(p), axis=-1)
-        ranged = -ops.log(ops.clip(ops.sum(y_true * p, axis=-1), _LEAST_PROBABILITY, None))
+        ranged = -ops.log(ops.maximum(ops.sum(y_true * p, axis=-1), _LEAST_PROBABILITY))
         return ops.where(ops.sum(y_true, axis=-1) > _RANGE_FROM, ranged, exact)
 
 
