@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from agegender.calibration import AgeCalibration, GenderCalibration
 from agegender.errors import ModelError
-from agegender.evaluation.calibration import AgeCalibration, GenderCalibration
 from agegender.faces import CHIP_SIZE, Chip, Face, FaceDetector, crop_face
 from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.images import read_image

@@ -10,8 +10,8 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
+from agegender.audit.augment_preview import KINDS, preview, strengthened
 from agegender.data.augment import Augmentation, resize_chip
-from agegender.data.augment_preview import KINDS, preview, strengthened
 from agegender.errors import ImageError
 from agegender.faces import Face, crop_face
 from agegender.images import read_image

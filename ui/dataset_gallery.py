@@ -12,8 +12,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from agegender import charts
+from agegender.audit.gallery import FLAGS, ORDERS, in_order, thumbnail
 from agegender.data.augment import resize_chip
-from agegender.data.gallery import FLAGS, ORDERS, in_order, thumbnail
 from agegender.errors import AgeGenderError, ImageError
 from agegender.faces import CHIP_SIZE
 from agegender.images import read_image

@@ -40,7 +40,7 @@ def test_every_entry_is_filed_under_its_own_name():
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_every_entry_can_be_built_as_it_is_described(name):
-    from agegender.models.systems import get_system
+    from agegender.models.system import get_system
 
     spec = MODELS[name]
     system = get_system(spec.system)
@@ -53,7 +53,7 @@ def test_every_entry_can_be_built_as_it_is_described(name):
 
 
 def test_every_system_has_a_model():
-    from agegender.models.systems import SYSTEMS
+    from agegender.models.system import SYSTEMS
 
     assert {spec.system for spec in MODELS.values()} == set(SYSTEMS)
 

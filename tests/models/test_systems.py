@@ -16,7 +16,7 @@ from agegender.errors import ConfigError
 from agegender.labels import AGE_BANDS, MAX_AGE
 from agegender.models.backbones import BACKBONES
 from agegender.models.store import load_weights, save_float16
-from agegender.models.systems import OUTPUTS, SYSTEMS, get_system, named_outputs, with_named_outputs
+from agegender.models.system import OUTPUTS, SYSTEMS, get_system, named_outputs, with_named_outputs
 from agegender.training.config import Stage, TrainingConfig
 from agegender.training.optimise import prepare
 
