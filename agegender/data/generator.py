@@ -12,10 +12,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.augment import Augmentation, Placement, augment_chip, resize_chip
+from agegender.data.augment import Augmentation, Placement, augment_chip
 from agegender.data.mixing import Mixing, mix_batch
 from agegender.data.sampling import sample_rows
 from agegender.errors import DatasetError
+from agegender.faces.chip import resize_chip
 from agegender.faces.crop import CHIP_SIZE, crop_face, fit_face, widen_chip
 from agegender.faces.face import Face
 

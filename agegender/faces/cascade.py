@@ -197,7 +197,9 @@ def _pieces(index: int, picture: NDArray[np.float32]) -> Iterator[_Piece]:
         h, w = int(height * scale), int(width * scale)
         shown = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA)
         # The last window of an odd side reaches one pixel beyond it.
-        padded = cv2.copyMakeBorder(shown, 0, h % 2, 0, w % 2, cv2.BORDER_REPLICATE) if h % 2 or w % 2 else shown
+        padded = (
+            cv2.copyMakeBorder(shown, 0, h % 2, 0, w % 2, cv2.BORDER_REPLICATE) if h % 2 or w % 2 else shown
+        )
         step = _SHEET_CELLS * _STRIDE
         for y in range(0, padded.shape[0] - WINDOW + 1, step):
             for x in range(0, padded.shape[1] - WINDOW + 1, step):

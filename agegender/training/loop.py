@@ -27,7 +27,17 @@ from agegender.errors import ConfigError, DatasetError
 from agegender.faces.face import Face
 from agegender.models.card import HISTORY_FILE
 from agegender.models.store import load_weights
-from agegender.models.systems import named_outputs
+from agegender.models.system import named_outputs
+from agegender.runs.records import (
+    BEST_WEIGHTS,
+    LANDMARKS_CACHE,
+    LAST_WEIGHTS,
+    SPLITS_CACHE,
+    TEACHER_CACHE,
+    read_history,
+    read_json,
+    write_json,
+)
 from agegender.training.callbacks import (
     PlateauRate,
     Progress,
@@ -45,16 +55,6 @@ from agegender.training.devices import (
     precision_policy,
 )
 from agegender.training.optimise import prepare
-from agegender.training.runs import (
-    BEST_WEIGHTS,
-    LANDMARKS_CACHE,
-    LAST_WEIGHTS,
-    SPLITS_CACHE,
-    TEACHER_CACHE,
-    read_history,
-    read_json,
-    write_json,
-)
 from agegender.training.start import build_network
 from agegender.training.targets import balance_weights, make_targets, resolve_conflicts
 from agegender.training.tracking import Tracker
