@@ -34,7 +34,7 @@ _NAME_WIDTH: Final = 12
 
 
 def run(
-    data: str | None,
+    data: list[str] | None,
     *,
     suspects: bool,
     json: str | None,

@@ -15,7 +15,7 @@ from agegender.models.registry import DEFAULT_MODEL
 from agegender.reports.card import card_markdown
 
 
-def run(name: str | None, *, output: str | None, data: str | None) -> int:
+def run(name: str | None, *, output: str | None, data: list[str] | None) -> int:
     """Renders a model's card as Markdown.
 
     Args:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def run(
     *,
     runs: dict[NetworkTask, Path | None],
-    data: str | None,
+    data: list[str] | None,
     name: str | None,
     title: str | None,
     notes: list[str],
