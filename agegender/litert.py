@@ -30,6 +30,9 @@ class LiteRTModel:
     the last one's costs some preparation (milliseconds, for large networks more), so callers who mind keep to
     few sizes.
 
+    Attributes:
+        outputs: Names of the outputs, in the order in which a call returns them.
+
     Args:
         model: A ``.tflite`` file, or its bytes.
         threads: Threads of the processor a call may use; ``None`` for `default_threads`.
@@ -48,7 +51,9 @@ class LiteRTModel:
         if len(inputs) != 1:
             raise ValueError(f"a network with one input is needed, this has {len(inputs)}")
         self._input: int = inputs[0]["index"]
-        self._outputs: list[int] = [output["index"] for output in self._interpreter.get_output_details()]
+        outputs = self._interpreter.get_output_details()
+        self.outputs: tuple[str, ...] = tuple(output["name"] for output in outputs)
+        self._outputs: list[int] = [output["index"] for output in outputs]
         self._shape: tuple[int, ...] | None = None
         self._lock = threading.Lock()
 

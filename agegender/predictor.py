@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,9 @@ from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.images import read_image
 from agegender.labels import GENDERS, Task
 from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.models.engine import Engine, load_engine
 from agegender.models.registry import DEFAULT_MODEL, model_spec
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
-
-if TYPE_CHECKING:
-    from agegender.models.trained import TrainedModel
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
 Answer = tuple[AgeEstimate | None, GenderEstimate | None]
@@ -58,7 +56,7 @@ class Predictor:
         self.model = model
         self._weights_dir = weights_dir
         self._detector = detector if detector is not None else FaceDetector()
-        self._loaded: TrainedModel | None = None
+        self._loaded: Engine | None = None
         self._lock = threading.Lock()
 
     @property
@@ -70,8 +68,11 @@ class Predictor:
         """
         return read_card(self.model, self._weights_dir)
 
-    def load(self) -> TrainedModel:
+    def load(self) -> Engine:
         """Loads the networks, unless they are loaded already. Called for you by the first prediction.
+
+        Returns:
+            What answers: the model's light form where it has one, otherwise its Keras networks.
 
         Raises:
             WeightsNotFoundError: The model has not been trained here.
@@ -79,10 +80,7 @@ class Predictor:
         """
         with self._lock:
             if self._loaded is None:
-                # TensorFlow takes seconds to import: only when there is something to predict.
-                from agegender.models.trained import TrainedModel
-
-                self._loaded = TrainedModel(self.model, self._weights_dir)
+                self._loaded = load_engine(self.model, self._weights_dir)
             return self._loaded
 
     def predict(
