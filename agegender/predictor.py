@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,12 @@ from agegender.faces import CHIP_SIZE, Chip, Face, FaceDetector, crop_face
 from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.images import read_image
 from agegender.labels import GENDERS, Task
-from agegender.models.card import WEIGHTS_DIR, read_card
-from agegender.models.engine import Engine, load_engine
+from agegender.models.card import WEIGHTS_DIR, read_card, runtime_of
 from agegender.models.registry import DEFAULT_MODEL, model_spec
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
+
+if TYPE_CHECKING:
+    from agegender.models.engine import Engine
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
 Answer = tuple[AgeEstimate | None, GenderEstimate | None]
@@ -80,7 +82,7 @@ class Predictor:
         """
         with self._lock:
             if self._loaded is None:
-                self._loaded = load_engine(self.model, self._weights_dir)
+                self._loaded = _load_engine(self.model, self._weights_dir)
             return self._loaded
 
     def predict(
@@ -120,7 +122,7 @@ class Predictor:
             ImageError: The picture cannot be used.
             WeightsNotFoundError: The model has not been trained here.
         """
-        from agegender.data.augment import resize_chip
+        from agegender.faces.chip import resize_chip
 
         image = source if isinstance(source, np.ndarray) else read_image(source)
         height, width = image.shape[:2]
@@ -175,6 +177,16 @@ class Predictor:
             Prediction(face, chip.pixels, age, gender, chip.warnings)
             for face, chip, (age, gender) in zip(faces, chips, answers, strict=True)
         ]
+
+
+def _load_engine(name: str, weights_dir: Path) -> Engine:
+    if runtime_of(read_card(name, weights_dir)) == "LiteRT":
+        from agegender.models.light import LightModel
+
+        return LightModel(name, weights_dir)
+    from agegender.models.trained import TrainedModel  # TensorFlow takes seconds to import
+
+    return TrainedModel(name, weights_dir)
 
 
 def _fitted(card: dict[str, Any], task: Task) -> dict[str, Any]:

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.augment import resize_chip
 from agegender.data.duplicates import Progress
 from agegender.data.table import Dataset
+from agegender.faces.chip import resize_chip
 
 DIM_HIGHLIGHTS: Final = 130.0
 """A picture is dim where its highlights are below this, of 255: 0.5 % of UTKFace. Highlights and not the

@@ -1,8 +1,7 @@
-"""What answers for a published model: one interface, two engines behind it.
+"""`Engine`: what answers for a published model. One interface, two engines behind it.
 
 A model that ships a light form answers through LiteRT (`light.LightModel`), any other through its Keras
-networks (`trained.TrainedModel`). Which one it is depends on the card alone, so that the same model answers the
-same way wherever it is asked. TensorFlow is imported for the second only.
+networks (`trained.TrainedModel`). Only the second imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -11,16 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.augment import resize_chip
-from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.faces.chip import resize_chip
+from agegender.models.card import WEIGHTS_DIR, Runtime, read_card
 from agegender.models.registry import model_spec
-
-Runtime = Literal["LiteRT", "Keras"]
 
 _ANSWERS: Final = ("age", "age_distribution", "female", "age_range")
 
@@ -101,33 +98,3 @@ class Engine(ABC):
         found = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
         columns = {name: x[:, 0] if x.shape[1] == 1 else x for name, x in found.items()}
         return RawAnswers(*(columns.get(name) for name in _ANSWERS))
-
-
-def runtime_of(card: Mapping[str, Any]) -> Runtime:
-    """Which engine answers for the model of a card."""
-    return "LiteRT" if card.get("light") else "Keras"
-
-
-def load_engine(name: str, weights_dir: Path = WEIGHTS_DIR) -> Engine:
-    """Loads a published model, ready to answer.
-
-    Args:
-        name: The model.
-        weights_dir: Where the models are.
-
-    Returns:
-        Its light form where its card names one, otherwise its Keras networks.
-
-    Raises:
-        UnknownModelError: No such model.
-        WeightsNotFoundError: It is not published here.
-        ModelError: Its files are damaged.
-    """
-    model_spec(name, weights_dir)
-    if runtime_of(read_card(name, weights_dir)) == "LiteRT":
-        from agegender.models.light import LightModel
-
-        return LightModel(name, weights_dir)
-    from agegender.models.trained import TrainedModel  # TensorFlow takes seconds to import
-
-    return TrainedModel(name, weights_dir)
