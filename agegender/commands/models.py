@@ -21,12 +21,13 @@ def run(*, json: str | None) -> int:
     if json is not None:
         write_json(models, json)
         return OK
-    header = ("model", "tasks", "parameters", "MB", "input", "trained", "age MAE", "gender")
+    header = ("model", "tasks", "parameters", "MB", "input", "engine", "age MAE", "gender")
     rows = [header, *(_row(model) for model in models)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     for row in rows:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     say("* is the default. Age MAE in years and gender accuracy: on the test split, from the model's card.")
+    say("The engine is what answers: LiteRT starts at once, Keras takes seconds to import TensorFlow.")
     return OK
 
 
@@ -40,7 +41,7 @@ def _row(model: dict[str, Any]) -> tuple[str, ...]:
         _cell(model.get("parameters"), ","),
         _cell(model.get("megabytes"), ".1f"),
         "×".join(str(side) for side in model.get("input") or ()) or "-",
-        "yes" if model.get("trained") else "no",
+        model.get("engine") or "untrained",
         _cell(mae, ".2f"),
         _cell(accuracy, ".1%"),
     )
