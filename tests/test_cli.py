@@ -365,7 +365,7 @@ def test_models_in_words(monkeypatch, capsys):
         "93.5",
         "%",
     ]
-    assert second.split() == ["other", "age", "-", "-", "96×96", "no", "-", "-"]
+    assert second.split() == ["other", "age", "–", "–", "96×96", "no", "–", "–"]
 
 
 # bench

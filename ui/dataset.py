@@ -13,7 +13,7 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-import agegender
+from agegender.assets import AUDIT
 from agegender.audit.examination import Examination, Report, examine, same_labels
 from agegender.audit.gallery import FLAGS, Selection
 from agegender.audit.label_table import read_label_table
@@ -34,7 +34,6 @@ HOW_TO_GET: Final = """
    training, before you start either:
 """
 
-_FIGURES: Final = Path(agegender.__file__).parents[1] / "docs" / "measurements" / "audit.json"
 _REMEMBERED: Final = 2  # folders, with all that was found in them
 _AGE_RANGES: Final = tuple(f"{low}-{high}" for low in range(MAX_AGE + 1) for high in range(low, MAX_AGE + 1))
 _ALL: Final = "all"
@@ -299,11 +298,8 @@ def _shipped_labels() -> pd.DataFrame:
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _shipped_figures() -> dict[str, Any] | None:
-    try:
-        figures: dict[str, Any] = json.loads(_FIGURES.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def _shipped_figures() -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads(AUDIT.read_text(encoding="utf-8"))
     return figures
 
 

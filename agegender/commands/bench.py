@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import median
 from typing import Any, Final, Protocol
 
@@ -16,13 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agegender.assets import EXAMPLE
 from agegender.commands import OK, prepare_output, progress_bar, say, write_json
 from agegender.errors import AgeGenderError
 from agegender.faces.face import Face
 from agegender.images import read_image
 from agegender.prediction import Prediction
 
-EXAMPLE: Final = Path(__file__).parents[1] / "assets" / "example.jpg"
 BATCHES: Final = (1, 8, 32)
 PHOTO_SIDES: Final = (640, 1280, 4000)
 """Longer sides in pixels: a web picture, a laptop's screen, a phone's camera."""

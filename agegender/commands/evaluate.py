@@ -8,6 +8,7 @@ from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progre
 from agegender.data.table import read_dataset
 from agegender.evaluation.corruptions import CORRUPTIONS, evaluate_corruptions
 from agegender.evaluation.evaluate import Detector, Evaluation, evaluate, select_rows
+from agegender.wording import say_figure
 
 _UNLABELLED_SHOWN: Final = 20
 """A folder may hold thousands of other pictures; UTKFace's own damaged names are fewer than this."""
@@ -102,24 +103,26 @@ def _in_words(document: dict[str, Any]) -> list[str]:
     age, gender = document.get("age"), document.get("gender")
     if age is not None:
         lines += [
-            f"age     mean absolute error {_figure(age['mae'], '.2f')} years, "
-            f"bias {_figure(age['bias'], '+.2f')}, within 5 years {_figure(age['cs5'], '.1%')}",
-            f"        intervals hold {_figure(age['interval_coverage'], '.1%')} of the labels, "
-            f"{_figure(age['interval_width'], '.1f')} years wide on average",
+            f"age     mean absolute error {say_figure(age['mae'], '.2f')} years, "
+            f"bias {say_figure(age['bias'], '+.2f')}, within 5 years {say_figure(age['cs5'], '.1%')}",
+            f"        intervals hold {say_figure(age['interval_coverage'], '.1%')} of the labels, "
+            f"{say_figure(age['interval_width'], '.1f')} years wide on average",
         ]
     if gender is not None:
         lines.append(
-            f"gender  accuracy {_figure(gender['accuracy'], '.1%')}, AUC {_figure(gender['auc'], '.4f')}, "
-            f"calibration error {_figure(gender['ece'], '.4f')}"
+            f"gender  accuracy {say_figure(gender['accuracy'], '.1%')}, "
+            f"AUC {say_figure(gender['auc'], '.4f')}, calibration error {say_figure(gender['ece'], '.4f')}"
         )
-    lines.append(f"speed   {_figure(document['ms_per_face'], '.1f')} ms a face")
+    lines.append(f"speed   {say_figure(document['ms_per_face'], '.1f')} ms a face")
     bands = (age or gender or {}).get("by_band", {})
     if bands:
         lines.append(f"{'years':>8} {'faces':>6} {'MAE':>6} {'gender':>8}")
     for band, figures in bands.items():
         mae = age["by_band"][band]["mae"] if age else None
         accuracy = gender["by_band"][band]["accuracy"] if gender else None
-        lines.append(f"{band:>8} {figures['n']:>6} {_figure(mae, '.2f'):>6} {_figure(accuracy, '.1%'):>8}")
+        lines.append(
+            f"{band:>8} {figures['n']:>6} {say_figure(mae, '.2f'):>6} {say_figure(accuracy, '.1%'):>8}"
+        )
     return lines + (_corruptions_in_words(document["corruptions"]) if "corruptions" in document else [])
 
 
@@ -132,15 +135,11 @@ def _corruptions_in_words(corruptions: dict[str, Any]) -> list[str]:
         lines.append(
             row(
                 CORRUPTIONS[name].title,
-                _figure(age.get("mae"), ".2f"),
-                _figure(age.get("mae_ratio"), ".2f"),
-                _figure(gender.get("accuracy"), ".1%"),
-                _figure(gender.get("points_lost"), ".1f"),
+                say_figure(age.get("mae"), ".2f"),
+                say_figure(age.get("mae_ratio"), ".2f"),
+                say_figure(gender.get("accuracy"), ".1%"),
+                say_figure(gender.get("points_lost"), ".1f"),
             )
         )
     ratio, lost = (corruptions["mean"].get(key) for key in ("mae_ratio", "gender_points_lost"))
-    return [*lines, row("mean", "", _figure(ratio, ".2f"), "", _figure(lost, ".1f"))]
-
-
-def _figure(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form).replace("%", " %")
+    return [*lines, row("mean", "", say_figure(ratio, ".2f"), "", say_figure(lost, ".1f"))]

@@ -1,6 +1,6 @@
 """A model's card as Markdown: what it is, how good, for whom, and what it must not be used for.
 
-Everything comes from ``card.json``; what an older card does not have is left out.
+Everything comes from ``card.json``; what was not measured, or does not apply, is left out.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from agegender.evaluation.corruptions import CORRUPTIONS
+from agegender.reports.markdown import table
+from agegender.wording import ABSENT, say_figure
 
 Card = Mapping[str, Any]
 Row = tuple[str, ...]
 
-_ABSENT: Final = "–"
 _GROUPINGS: Final = (
     ("by_age", "By age", "labelled age"),
     ("by_gender", "By gender", "labelled gender"),
@@ -48,7 +49,6 @@ def card_markdown(card: Card) -> str:
         _head(card),
         _accuracy(card),
         _groups(card),
-        _bands_of_before(card),
         _corruptions(card),
         _detection(card),
         _calibration(card),
@@ -158,25 +158,6 @@ def _groups(card: Card) -> Iterable[str]:
             for name, figures in members.items()
         ]
         yield from _table((first, "faces", *(words for _, _, words, _ in known)), rows)
-
-
-def _bands_of_before(card: Card) -> Iterable[str]:
-    if "groups" in card or not card.get("metrics"):
-        return
-    age, gender = (card["metrics"].get(task, {}).get("by_band", {}) for task in ("age", "gender"))
-    rows = [
-        (
-            _dash(band),
-            f"{(age or gender)[band]['n']:,}",
-            _figure(age.get(band, {}).get("mae"), ".2f"),
-            _figure(gender.get(band, {}).get("accuracy"), ".1%"),
-        )
-        for band in age or gender
-    ]
-    if rows:
-        yield "## By age"
-        yield ""
-        yield from _table(("labelled age", "faces", "age error, years", "gender accuracy"), rows)
 
 
 def _corruptions(card: Card) -> Iterable[str]:
@@ -375,24 +356,20 @@ def _licence(card: Card) -> Iterable[str]:
 
 
 def _table(header: Row, rows: Iterable[Row]) -> Iterable[str]:
-    yield f"| {' | '.join(header)} |"
-    yield "|" + "---|" * len(header)
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
+    yield table(header, rows)
     yield ""
 
 
 def _figure(measured: Any, form: str) -> str:
     """A figure, with its confidence interval where it has one."""
-    if isinstance(measured, Mapping):
-        value = _figure(measured.get("value"), form)
-        low, high = measured.get("low"), measured.get("high")
-        return value if low is None else f"{value} ({_figure(low, form)} to {_figure(high, form)})"
-    return _ABSENT if measured is None else format(measured, form).replace("%", " %")
+    if not isinstance(measured, Mapping):
+        return say_figure(measured, form)
+    low, high = measured.get("low"), measured.get("high")
+    return say_figure(measured.get("value"), form, None if low is None or high is None else (low, high))
 
 
 def _times(ratio: float | None) -> str:
-    return _ABSENT if ratio is None else f"× {ratio:.2f}"
+    return ABSENT if ratio is None else f"× {ratio:.2f}"
 
 
 def _dash(group: str) -> str:

