@@ -1,4 +1,4 @@
-"""The command line: `python -m agegender predict|evaluate|audit|publish|card|models|compare|bench`.
+"""The command line: `python -m agegender predict|evaluate|audit|publish|export|card|models|compare|bench`.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
 do; 130 interrupted.
@@ -85,9 +85,14 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return
                 corruptions=options.corruptions,
                 detect=options.detect,
                 share=options.share,
+                light=options.light,
                 again=options.again,
                 json=options.json,
             )
+        case "export":
+            from agegender.commands import export
+
+            return export.run(options.model, format=options.format, output=options.output)
         case "card":
             from agegender.commands import card
 
@@ -172,8 +177,21 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument(
         "--again", action="store_true", help="measure the published model NAME again; its weights stay"
     )
+    publish.add_argument(
+        "--light",
+        action=argparse.BooleanOptionalAction,
+        help="write the light form, which predicts without TensorFlow "
+        "(default: yes; with --again only where asked for)",
+    )
     publish.add_argument("--share", action="store_true", help="store layers that a pair has in common once")
     _add_json(publish)
+
+    export = commands.add_parser("export", help="write a model as one file for other runtimes")
+    _add_model(export)
+    export.add_argument(
+        "--format", choices=("litert", "onnx"), required=True, help="for LiteRT (.tflite) or ONNX runtimes"
+    )
+    export.add_argument("--output", metavar="FILE", type=_file, required=True, help="write it there")
 
     card = commands.add_parser("card", help="show what a model is, how good, and what it is not for")
     card.add_argument("name", metavar="NAME", nargs="?", help="a model (default: the default model)")

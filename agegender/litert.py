@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +32,9 @@ class LiteRTModel:
     the last one's costs some preparation (milliseconds, for large networks more), so callers who mind keep to
     few sizes.
 
+    Attributes:
+        outputs: Names of the outputs, in the order in which a call returns them.
+
     Args:
         model: A ``.tflite`` file, or its bytes.
         threads: Threads of the processor a call may use; ``None`` for `default_threads`.
@@ -48,7 +53,9 @@ class LiteRTModel:
         if len(inputs) != 1:
             raise ValueError(f"a network with one input is needed, this has {len(inputs)}")
         self._input: int = inputs[0]["index"]
-        self._outputs: list[int] = [output["index"] for output in self._interpreter.get_output_details()]
+        outputs = self._interpreter.get_output_details()
+        self.outputs: tuple[str, ...] = tuple(output["name"] for output in outputs)
+        self._outputs: list[int] = [output["index"] for output in outputs]
         self._shape: tuple[int, ...] | None = None
         self._lock = threading.Lock()
 
@@ -68,8 +75,36 @@ class LiteRTModel:
             if batch.shape != self._shape:
                 self._shape = None
                 self._interpreter.resize_tensor_input(self._input, batch.shape)
-                self._interpreter.allocate_tensors()
+                with _without_greeting():
+                    self._interpreter.allocate_tensors()
                 self._shape = batch.shape
             self._interpreter.set_tensor(self._input, batch)
             self._interpreter.invoke()
             return [self._interpreter.get_tensor(index) for index in self._outputs]
+
+
+_GREETED: Final = threading.Lock()
+"""Taken by the first network of the process that gets ready, and never given back."""
+
+
+@contextmanager
+def _without_greeting() -> Iterator[None]:
+    """Keeps a line off standard error that LiteRT's C++ code writes once a process and no setting turns off.
+
+    For those few milliseconds, once, all of the process's standard error is lost; errors are exceptions.
+    """
+    if not _GREETED.acquire(blocking=False):
+        yield
+        return
+    try:
+        kept = os.dup(2)
+    except OSError:  # a process without standard error
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - devnull is a name, not a path
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -16,12 +16,12 @@ from agegender.faces import CHIP_SIZE, Chip, Face, FaceDetector, crop_face
 from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.images import read_image
 from agegender.labels import GENDERS, Task
-from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.models.card import WEIGHTS_DIR, read_card, runtime_of
 from agegender.models.registry import DEFAULT_MODEL, model_spec
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
 
 if TYPE_CHECKING:
-    from agegender.models.trained import TrainedModel
+    from agegender.models.engine import Engine
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
 Answer = tuple[AgeEstimate | None, GenderEstimate | None]
@@ -58,7 +58,7 @@ class Predictor:
         self.model = model
         self._weights_dir = weights_dir
         self._detector = detector if detector is not None else FaceDetector()
-        self._loaded: TrainedModel | None = None
+        self._loaded: Engine | None = None
         self._lock = threading.Lock()
 
     @property
@@ -70,8 +70,11 @@ class Predictor:
         """
         return read_card(self.model, self._weights_dir)
 
-    def load(self) -> TrainedModel:
+    def load(self) -> Engine:
         """Loads the networks, unless they are loaded already. Called for you by the first prediction.
+
+        Returns:
+            What answers: the model's light form where it has one, otherwise its Keras networks.
 
         Raises:
             WeightsNotFoundError: The model has not been trained here.
@@ -79,10 +82,7 @@ class Predictor:
         """
         with self._lock:
             if self._loaded is None:
-                # TensorFlow takes seconds to import: only when there is something to predict.
-                from agegender.models.trained import TrainedModel
-
-                self._loaded = TrainedModel(self.model, self._weights_dir)
+                self._loaded = _load_engine(self.model, self._weights_dir)
             return self._loaded
 
     def predict(
@@ -177,6 +177,16 @@ class Predictor:
             Prediction(face, chip.pixels, age, gender, chip.warnings)
             for face, chip, (age, gender) in zip(faces, chips, answers, strict=True)
         ]
+
+
+def _load_engine(name: str, weights_dir: Path) -> Engine:
+    if runtime_of(read_card(name, weights_dir)) == "LiteRT":
+        from agegender.models.light import LightModel
+
+        return LightModel(name, weights_dir)
+    from agegender.models.trained import TrainedModel  # TensorFlow takes seconds to import
+
+    return TrainedModel(name, weights_dir)
 
 
 def _fitted(card: dict[str, Any], task: Task) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from agegender.errors import ConfigError, ModelError, UnknownModelError
 from agegender.labels import TASKS, Task
-from agegender.models.card import CARD_FILE, WEIGHTS_DIR, read_card, trained_models
+from agegender.models.card import CARD_FILE, WEIGHTS_DIR, read_card, runtime_of, trained_models
 from agegender.models.system import System
 from agegender.models.systems import (
     age_range,
@@ -170,14 +170,16 @@ def describe_models(weights_dir: Path = WEIGHTS_DIR) -> list[dict[str, Any]]:
 
     Returns:
         One dictionary a model: ``name``, ``title``, ``default``, ``tasks``, ``parameters``,
-        ``megabytes`` of its weight files (1e6 bytes), ``input`` (height, width), ``trained`` and
-        ``metrics`` (the card's test figures, empty where untrained).
+        ``megabytes`` of its weight files (1e6 bytes), ``input`` (height, width), ``trained``, ``engine``
+        ("LiteRT" or "Keras", ``None`` where untrained) and ``metrics`` (the card's test figures, empty where
+        untrained).
     """
     trained = trained_models(weights_dir)
     rows = []
     for name in sorted({*MODELS, *trained}, key=default_first):
         spec = model_spec(name, weights_dir)
-        files = (weights_dir / name).glob("*.weights.h5") if name in trained else ()
+        card = read_card(name, weights_dir) if name in trained else None
+        files = (weights_dir / name).glob("*.weights.h5") if card else ()
         rows.append(
             {
                 "name": name,
@@ -187,8 +189,9 @@ def describe_models(weights_dir: Path = WEIGHTS_DIR) -> list[dict[str, Any]]:
                 "parameters": spec.parameters,
                 "megabytes": round(sum(path.stat().st_size for path in files) / 1e6, 1),
                 "input": list(spec.input_size),
-                "trained": name in trained,
-                "metrics": read_card(name, weights_dir).get("metrics", {}) if name in trained else {},
+                "trained": card is not None,
+                "engine": runtime_of(card) if card else None,
+                "metrics": card.get("metrics", {}) if card else {},
             }
         )
     return rows

@@ -24,6 +24,7 @@ from agegender.data.table import read_dataset
 from agegender.explain import ContributionMapper, occlude
 from agegender.explain.occlusion import CELLS, PATCH
 from agegender.labels import Task
+from agegender.models.trained import TrainedModel
 from agegender.runtime import prepare_tensorflow
 
 LAST_MAP = 2
@@ -60,7 +61,7 @@ def validation_chips(folder: Path, n: int) -> list[NDArray[np.uint8]]:
 def measure(model: str, chips: list[NDArray[np.uint8]]) -> dict[str, object]:
     """Correlates the maps of every chip, and returns the figures for the JSON file."""
     predictor = Predictor(model)
-    trained = predictor.load()
+    trained = TrainedModel(model)
     last, ours = ContributionMapper(trained, min_cells=LAST_MAP), ContributionMapper(trained)
     agreement: dict[str, dict[str, list[float]]] = {}
     incomplete: dict[str, list[float]] = {}
