@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from agegender.data.table import read_dataset
 from agegender.errors import AgeGenderError, ConfigError
+from agegender.runs.records import RUNS_DIR, latest_run, new_run_folder
 from agegender.runtime import prepare_tensorflow
-from agegender.training.runs import RUNS_DIR, latest_run, new_run_folder
 from agegender.training.tracking import DASHBOARD_COMMAND, TRACKERS, open_tracker
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _read_recipe(file: Path | None, values: dict[str, Any]) -> dict[str, Any]:
 
     Gives it the task "both" where neither it nor an option says one, and its system is multi-task.
     """
-    from agegender.models.systems import get_system
+    from agegender.models.registry import get_system
     from agegender.training.config import TrainingConfig, read_config_values
 
     recipe = {} if file is None else read_config_values(file)

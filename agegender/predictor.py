@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from agegender.calibration import AgeCalibration, GenderCalibration
 from agegender.errors import ModelError
-from agegender.evaluation.calibration import AgeCalibration, GenderCalibration
 from agegender.faces import CHIP_SIZE, Chip, Face, FaceDetector, crop_face
 from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.images import read_image
@@ -122,7 +122,7 @@ class Predictor:
             ImageError: The picture cannot be used.
             WeightsNotFoundError: The model has not been trained here.
         """
-        from agegender.data.augment import resize_chip
+        from agegender.faces.chip import resize_chip
 
         image = source if isinstance(source, np.ndarray) else read_image(source)
         height, width = image.shape[:2]

@@ -48,7 +48,7 @@ def chips(tmp_path_factory):
 @pytest.fixture
 def features_that_know(monkeypatch):
     """Instead of the base: features that say what the labels should have been."""
-    from agegender.models import frozen_features
+    from agegender.audit import frozen_features
 
     def know(files, *, progress=None):
         rng = np.random.default_rng(0)

@@ -11,8 +11,8 @@ import pytest
 
 from agegender.__main__ import main
 from agegender.errors import ModelError
-from agegender.evaluation.comparison import compare_models
 from agegender.models.card import WEIGHTS_DIR
+from agegender.reports.comparison import compare_models
 
 ROOT = Path(__file__).parents[1]
 

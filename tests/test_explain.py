@@ -109,12 +109,12 @@ def test_the_deepest_map_that_is_large_enough_is_taken(chip):
 
 
 def test_answers_are_the_calibrated_ones(chip):
-    from agegender.evaluation.calibration import GenderCalibration, sharpen
+    from agegender.calibration import GenderCalibration, sharpen
 
     network = small_network()
     card = {"calibration": {"age": {"sharpness": 1.7}, "gender": {"temperature": 0.5, "n": 10}}}
     mapper = ContributionMapper(model_of({"both": network}, card))
-    from agegender.models.systems import with_named_outputs
+    from agegender.models.system import with_named_outputs
 
     raw = {k: v.numpy() for k, v in with_named_outputs(network)(chip[None].astype("float32")).items()}
     years = sharpen(raw["age_distribution"], 1.7) @ np.arange(MAX_AGE + 1)

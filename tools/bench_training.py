@@ -89,7 +89,7 @@ def measure(
     """
     import tensorflow as tf
 
-    from agegender.models.systems import named_outputs
+    from agegender.models.system import named_outputs
     from agegender.training.devices import Machine, grow_gpu_memory, precision_policy
     from agegender.training.optimise import prepare
     from agegender.training.start import build_network

@@ -14,9 +14,9 @@ import pandas as pd
 import streamlit as st
 
 import agegender
-from agegender.data.examination import Examination, Report, examine, same_labels
-from agegender.data.gallery import FLAGS, Selection
-from agegender.data.label_table import read_label_table
+from agegender.audit.examination import Examination, Report, examine, same_labels
+from agegender.audit.gallery import FLAGS, Selection
+from agegender.audit.label_table import read_label_table
 from agegender.data.split import SPLITS
 from agegender.data.table import Dataset, default_data_folder, read_dataset
 from agegender.errors import DatasetError

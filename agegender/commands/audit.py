@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from agegender.audit.audit import Audit, audit
+from agegender.audit.contact_sheets import DISTANCE_BANDS, Tile, draw_sheet, sample_pairs
+from agegender.audit.findings import KINDS, document, findings
+from agegender.audit.lookalikes import most_alike
+from agegender.audit.out_of_fold import LEAST_FILES, predict_out_of_fold
+from agegender.audit.suspects import Predictions
 from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_callback, say, write_json
-from agegender.data.audit import Audit, audit
-from agegender.data.audit_report import KINDS, document, findings
-from agegender.data.contact_sheets import DISTANCE_BANDS, Tile, draw_sheet, sample_pairs
 from agegender.data.duplicates import duplicate_groups, fingerprint
-from agegender.data.lookalikes import most_alike
-from agegender.data.out_of_fold import LEAST_FILES, predict_out_of_fold
-from agegender.data.suspects import Predictions
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import DatasetError
 from agegender.export import to_csv, write_atomically
@@ -113,7 +113,7 @@ def _features(dataset: Dataset) -> NDArray[np.float32] | None:
     if len(dataset.table) < LEAST_FILES:
         complain(f"fewer than {LEAST_FILES} labelled files: none of their labels is doubted")
         return None
-    from agegender.models.frozen_features import frozen_features  # after the checks: imports TensorFlow
+    from agegender.audit.frozen_features import frozen_features  # after the checks: imports TensorFlow
 
     files = paths_below(dataset.folder, dataset.table["file"])
     with progress_callback("Looking at faces", "file") as progress:

@@ -11,8 +11,8 @@ from agegender.data.split_file import SPLIT_FILE, check_split
 from agegender.data.table import read_dataset
 from agegender.export import write_atomically
 from agegender.models.card import WEIGHTS_DIR, read_card
-from agegender.models.card_markdown import card_markdown
 from agegender.models.registry import DEFAULT_MODEL
+from agegender.reports.card import card_markdown
 
 
 def run(name: str | None, *, output: str | None, data: str | None) -> int:

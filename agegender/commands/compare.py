@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from agegender.commands import OK, prepare_output, say, write_json
-from agegender.evaluation.comparison import compare_models, measured_entries
-from agegender.training.progress import say_duration
+from agegender.reports.comparison import compare_models, measured_entries
+from agegender.runs.progress import say_duration
 
 _ABSENT: Final = "-"
 _HEADER: Final = (

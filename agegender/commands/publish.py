@@ -11,7 +11,7 @@ from agegender.errors import ConfigError
 from agegender.models.registry import DEFAULT_MODEL, MODELS
 
 if TYPE_CHECKING:
-    from agegender.models.systems import NetworkTask
+    from agegender.models.system import NetworkTask
 
 
 def run(
@@ -59,7 +59,7 @@ def run(
     dataset = read_dataset(data)
 
     from agegender.faces import FaceDetector  # after the checks: these import TensorFlow
-    from agegender.training.publish import measure_again, publish
+    from agegender.publishing.publish import measure_again, publish
 
     with progress_bars("file") as progress:
         detector = FaceDetector() if detect else None

@@ -25,10 +25,10 @@ CHIP_LANDMARKS: Final[NDArray[np.float64]] = np.array(
 """Where UTKFace's chips have left eye, right eye, nose tip, left and right corner of the mouth: x and y in
 pixels from the top left corner of the chip, shape (5, 2).
 
-Measured by tools/measure_landmarks.py on every eighth chip (docs/measurements/landmarks.json): the medians,
-which half profiles and misplaced mouths pull less than the means (the two are within 0.5 px), spread by 0.5 %
-about their centre so that the median chip is cropped again at scale 1. Not quite symmetric, because the chips
-are not.
+Measured by tools/once/measure_landmarks.py on every eighth chip (docs/measurements/landmarks.json): the
+medians, which half profiles and misplaced mouths pull less than the means (the two are within 0.5 px), spread
+by 0.5 % about their centre so that the median chip is cropped again at scale 1. Not quite symmetric, because
+the chips are not.
 """
 CHIP_LANDMARKS.flags.writeable = False
 
@@ -42,7 +42,7 @@ CROP_WARNINGS: Final[tuple[str, ...]] = (SMALL, EDGE, TILTED, TURNED, NODDING)
 
 LANDMARK_WEIGHTS: Final[NDArray[np.float64]] = np.array([1.0, 1.0, 1.0, 0.5, 0.5]) / 4
 # On UTKFace's chips the corners of the mouth scatter twice as far as the eyes, because mouths move. Half the
-# weight cuts the mean error of the fitted crop by a tenth (see tools/measure_landmarks.py).
+# weight cuts the mean error of the fitted crop by a tenth (see tools/once/measure_landmarks.py).
 
 _SMALLEST_SOURCE: Final = 60.0
 """A chip that was made of fewer source pixels a side than this is a *small face*. Its eyes were less than

@@ -14,7 +14,8 @@ from typing import Any, Final, Literal
 from agegender.data.augment import Augmentation
 from agegender.errors import ConfigError
 from agegender.models.backbones import get_backbone
-from agegender.models.systems import NetworkTask, get_system
+from agegender.models.registry import get_system
+from agegender.models.system import NetworkTask
 
 ACCURACY_IN_YEARS: Final = 50.0
 """What a network of both tasks is judged by: its mean absolute error in years plus so many times its share of
@@ -49,7 +50,7 @@ class TrainingConfig:
 
     Attributes:
         task: "age", "gender", or "both" where one network answers both.
-        system: Name of a family in `agegender.models.systems`.
+        system: Name of a family in `agegender.models.system`.
         options: How the network is built, an instance of the system's options.
         base_weights: "default" for the backbone's own weights, "none" for a random start, the name of
             others it knows, or the path of a weight file.

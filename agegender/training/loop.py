@@ -25,7 +25,15 @@ from agegender.errors import ConfigError, DatasetError
 from agegender.files import paths_below
 from agegender.models.card import HISTORY_FILE
 from agegender.models.store import load_weights
-from agegender.models.systems import named_outputs
+from agegender.models.system import named_outputs
+from agegender.runs.records import (
+    BEST_WEIGHTS,
+    LAST_WEIGHTS,
+    TEACHER_CACHE,
+    read_history,
+    read_json,
+    write_json,
+)
 from agegender.training.callbacks import (
     PlateauRate,
     Progress,
@@ -43,14 +51,6 @@ from agegender.training.devices import (
     precision_policy,
 )
 from agegender.training.optimise import prepare
-from agegender.training.runs import (
-    BEST_WEIGHTS,
-    LAST_WEIGHTS,
-    TEACHER_CACHE,
-    read_history,
-    read_json,
-    write_json,
-)
 from agegender.training.start import build_network
 from agegender.training.targets import balance_weights, make_targets, resolve_conflicts
 from agegender.training.tracking import Tracker

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from agegender.errors import ConfigError
 from agegender.models.backbones import get_backbone
-from agegender.models.systems import named_outputs, with_named_outputs
+from agegender.models.system import named_outputs, with_named_outputs
 from agegender.training.config import Stage, TrainingConfig
 from agegender.training.devices import SpreadModel
 from agegender.training.uncertainty import weigh_by_uncertainty

@@ -12,12 +12,13 @@ from agegender.data.split import SPLIT_SALT
 from agegender.errors import ConfigError
 from agegender.models.backbones import load_base_weights
 from agegender.models.card import WEIGHTS_DIR, read_card, trained_models
+from agegender.models.registry import get_system
 from agegender.models.store import load_weights
-from agegender.models.systems import NetworkTask, get_system
+from agegender.models.system import NetworkTask
 from agegender.models.trained import TrainedModel
+from agegender.runs.records import BEST_WEIGHTS, read_json
 from agegender.training.config import TrainingConfig
 from agegender.training.optimise import backbone_of
-from agegender.training.runs import BEST_WEIGHTS, read_json
 
 
 def build_network(config: TrainingConfig, *, with_weights: bool = True) -> tuple[keras.Model, str]:

@@ -70,7 +70,7 @@ def make_targets(
     Args:
         config: The recipe.
         table: Rows with ``file``, ``age`` and ``gender``.
-        outputs: Names from `agegender.models.systems.OUTPUTS`.
+        outputs: Names from `agegender.models.system.OUTPUTS`.
         folder: Where the files are, when the recipe's teacher should be asked; ``None`` for labels alone.
         teacher_cache: Folder that keeps the teacher's answers; see `teacher_answers`.
         progress: Called as the teacher answers.

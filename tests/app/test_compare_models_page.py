@@ -10,8 +10,8 @@ from conftest import FakePredictor, photo, texts
 from streamlit.testing.v1 import AppTest
 
 from agegender.errors import ModelError, WeightsNotFoundError
-from agegender.evaluation.comparison import compare_models
 from agegender.prediction import AgeEstimate, GenderEstimate
+from agegender.reports.comparison import compare_models
 
 PAGE = "pages/compare_models.py"
 CHARTS = ("Age error in years against", "Age error in years by labelled age", "Age error in years by group")

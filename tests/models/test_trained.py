@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from agegender.errors import AgeGenderError, ModelError, UnknownModelError, WeightsNotFoundError
-from agegender.models import vggface
 from agegender.models.backbones import load_base_weights
 from agegender.models.store import file_sha256, load_weights, save_float16
+from agegender.models.systems import vggface
+from agegender.models.systems.vggface import VGGFaceOptions
 from agegender.models.trained import MAX_BATCH, TrainedModel
-from agegender.models.vggface import VGGFaceOptions
 
 OPTIONS = VGGFaceOptions(input_size=(32, 32), hidden=(6,))
 

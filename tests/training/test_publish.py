@@ -18,14 +18,13 @@ from agegender.data.table import Dataset, read_dataset
 from agegender.errors import AgeGenderError, ConfigError, DatasetError
 from agegender.labels import GENDERS, MAX_AGE
 from agegender.models.card import read_card
-from agegender.models.card_markdown import card_markdown
-from agegender.models.registry import describe_models
+from agegender.models.registry import describe_models, get_system
 from agegender.models.store import file_sha256
-from agegender.models.systems import get_system
-from agegender.training import publish as module
+from agegender.publishing import publish as module
+from agegender.publishing.publish import measure_again, publish
+from agegender.reports.card import card_markdown
+from agegender.runs.records import list_runs, read_history, read_json, write_json
 from agegender.training.config import TrainingConfig
-from agegender.training.publish import measure_again, publish
-from agegender.training.runs import list_runs, read_history, read_json, write_json
 
 NAME = "tiny-pair"
 
