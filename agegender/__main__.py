@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(options)
     except KeyboardInterrupt:
+        print(f"agegender {options.command}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python would complain once more when it flushes.
