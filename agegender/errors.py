@@ -39,6 +39,10 @@ class ImageError(AgeGenderError):
         self.name = name
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        """How to pickle it: exceptions cross from the processes of a pool that way."""
+        return type(self), (self.name, self.reason)
+
 
 class NotAnImageError(ImageError):
     """No decoder recognises the bytes as a picture."""

@@ -21,6 +21,7 @@ import math
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import cv2
@@ -120,6 +121,10 @@ class FaceDetector:
         self.max_side = max_side
         self._lock = threading.Lock()
         self._mtcnn: Any = None
+
+    def __reduce__(self) -> tuple[partial[FaceDetector], tuple[()]]:
+        """How to copy and pickle it: by its options; a copy loads the nets anew."""
+        return partial(type(self), max_side=self.max_side), ()
 
     def detect(
         self,
