@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agegender.errors import AgeGenderError
+from agegender.files import printable
 from agegender.runtime import prepare_tensorflow
 
 
@@ -29,13 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(options)
     except KeyboardInterrupt:
+        print(f"agegender {options.command}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (AgeGenderError, OSError) as error:
-        print(f"agegender {options.command}: {error}", file=sys.stderr)
+        print(printable(f"agegender {options.command}: {error}"), file=sys.stderr)
         return 2
 
 

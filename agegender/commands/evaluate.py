@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_callback, say, write_json
+from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_callback, say, write_json
 from agegender.data.table import read_dataset
 from agegender.evaluation.corruptions import CORRUPTIONS, evaluate_corruptions
 from agegender.evaluation.evaluate import Detector, Evaluation, evaluate, select_rows
@@ -44,7 +44,7 @@ def run(
         DatasetError: The folder is missing or holds no labelled chip.
         ModelError: The model is unknown or not trained.
     """
-    prepare_output(json)
+    prepare_outputs({"--json": json})
     dataset = read_dataset(data)
     with progress_callback("Finding the split", "file") as progress:
         rows = select_rows(dataset, split=split, limit=limit, progress=progress)

@@ -35,6 +35,8 @@ def run(model: str | None, *, format: Format, output: str) -> int:
 
     metadata = export_model(name, format, Path(output))
     outputs = ", ".join(metadata["outputs"])
-    say(f"{output}: {name}, {Path(output).stat().st_size / 1e6:.1f} MB, from {metadata['input']['name']} to {outputs}.")
+    say(
+        f"{output}: {name}, {Path(output).stat().st_size / 1e6:.1f} MB, from {metadata['input']['name']} to {outputs}."
+    )
     say("How to use it from Python, Android and a browser: docs/export.md")
     return OK

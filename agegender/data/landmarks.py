@@ -20,6 +20,7 @@ from agegender.data.table import Dataset
 from agegender.errors import DatasetError
 from agegender.faces import Face, FaceDetector, main_face, pad_chip, shift_face
 from agegender.faces.crop import CHIP_PAD
+from agegender.files import paths_below
 
 _BATCH: Final = 64
 _SAVE_EVERY: Final = 4096
@@ -47,7 +48,7 @@ def find_faces(
     Returns:
         n faces, in pixels of their pictures; ``None`` where no face was found or the picture cannot be read.
     """
-    paths = [dataset.folder / file for file in rows["file"]]
+    paths = paths_below(dataset.folder, rows["file"])
     digests = [_digest(path) for path in paths]
     known = _read(cache)
     missing = [i for i, digest in enumerate(digests) if digest and digest not in known]

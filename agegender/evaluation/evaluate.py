@@ -24,6 +24,7 @@ from agegender.evaluation.metrics import (
     reliability,
 )
 from agegender.faces.face import Face
+from agegender.files import unescape_name
 from agegender.images import read_image
 from agegender.labels import GENDERS, age_band
 from agegender.prediction import AgeEstimate, GenderEstimate
@@ -265,7 +266,7 @@ def _batches(
 
     def read(file: str) -> Pixels | ImageError:
         try:
-            pixels = read_image(folder / file)
+            pixels = read_image(folder / unescape_name(file))
         except ImageError as error:
             return error
         return pixels if change is None else change(file, pixels)

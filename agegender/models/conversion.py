@@ -71,7 +71,11 @@ def _halve_litert(model: Any, schema: Any) -> None:
         if tensor.buffer not in halved:  # equal constants share a buffer
             half = _half(np.frombuffer(bytes(data), np.float32), tensor.name)
             stored = schema.TensorT()
-            stored.name, stored.shape, stored.type = b"half/" + tensor.name, tensor.shape, schema.TensorType.FLOAT16
+            stored.name, stored.shape, stored.type = (
+                b"half/" + tensor.name,
+                tensor.shape,
+                schema.TensorType.FLOAT16,
+            )
             stored.buffer = tensor.buffer
             model.buffers[tensor.buffer].data = np.frombuffer(half.tobytes(), np.uint8)
             halved[tensor.buffer] = len(graph.tensors)

@@ -61,7 +61,9 @@ def write_light(
         light = {"runtime": "LiteRT", "converter": f"tensorflow {tf.__version__}", "files": digests}
         write_json(made / CARD_FILE, {**model.card, "light": light})
         answers = [
-            answer_files(engine, files, None if progress is None else partial(progress, f"Asking {engine.runtime}"))
+            answer_files(
+                engine, files, None if progress is None else partial(progress, f"Asking {engine.runtime}")
+            )
             for engine in (model, LightModel(model.name, Path(staging)))
         ]
         difference = _largest_difference(*answers)

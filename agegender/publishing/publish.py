@@ -89,7 +89,7 @@ class _Splits:
 
     def files(self, name: str) -> list[Path]:
         """Paths of those."""
-        return [self.dataset.folder / file for file in self.rows(name)["file"]]
+        return paths_below(self.dataset.folder, self.rows(name)["file"])
 
 
 def publish(
@@ -273,9 +273,7 @@ def _common_options(networks: list[FinishedRun]) -> dict[str, Any]:
     return options
 
 
-def _calibrate(
-    model: TrainedModel, splits: _Splits, progress: Progress | None
-) -> dict[str, dict[str, Any]]:
+def _calibrate(model: TrainedModel, splits: _Splits, progress: Progress | None) -> dict[str, dict[str, Any]]:
     rows = splits.rows("validation")
     raw = answer_files(model, splits.files("validation"), _part(progress, "Calibrating"))
     calibration: dict[str, AgeCalibration | GenderCalibration] = {}
