@@ -15,7 +15,8 @@ from typing import Any, Final, Literal
 import keras
 
 from agegender.export import write_atomically
-from agegender.faces.crop import CHIP_LANDMARKS, CHIP_SIZE
+from agegender.faces.chip import CHIP_SIZE
+from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.models.card import WEIGHTS_DIR
 from agegender.models.conversion import INPUT, to_litert, to_onnx
 from agegender.models.system import OUTPUTS, with_named_outputs
