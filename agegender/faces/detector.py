@@ -19,14 +19,15 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agegender.faces.cascade import WINDOW, Cascade, Detections
 from agegender.faces.crop import check_rgb
 from agegender.faces.face import Face
 
@@ -42,9 +43,6 @@ DEFAULT_MIN_CONFIDENCE: Final = 0.9
 """Faces the detector is less sure of are dropped. On UTKFace's chips 0.9 keeps 99.1 % and 0.95 keeps 97.9 %;
 what the nets take for a face by mistake is usually below: a badge on a suit got 0.90, gravel 0.65."""
 
-_SHORTEST_SIDE: Final = 12
-"""Pixels. The first net's window: nothing narrower can hold a face."""
-
 _FRAMED_SIDE: Final = 160
 _FRAMED_CANVAS: Final = 224
 """Pixels. The small view: the picture at a long side of 160 in the middle of a grey square of 224. The
@@ -55,10 +53,9 @@ _FRAMED_SHARE: Final = 0.25
 """The small view answers for faces from this share of the long side up; the large view sees others better."""
 
 _GREY: Final = 127
-_BATCH: Final = 8
 _BATCH_PIXELS: Final = 1_000_000
-"""Views of one size share a call, up to this many of them and up to about this many pixels in all: chips gain
-by it, photos would only add up their memory."""
+"""Views go through the networks together up to about this many pixels in all: chips gain by it, photos would
+only add up their memory."""
 
 _VISIBLE_SHARE: Final = 0.25
 """Boxes reach beyond the picture where a face does; less of a face than this share of its box is none."""
@@ -75,7 +72,7 @@ class _View:
 
     Attributes:
         index: Which of the pictures it shows.
-        canvas: RGB, float32 of 0 to 255, shape (height, width, 3).
+        canvas: RGB, uint8, shape (height, width, 3).
         scale: Columns and rows of the canvas per column and row of the picture.
         offset: Where the picture's left and top edge lie on the canvas, in pixels.
         picture: Width and height of the picture, in pixels.
@@ -83,7 +80,7 @@ class _View:
     """
 
     index: int
-    canvas: NDArray[np.float32]
+    canvas: NDArray[np.uint8]
     scale: tuple[float, float]
     offset: tuple[int, int]
     picture: tuple[int, int]
@@ -119,7 +116,7 @@ class FaceDetector:
             raise ValueError(f"max_side must be at least {_FRAMED_SIDE} px, got {max_side}")
         self.max_side = max_side
         self._lock = threading.Lock()
-        self._mtcnn: Any = None
+        self._cascade: Cascade | None = None
 
     def detect(
         self,
@@ -173,18 +170,10 @@ class FaceDetector:
             check_rgb(image)
 
         found: list[list[Face]] = [[] for _ in images]
-        # Views are made a batch at a time: a photo at 1,280 px takes 15 MB as the nets see it.
-        for start in range(0, len(images), _BATCH):
-            by_size: dict[tuple[int, ...], list[_View]] = {}
-            for index, image in enumerate(images[start : start + _BATCH], start):
-                for view in _views(index, image, self.max_side):
-                    by_size.setdefault(view.canvas.shape, []).append(view)
-            for (height, width, _), views in by_size.items():
-                together = max(1, _BATCH_PIXELS // (height * width))
-                for first in range(0, len(views), together):
-                    shown = views[first : first + together]
-                    for view, rows in zip(shown, self._run(shown, min_confidence), strict=True):
-                        found[view.index] += _to_faces(rows, view)
+        for views in self._batches(images):
+            shown = [view.canvas for view in views]
+            for view, detections in zip(views, self._networks().detect(shown, min_confidence), strict=True):
+                found[view.index] += _to_faces(detections, view)
         return [
             sorted(
                 _drop_repeats([face for face in faces if face.size >= min_face]),
@@ -193,24 +182,26 @@ class FaceDetector:
             for faces in found
         ]
 
-    def _run(self, views: Sequence[_View], min_confidence: float) -> list[NDArray[np.float64]]:
-        """Runs the nets over views of one size.
+    def _batches(self, images: Sequence[NDArray[np.uint8]]) -> Iterator[list[_View]]:
+        """Lays the pictures out, as many at a time as share sheets well and memory stays small."""
+        batch: list[_View] = []
+        pixels = 0
+        for index, image in enumerate(images):
+            for view in _views(index, image, self.max_side):
+                size = view.canvas.shape[0] * view.canvas.shape[1]
+                if batch and pixels + size > _BATCH_PIXELS:
+                    yield batch
+                    batch, pixels = [], 0
+                batch.append(view)
+                pixels += size
+        if batch:
+            yield batch
 
-        Returns:
-            An array a view, of shape (n, 16): view, x1, y1, x2, y2, confidence, five x, five y, in the
-            package's own coordinates.
-        """
+    def _networks(self) -> Cascade:
         with self._lock:
-            if self._mtcnn is None:
-                self._mtcnn = _load_mtcnn()
-            rows = self._mtcnn.detect_faces(
-                [view.canvas for view in views],
-                fit_to_image=False,
-                box_format="xyxy",
-                output_type="numpy",
-                threshold_onet=min_confidence,
-            )
-        return [rows[rows[:, 0] == position] for position in range(len(views))]
+            if self._cascade is None:
+                self._cascade = Cascade()
+            return self._cascade
 
 
 def main_face(faces: Iterable[Face], shape: tuple[int, ...]) -> Face | None:
@@ -237,20 +228,6 @@ def main_face(faces: Iterable[Face], shape: tuple[int, ...]) -> Face | None:
     return max(faces, key=weight, default=None)
 
 
-def _load_mtcnn() -> Any:
-    """Builds the package's detector with each of its nets compiled for any number of any size of input."""
-    import tensorflow as tf
-    from mtcnn import MTCNN
-
-    detector = MTCNN()
-    for stage, side in zip(detector.stages, (None, 24, 48), strict=True):
-        # The package has no door for this; what stands behind `model` is called like a function, only.
-        stage._model = tf.function(
-            stage.model, input_signature=[tf.TensorSpec([None, side, side, 3], tf.float32)]
-        )
-    return detector
-
-
 def _views(index: int, image: NDArray[np.uint8], max_side: int) -> list[_View]:
     """Lays a picture out for the nets: small in a grey frame, and large where it is large enough.
 
@@ -259,7 +236,7 @@ def _views(index: int, image: NDArray[np.uint8], max_side: int) -> list[_View]:
     """
     height, width = image.shape[:2]
     longest = max(height, width)
-    if min(height, width) < _SHORTEST_SIDE:
+    if min(height, width) < WINDOW:
         return []
 
     large = _resize(image, min(longest, max_side))
@@ -271,8 +248,7 @@ def _views(index: int, image: NDArray[np.uint8], max_side: int) -> list[_View]:
     def view(canvas: NDArray[np.uint8], shown: NDArray[np.uint8], x: int, y: int, smallest: float) -> _View:
         return _View(
             index=index,
-            # In float32, because of anything else the package makes float64, for the same digits.
-            canvas=canvas.astype(np.float32),
+            canvas=canvas,
             scale=(shown.shape[1] / width, shown.shape[0] / height),
             offset=(x, y),
             picture=(width, height),
@@ -295,18 +271,19 @@ def _resize(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     return cv2.resize(image, size, interpolation=interpolation).astype(np.uint8, copy=False)
 
 
-def _to_faces(rows: NDArray[np.float64], view: _View) -> list[Face]:
-    """Turns one view's rows, as `FaceDetector._run` gives them, into faces of the picture."""
+def _to_faces(detections: Detections, view: _View) -> list[Face]:
+    """Turns what was found in a view into faces of the picture."""
     faces = []
-    for row in rows:
-        points = np.column_stack([[row[1], row[3], *row[6:11]], [row[2], row[4], *row[11:16]]])
-        points = view.to_source(points)
+    for box, confidence, landmarks in zip(
+        detections.boxes, detections.confidences, detections.landmarks, strict=True
+    ):
+        points = view.to_source(np.concatenate([box.reshape(2, 2), landmarks]))
         (x1, y1), (x2, y2) = np.clip(points[:2], 0, view.picture)
         whole = float(np.prod(points[1] - points[0]))
         left_eye, right_eye, nose, mouth_left, mouth_right = ((float(x), float(y)) for x, y in points[2:])
         face = Face(
             box=(float(x1), float(y1), float(x2), float(y2)),
-            confidence=float(row[5]),
+            confidence=float(confidence),
             landmarks=(left_eye, right_eye, nose, mouth_left, mouth_right),
         )
         if (

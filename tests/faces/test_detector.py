@@ -151,18 +151,6 @@ def test_max_side_decides_how_small_a_face_is_found(astronaut):
     assert overlap((np.array(face.box) - 700) * 4, FACE_BOX) > 0.6
 
 
-def test_compiled_nets_answer_as_the_package_does(detector, astronaut):
-    from mtcnn import MTCNN
-
-    photo = resized(astronaut, 700)
-    (plain,) = MTCNN().detect_faces(photo, output_type="numpy", box_format="xyxy", fit_to_image=False)
-    detector.detect(astronaut)  # loads
-    compiled = detector._mtcnn.detect_faces(
-        photo.astype(np.float32), output_type="numpy", box_format="xyxy", fit_to_image=False
-    )
-    assert np.allclose(compiled, plain, atol=0.01)
-
-
 def test_threads_share_a_detector(astronaut):
     shared = FaceDetector()  # fresh, so that the threads also meet while it loads
     pictures = [resized(astronaut, side) for side in (200, 320, 512, 640)] * 2

@@ -38,6 +38,7 @@ class VGGFaceOptions:
         input_size: (height, width) in pixels; ``None`` takes the backbone's default.
         hidden: Units of the dense layers.
         dropout: Share of units dropped after each dense layer while training, 0 to under 1.
+        margin: Pixels that chips show beyond UTKFace's on each side, where those are 200 wide.
         age_head: "distribution", a softmax over years with its expectation as the output unit, or
             "linear", one unit trained on the squared error, as first published.
     """
@@ -46,6 +47,7 @@ class VGGFaceOptions:
     input_size: tuple[int, int] | None = None
     hidden: tuple[int, ...] = (512, 256, 128)
     dropout: float = 0.3
+    margin: int = 0
     age_head: AgeHead = "distribution"
 
     def __post_init__(self) -> None:

@@ -1,0 +1,75 @@
+"""Networks as LiteRT files: one interpreter a network, safe to share between threads.
+
+LiteRT (`ai-edge-litert`) runs what TensorFlow's converter writes, without TensorFlow.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_THREADS: Final = 4
+"""Threads of one interpreter at most: networks this small gain nothing from more."""
+
+
+def default_threads() -> int:
+    """How many threads an interpreter gets where nobody says: the cores this process may use, up to four."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, MAX_THREADS))
+
+
+class LiteRTModel:
+    """A network with one input, ready to run.
+
+    May be shared by any number of threads: a lock lets one call through at a time. A batch of another size than
+    the last one's costs some preparation (milliseconds, for large networks more), so callers who mind keep to
+    few sizes.
+
+    Args:
+        model: A ``.tflite`` file, or its bytes.
+        threads: Threads of the processor a call may use; ``None`` for `default_threads`.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is not a LiteRT model, or its first signature has not exactly one input.
+    """
+
+    def __init__(self, model: Path | bytes, *, threads: int | None = None) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        content = model if isinstance(model, bytes) else model.read_bytes()
+        self._interpreter: Any = Interpreter(model_content=content, num_threads=threads or default_threads())
+        inputs = self._interpreter.get_input_details()
+        if len(inputs) != 1:
+            raise ValueError(f"a network with one input is needed, this has {len(inputs)}")
+        self._input: int = inputs[0]["index"]
+        self._outputs: list[int] = [output["index"] for output in self._interpreter.get_output_details()]
+        self._shape: tuple[int, ...] | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Runs the network.
+
+        Args:
+            batch: The input, float32, in the shape the network takes.
+
+        Returns:
+            Its outputs, in the file's order; arrays of the caller's own.
+
+        Raises:
+            ValueError: If the input is of another type or shape than the network takes.
+        """
+        with self._lock:
+            if batch.shape != self._shape:
+                self._shape = None
+                self._interpreter.resize_tensor_input(self._input, batch.shape)
+                self._interpreter.allocate_tensors()
+                self._shape = batch.shape
+            self._interpreter.set_tensor(self._input, batch)
+            self._interpreter.invoke()
+            return [self._interpreter.get_tensor(index) for index in self._outputs]
