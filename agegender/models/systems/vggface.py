@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from agegender.errors import ConfigError
-from agegender.labels import MAX_AGE, TASKS, Task
+from agegender.labels import MAX_AGE, TASKS, NetworkTask, Task
 from agegender.models.backbones import get_backbone
-from agegender.models.options import normalize_options
-from agegender.models.system import NetworkTask, System
+from agegender.models.options import validate_options
+from agegender.models.system import System
 
 if TYPE_CHECKING:
     import keras
@@ -51,7 +51,7 @@ class VGGFaceOptions:
     age_head: AgeHead = "distribution"
 
     def __post_init__(self) -> None:
-        normalize_options(self)
+        validate_options(self)
         if self.age_head not in AGE_HEADS:
             raise ConfigError(f"age head {self.age_head!r} is neither of {', '.join(AGE_HEADS)}")
         if self.input_size is None:
