@@ -273,9 +273,7 @@ def _common_options(networks: list[FinishedRun]) -> dict[str, Any]:
     return options
 
 
-def _calibrate(
-    model: TrainedModel, splits: _Splits, progress: Progress | None
-) -> dict[str, dict[str, Any]]:
+def _calibrate(model: TrainedModel, splits: _Splits, progress: Progress | None) -> dict[str, dict[str, Any]]:
     rows = splits.rows("validation")
     raw = answer_files(model, splits.files("validation"), _part(progress, "Calibrating"))
     calibration: dict[str, AgeCalibration | GenderCalibration] = {}
