@@ -127,7 +127,7 @@ def _add_recipe(p: argparse.ArgumentParser) -> None:
     add("--balance", choices=("none", "age", "gender", "both"), help="weigh rare chips more; default none")
 
     add = p.add_argument_group("data").add_argument
-    add("--data", default=None, metavar="DIR", help="UTKFace folder; default $UTKFACE_DIR")
+    add("--data", default=None, nargs="+", metavar="DIR", help="folders of faces; default $UTKFACE_DIR")
     add("--augmentation", type=float, metavar="STRENGTH", help="1 as the recipe has it, 0 none")
     add("--mixup", type=float, metavar="ALPHA", help="blend pairs of chips, 0 to 1; default 0.0")
     add("--cutmix", type=float, metavar="ALPHA", help="paste patches of other chips, 0 to 1; default 0.0")
@@ -254,7 +254,7 @@ def show_reading() -> Callable[[int, int], None]:
 
 def how_to_go_on(folder: Path, *, data: str | None, runs: Path, strategy: str, track: str | None) -> str:
     """The command that resumes a run."""
-    where = [] if data is None else ["--data", str(data)]
+    where = [] if data is None else ["--data", *map(str, data)]
     elsewhere = [] if runs == RUNS_DIR else ["--runs", str(runs)]
     devices = [] if strategy == "none" else ["--strategy", strategy]
     tracker = [] if track is None else ["--track", track]

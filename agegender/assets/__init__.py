@@ -24,3 +24,6 @@ RIVALS: Final = _FOLDER / "rivals.json"
 
 PUBLISHED: Final = _FOLDER / "published.json"
 """What others say of theirs; see `agegender.reports.others.published_figures`."""
+
+MTCNN: Final = _FOLDER / "mtcnn"
+"""The three networks of the face detector's cascade."""

@@ -48,6 +48,10 @@ class Fingerprints:
     hashes: NDArray[np.bool_]
     decodable: NDArray[np.bool_]
 
+    def rows(self, chosen: NDArray[np.int64]) -> Fingerprints:
+        """Those of some files, by their positions."""
+        return Fingerprints([self.digests[i] for i in chosen], self.hashes[chosen], self.decodable[chosen])
+
 
 def _fingerprint(path: Path) -> tuple[str, NDArray[np.bool_] | None]:
     try:
@@ -85,6 +89,19 @@ def fingerprint(dataset: Dataset, *, progress: Progress | None = None) -> Finger
             if progress is not None:
                 progress(i + 1, len(paths))
     return Fingerprints(digests, hashes, decodable)
+
+
+def file_digests(dataset: Dataset) -> list[str]:
+    """SHA-256 of each file's bytes, lower-case hex, in the order of the table; empty where unreadable."""
+
+    def digest(path: Path) -> str:
+        try:
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            return ""
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(digest, (dataset.folder / file for file in dataset.table["file"]), chunksize=64))
 
 
 def mirrored(hashes: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -15,16 +15,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agegender.assets import MTCNN
 from agegender.litert import LiteRTModel
-
-ASSETS: Final = Path(__file__).parents[1] / "assets" / "mtcnn"
 
 WINDOW: Final = 12
 """Pixels. The first network's receptive field: nothing narrower can hold a face."""
@@ -91,9 +89,9 @@ class Cascade:
     """
 
     def __init__(self, *, threads: int | None = None) -> None:
-        self._proposals = LiteRTModel(ASSETS / "pnet.tflite", threads=threads)
-        self._refinement = LiteRTModel(ASSETS / "rnet.tflite", threads=threads)
-        self._output = LiteRTModel(ASSETS / "onet.tflite", threads=threads)
+        self._proposals = LiteRTModel(MTCNN / "pnet.tflite", threads=threads)
+        self._refinement = LiteRTModel(MTCNN / "rnet.tflite", threads=threads)
+        self._output = LiteRTModel(MTCNN / "onet.tflite", threads=threads)
         self._sheet = np.zeros((1, _SHEET, _SHEET, 3), np.float32)
         self._lock = threading.Lock()
 
@@ -197,7 +195,9 @@ def _pieces(index: int, picture: NDArray[np.float32]) -> Iterator[_Piece]:
         h, w = int(height * scale), int(width * scale)
         shown = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA)
         # The last window of an odd side reaches one pixel beyond it.
-        padded = cv2.copyMakeBorder(shown, 0, h % 2, 0, w % 2, cv2.BORDER_REPLICATE) if h % 2 or w % 2 else shown
+        padded = (
+            cv2.copyMakeBorder(shown, 0, h % 2, 0, w % 2, cv2.BORDER_REPLICATE) if h % 2 or w % 2 else shown
+        )
         step = _SHEET_CELLS * _STRIDE
         for y in range(0, padded.shape[0] - WINDOW + 1, step):
             for x in range(0, padded.shape[1] - WINDOW + 1, step):

@@ -71,7 +71,9 @@ _CHIP_BOX_CENTRE: Final = complex(97.3, 86.2)
 _CHIP_BOX_HEIGHT: Final = 213.0
 """Where MTCNN's box lies on a UTKFace chip, in pixels (medians); used when landmarks give no scale."""
 
-_PAD: Final = 50
+CHIP_PAD: Final = 50
+"""How many pixels of grey `pad_chip` puts on each side."""
+
 _PAD_GREY: Final = 127
 
 
@@ -118,12 +120,13 @@ class Similarity:
         return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
-def crop_face(image: NDArray[np.uint8], face: Face) -> Chip:
+def crop_face(image: NDArray[np.uint8], face: Face, margin: int = 0) -> Chip:
     """Crops a face into the geometry of UTKFace's chips.
 
     Args:
         image: RGB, uint8, shape (height, width, 3), upright.
         face: Where the face is, in pixels of ``image``.
+        margin: How many pixels more than UTKFace's chips it shows on each side, at their scale.
 
     Returns:
         The chip and its warnings.
@@ -146,7 +149,7 @@ def crop_face(image: NDArray[np.uint8], face: Face) -> Chip:
         warnings.add(SMALL)
     if present < 1 - _LARGEST_MISSING:
         warnings.add(EDGE)
-    return Chip(_render(image, to_chip), tuple(word for word in CROP_WARNINGS if word in warnings))
+    return Chip(_render(image, to_chip, margin), tuple(word for word in CROP_WARNINGS if word in warnings))
 
 
 def check_rgb(image: NDArray[np.uint8]) -> None:
@@ -206,7 +209,7 @@ def pad_chip(chip: NDArray[np.uint8]) -> NDArray[np.uint8]:
         The chip in a grey frame a quarter of 200 px wide: height and width grow by 100.
     """
     grey = (_PAD_GREY,) * 3
-    padded = cv2.copyMakeBorder(chip, _PAD, _PAD, _PAD, _PAD, cv2.BORDER_CONSTANT, value=grey)
+    padded = cv2.copyMakeBorder(chip, CHIP_PAD, CHIP_PAD, CHIP_PAD, CHIP_PAD, cv2.BORDER_CONSTANT, value=grey)
     return padded.astype(np.uint8, copy=False)
 
 
@@ -242,34 +245,55 @@ def _present_share(to_chip: Similarity, width: int, height: int) -> float:
     return float(inside.mean())
 
 
-def _render(image: NDArray[np.uint8], to_chip: Similarity) -> NDArray[np.uint8]:
+def widen_chip(chip: NDArray[np.uint8], margin: int) -> NDArray[np.uint8]:
+    """Gives a chip that ends where UTKFace's do the room that a network with a margin expects.
+
+    Args:
+        chip: RGB, uint8, shape (height, width, 3), in UTKFace's geometry at any size.
+        margin: Pixels of a 200 px chip on each side.
+
+    Returns:
+        The chip in a black frame, as `crop_face` shows what lies outside a photo.
+    """
+    if margin == 0:
+        return chip
+    y, x = (round(margin * side / CHIP_SIZE) for side in chip.shape[:2])
+    framed = cv2.copyMakeBorder(chip, y, y, x, x, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    return framed.astype(np.uint8, copy=False)
+
+
+def _render(image: NDArray[np.uint8], tight: Similarity, margin: int) -> NDArray[np.uint8]:
     """Draws the chip, without aliasing at any scale.
 
     Only the part of the photo that the chip shows is touched, so time does not grow with the photo (and
     OpenCV's limit of 32,767 px a side is never met). A chip clearly smaller than that part is drawn at twice
     its size and averaged, after the part was averaged down to about that size.
     """
-    part, left, top = _visible_part(image, to_chip)
+    side = CHIP_SIZE + 2 * margin
+    to_chip = Similarity(tight.turn, tight.shift + complex(margin, margin))
+    part, left, top = _visible_part(image, to_chip, side)
     matrix = to_chip.matrix() @ _scale_and_shift(1, 1, left, top)
     if to_chip.scale >= _DIRECT_SCALE:
-        return _warp(part, matrix, CHIP_SIZE)
+        return _warp(part, matrix, side)
     shrink = 2 * to_chip.scale
     if shrink < 1:
         height, width = part.shape[:2]
         columns, rows = max(1, round(width * shrink)), max(1, round(height * shrink))
         part = _shrink(part, columns, rows)
         matrix = matrix @ _scale_and_shift(width / columns, height / rows, 0, 0)
-    return _shrink(_warp(part, 2 * matrix, 2 * CHIP_SIZE), CHIP_SIZE, CHIP_SIZE)
+    return _shrink(_warp(part, 2 * matrix, 2 * side), side, side)
 
 
-def _visible_part(image: NDArray[np.uint8], to_chip: Similarity) -> tuple[NDArray[np.uint8], int, int]:
-    """Cuts out what the chip shows of the photo.
+def _visible_part(
+    image: NDArray[np.uint8], to_chip: Similarity, side: int
+) -> tuple[NDArray[np.uint8], int, int]:
+    """Cuts out what a chip of this side shows of the photo.
 
     Returns:
         The part, and the column and row of the photo where it begins.
     """
     back = to_chip.inverse()
-    corners = back.turn * (CHIP_SIZE * np.array([0, 1, 1j, 1 + 1j])) + back.shift
+    corners = back.turn * (side * np.array([0, 1, 1j, 1 + 1j])) + back.shift
     reach = 2 + 1 / to_chip.scale  # interpolation and averaging look beyond the corners
     height, width = image.shape[:2]
     left, top = (max(0, int(start - reach)) for start in (corners.real.min(), corners.imag.min()))

@@ -11,11 +11,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from agegender.errors import ConfigError, ModelError, UnknownModelError
+from agegender.labels import NetworkTask
 from agegender.models.card import WEIGHTS_DIR
 from agegender.models.engine import Engine
 from agegender.models.registry import get_system
 from agegender.models.store import load_weights
-from agegender.models.system import NetworkTask, with_named_outputs
+from agegender.models.system import with_named_outputs
 
 
 class TrainedModel(Engine):

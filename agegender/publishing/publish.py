@@ -26,10 +26,11 @@ from agegender.errors import ConfigError, DatasetError
 from agegender.evaluation.corruptions import evaluate_corruptions
 from agegender.evaluation.evaluate import Detector, Evaluation, evaluate
 from agegender.evaluation.groups import fit_baseline, measure_groups
+from agegender.labels import NetworkTask
 from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
 from agegender.models.registry import get_system
 from agegender.models.store import file_sha256, load_weights, save_float16
-from agegender.models.system import NetworkTask, named_outputs
+from agegender.models.system import named_outputs
 from agegender.models.trained import TrainedModel
 from agegender.predictor import Predictor
 from agegender.publishing.answers import answer_files
