@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.assets import EXAMPLE
-from agegender.commands import OK, prepare_output, progress_bar, say, write_json
+from agegender.commands import OK, prepare_outputs, progress_bar, say, write_json
 from agegender.errors import AgeGenderError
 from agegender.faces.face import Face
 from agegender.images import read_image
@@ -65,7 +65,7 @@ def run(*, json: str | None) -> int:
     Raises:
         ModelError: The model is not trained.
     """
-    prepare_output(json)
+    prepare_outputs({"--json": json})
     photo = read_image(EXAMPLE)
     began = time.perf_counter()
     import tensorflow  # noqa: F401 - what takes long about starting is importing this

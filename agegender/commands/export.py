@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agegender.commands import OK, prepare_output, say
+from agegender.commands import OK, prepare_outputs, say
 from agegender.models.registry import DEFAULT_MODEL, model_spec
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def run(model: str | None, *, format: Format, output: str) -> int:
     """
     name = DEFAULT_MODEL if model is None else model
     model_spec(name)
-    prepare_output(output)
+    prepare_outputs({"--output": output})
 
     from agegender.publishing.exchange import export_model  # after the checks: it imports TensorFlow
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agegender.commands import OK, say, text_table, write_json
+from agegender.commands import OK, prepare_outputs, say, text_table, write_json
 from agegender.models.registry import describe_models
 from agegender.wording import ABSENT, say_figure
 
@@ -17,7 +17,11 @@ def run(*, json: str | None) -> int:
 
     Returns:
         0.
+
+    Raises:
+        ConfigError: The file cannot be written.
     """
+    prepare_outputs({"--json": json})
     models = describe_models()
     if json is not None:
         write_json(models, json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agegender.commands import OK, prepare_output, progress_bars, say, write_json
+from agegender.commands import OK, prepare_outputs, progress_bars, say, write_json
 from agegender.data.table import read_dataset
 from agegender.errors import ConfigError
 from agegender.models.registry import DEFAULT_MODEL, MODELS
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def run(
     *,
     runs: dict[NetworkTask, Path | None],
-    data: str | None,
+    data: list[str] | None,
     name: str | None,
     title: str | None,
     notes: list[str],
@@ -56,7 +56,7 @@ def run(
         raise ConfigError("--again measures a model that is published: name no run")
     if not again and (not given or ("both" in given and len(given) > 1)):
         raise ConfigError("name --age RUN, --gender RUN or one of them, or --both RUN alone")
-    prepare_output(json)
+    prepare_outputs({"--json": json})
     name = name or DEFAULT_MODEL
     title = title or (MODELS[name].title if name in MODELS else name)
     dataset = read_dataset(data)

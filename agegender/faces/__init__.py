@@ -5,7 +5,7 @@ Importing this package loads neither TensorFlow nor MTCNN; the first detection d
 
 from agegender.faces.crop import CHIP_LANDMARKS, CHIP_SIZE, CROP_WARNINGS, Chip, crop_face, pad_chip
 from agegender.faces.detector import DEFAULT_MAX_SIDE, DEFAULT_MIN_CONFIDENCE, FaceDetector, main_face
-from agegender.faces.face import Face
+from agegender.faces.face import Face, shift_face
 
 __all__ = [
     "CHIP_LANDMARKS",
@@ -19,4 +19,5 @@ __all__ = [
     "crop_face",
     "main_face",
     "pad_chip",
+    "shift_face",
 ]

@@ -26,6 +26,7 @@ from agegender.errors import ConfigError, DatasetError
 from agegender.evaluation.corruptions import evaluate_corruptions
 from agegender.evaluation.evaluate import Detector, Evaluation, evaluate
 from agegender.evaluation.groups import fit_baseline, measure_groups
+from agegender.files import paths_below
 from agegender.labels import NetworkTask
 from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
 from agegender.models.registry import get_system
@@ -90,7 +91,7 @@ class _Splits:
 
     def files(self, name: str) -> list[Path]:
         """Paths of those."""
-        return [self.dataset.folder / file for file in self.rows(name)["file"]]
+        return paths_below(self.dataset.folder, self.rows(name)["file"])
 
 
 def publish(

@@ -25,6 +25,7 @@ from agegender.data.split import partition as find_partition
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError, DatasetError
 from agegender.faces.face import Face
+from agegender.files import paths_below
 from agegender.models.card import HISTORY_FILE
 from agegender.models.store import load_weights
 from agegender.models.system import named_outputs
@@ -257,7 +258,7 @@ def _generators(
 
     def generate(name: str, targets: dict[str, NDArray[np.float32]], **how: Any) -> ChipGenerator:
         return ChipGenerator(
-            [folder / file for file in parts[name]["file"]],
+            paths_below(folder, parts[name]["file"]),
             targets,
             input_size=config.options.input_size,
             faces=faces[name],
