@@ -159,6 +159,33 @@ def _parser() -> argparse.ArgumentParser:
         "--pictures", metavar="DIR", type=Path, help="write contact sheets of pairs and suspicious labels"
     )
 
+    _add_publish(commands)
+    export = commands.add_parser("export", help="write a model as one file for other runtimes")
+    _add_model(export)
+    export.add_argument(
+        "--format", choices=("litert", "onnx"), required=True, help="for LiteRT (.tflite) or ONNX runtimes"
+    )
+    export.add_argument("--output", metavar="FILE", type=_file, required=True, help="write it there")
+
+    card = commands.add_parser("card", help="show what a model is, how good, and what it is not for")
+    card.add_argument("name", metavar="NAME", nargs="?", help="a model (default: the default model)")
+    card.add_argument("--output", metavar="FILE", type=_file, help="write it there, as Markdown")
+    card.add_argument(
+        "--data", metavar="DIR", nargs="+", help="also check that these folders' split is the model's"
+    )
+
+    models = commands.add_parser("models", help="list the models")
+    _add_json(models)
+    compare = commands.add_parser(
+        "compare", help="all models side by side, with rivals and published figures"
+    )
+    _add_json(compare)
+    bench = commands.add_parser("bench", help="measure speed and memory on this machine")
+    _add_json(bench)
+    return parser
+
+
+def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     publish = commands.add_parser("publish", help="make a model of finished training runs")
     publish.add_argument("--age", metavar="RUN", type=Path, help="run folder of the age network")
     publish.add_argument("--gender", metavar="RUN", type=Path, help="run folder of the gender network")
@@ -187,30 +214,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     publish.add_argument("--share", action="store_true", help="store layers that a pair has in common once")
     _add_json(publish)
-
-    export = commands.add_parser("export", help="write a model as one file for other runtimes")
-    _add_model(export)
-    export.add_argument(
-        "--format", choices=("litert", "onnx"), required=True, help="for LiteRT (.tflite) or ONNX runtimes"
-    )
-    export.add_argument("--output", metavar="FILE", type=_file, required=True, help="write it there")
-
-    card = commands.add_parser("card", help="show what a model is, how good, and what it is not for")
-    card.add_argument("name", metavar="NAME", nargs="?", help="a model (default: the default model)")
-    card.add_argument("--output", metavar="FILE", type=_file, help="write it there, as Markdown")
-    card.add_argument(
-        "--data", metavar="DIR", nargs="+", help="also check that these folders' split is the model's"
-    )
-
-    models = commands.add_parser("models", help="list the models")
-    _add_json(models)
-    compare = commands.add_parser(
-        "compare", help="all models side by side, with rivals and published figures"
-    )
-    _add_json(compare)
-    bench = commands.add_parser("bench", help="measure speed and memory on this machine")
-    _add_json(bench)
-    return parser
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

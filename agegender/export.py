@@ -115,7 +115,7 @@ def faces_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
         that failed, or that shows no face, keeps one row without a face number, so that no input vanishes
         from the table; ``error`` or ``warnings`` says which of the two it is.
     """
-    import pandas as pd  # here: it takes longer to import than a photo to predict, and most runs write no table
+    import pandas as pd  # here: importing it takes longer than predicting a photo, which needs no table
 
     rows: list[dict[str, Any]] = []
     for record in records:

@@ -28,9 +28,8 @@ def default_threads() -> int:
 class LiteRTModel:
     """A network with one input, ready to run.
 
-    May be shared by any number of threads: a lock lets one call through at a time. A batch of another size than
-    the last one's costs some preparation (milliseconds, for large networks more), so callers who mind keep to
-    few sizes.
+    May be shared by any number of threads: a lock lets one call through at a time. An input of another height
+    or width than the last one's costs milliseconds of preparation, so callers who mind keep to few sizes.
 
     Attributes:
         outputs: Names of the outputs, in the order in which a call returns them.

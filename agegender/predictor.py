@@ -103,7 +103,7 @@ class Predictor:
         self._enter_process()
         with self._lock:
             if self._loaded is None:
-                self._loaded = _load_engine(self.model, self._weights_dir)
+                self._loaded = load_engine(self.model, self._weights_dir)
             return self._loaded
 
     def predict(
@@ -231,7 +231,21 @@ class Predictor:
         ]
 
 
-def _load_engine(name: str, weights_dir: Path) -> Engine:
+def load_engine(name: str, weights_dir: Path = WEIGHTS_DIR) -> Engine:
+    """Loads what answers for a published model.
+
+    Args:
+        name: The model.
+        weights_dir: Where the models are.
+
+    Returns:
+        Its light form where its card names one, otherwise its Keras networks.
+
+    Raises:
+        UnknownModelError: No such model.
+        WeightsNotFoundError: It is not published here.
+        ModelError: Its files are damaged.
+    """
     if runtime_of(read_card(name, weights_dir)) == "LiteRT":
         from agegender.models.light import LightModel
 

@@ -10,7 +10,7 @@ import os
 
 
 def prepare_tensorflow(*, training: bool = False, log_level: str = "3") -> None:
-    """Chooses a quiet log, and the kernels that training gains by, where the environment does not say otherwise.
+    """Chooses a quiet log, and the kernels that training gains by, where the environment says nothing.
 
     Args:
         training: Whether the process is going to train.

@@ -34,9 +34,7 @@ def run(model: str | None, *, format: Format, output: str) -> int:
     from agegender.publishing.exchange import export_model  # after the checks: it imports TensorFlow
 
     metadata = export_model(name, format, Path(output))
-    outputs = ", ".join(metadata["outputs"])
-    say(
-        f"{output}: {name}, {Path(output).stat().st_size / 1e6:.1f} MB, from {metadata['input']['name']} to {outputs}."
-    )
+    megabytes = Path(output).stat().st_size / 1e6
+    say(f"{output}: {name}, {megabytes:.1f} MB, from a chip to {', '.join(metadata['outputs'])}.")
     say("How to use it from Python, Android and a browser: docs/export.md")
     return OK

@@ -39,8 +39,8 @@ def run(
         corruptions: Whether the test split is also measured dark, blurred, covered and turned.
         detect: Whether it is also measured through detection and cropping.
         share: Whether a pair stores the layers that its networks have in common once.
-        light: Whether to write the light form, which predicts without TensorFlow; ``None`` does for a new model
-            and leaves that of one measured again as it is.
+        light: Whether to write the light form, which predicts without TensorFlow; ``None`` does for a new
+            model, and leaves that of one measured again as it is.
         again: Whether to measure the model ``name`` again instead; no run is then named.
         json: Where to write the card as JSON, besides ``weights/<name>/card.json``.
 

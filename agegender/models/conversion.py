@@ -1,8 +1,9 @@
 """Keras networks as LiteRT and as ONNX files, weights in half precision on disk.
 
-Both runtimes cast weights back to float32 when they load, so they compute as Keras does. Published weights are
-float16 numbers already (see `store`): storing them as such again loses nothing, where a converter's own half
-precision would also round the means that preprocessing subtracts.
+Both runtimes cast weights back to float32 when they load, and compute as Keras does. Published weights are
+float16 numbers already (see `store`), so storing them as such loses nothing; where batch normalisation was
+folded into them, it costs about 0.01 years. A converter's own half precision would round every constant, also
+the means that preprocessing subtracts.
 """
 
 from __future__ import annotations
@@ -71,12 +72,8 @@ def _halve_litert(model: Any, schema: Any) -> None:
         if tensor.buffer not in halved:  # equal constants share a buffer
             half = _half(np.frombuffer(bytes(data), np.float32), tensor.name)
             stored = schema.TensorT()
-            stored.name, stored.shape, stored.type = (
-                b"half/" + tensor.name,
-                tensor.shape,
-                schema.TensorType.FLOAT16,
-            )
-            stored.buffer = tensor.buffer
+            stored.name, stored.shape = b"half/" + tensor.name, tensor.shape
+            stored.type, stored.buffer = schema.TensorType.FLOAT16, tensor.buffer
             model.buffers[tensor.buffer].data = np.frombuffer(half.tobytes(), np.uint8)
             halved[tensor.buffer] = len(graph.tensors)
             graph.tensors.append(stored)

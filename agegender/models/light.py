@@ -1,7 +1,7 @@
 """`LightModel`: a published model's light form, run by LiteRT. No TensorFlow.
 
-The light form is one `.tflite` file beside each weight file; `publishing.light` writes it, proves it against the
-Keras networks and notes both in the card.
+The light form is one `.tflite` file beside each weight file; `publishing.light` writes it, proves it against
+the Keras networks and notes both in the card.
 """
 
 from __future__ import annotations

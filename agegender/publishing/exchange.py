@@ -1,7 +1,7 @@
 """A published model as one file that other programs run, in LiteRT's or in ONNX's format.
 
 The file goes from RGB chips to what the networks say, and carries as JSON what makes an answer of that: the
-calibration, the geometry of a chip, and what the model must not be used for. docs/export.md shows how to use it.
+calibration, the geometry of a chip, and what the model must not be used for. docs/export.md shows its use.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _metadata(model: TrainedModel, outputs: list[str]) -> dict[str, Any]:
             "chip": {
                 "size": CHIP_SIZE,
                 "landmarks": CHIP_LANDMARKS.tolist(),
-                "what": "where a chip of that size has left eye, right eye, nose, left and right corner of the mouth",
+                "meaning": "where the chip has left eye, right eye, nose, left and right corner of the mouth",
             },
         },
         "outputs": {name: _MEANINGS[name] for name in outputs},

@@ -24,8 +24,8 @@ from agegender.runs.records import write_json
 
 MOST_YEARS: Final = 0.05
 MOST_PROBABILITY: Final = 1e-3
-"""A light form that differs by more from its Keras networks, on any chip, is not one of them. Answers are whole
-years and probabilities of two digits."""
+"""A light form that differs by more from its Keras networks, on any chip, is not theirs. People are shown
+whole years and probabilities of two digits."""
 
 
 def write_light(
@@ -43,8 +43,8 @@ def write_light(
         progress: Called with (what, done, in all).
 
     Returns:
-        What the card says of it: ``runtime``, the ``converter``, the checksum of each of its ``files``, and the
-        largest ``difference`` to the Keras networks over the test split: of ``age`` in years, of the other
+        What the card says of it: ``runtime``, ``converter``, the checksum of each of its ``files``, and the
+        largest ``difference`` to the Keras networks over the test split, of ``age`` in years, of the other
         outputs in probability.
 
     Raises:
@@ -60,12 +60,10 @@ def write_light(
             digests[path.name] = file_sha256(path)
         light = {"runtime": "LiteRT", "converter": f"tensorflow {tf.__version__}", "files": digests}
         write_json(made / CARD_FILE, {**model.card, "light": light})
-        answers = [
-            answer_files(
-                engine, files, None if progress is None else partial(progress, f"Asking {engine.runtime}")
-            )
-            for engine in (model, LightModel(model.name, Path(staging)))
-        ]
+        answers = []
+        for engine in (model, LightModel(model.name, Path(staging))):
+            bar = None if progress is None else partial(progress, f"Asking {engine.runtime}")
+            answers.append(answer_files(engine, files, bar))
         difference = _largest_difference(*answers)
         for output, most in difference.items():
             if not most <= (MOST_YEARS if output == "age" else MOST_PROBABILITY):
