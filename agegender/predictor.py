@@ -164,7 +164,7 @@ class Predictor:
 
         Args:
             chips: RGB ``uint8`` of shape (n, height, width, 3), UTKFace geometry, any size; n may be 0.
-            margin: How many pixels more than UTKFace's chips they show on each side, where those are 200 wide.
+            margin: Pixels that they show beyond UTKFace's on each side, where those are 200 wide.
                 What the model sees beyond that is black to it.
 
         Returns:
