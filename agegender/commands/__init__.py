@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from agegender.errors import ConfigError
 from agegender.export import to_json, write_atomically
+from agegender.progress import Progress
 
 OK: Final = 0
 SOME_FAILED: Final = 1
@@ -80,8 +80,8 @@ def progress_bar(total: int, what: str, unit: str) -> tqdm[Any]:
 
 
 @contextmanager
-def progress_bars(unit: str) -> Iterator[Callable[[str, int, int], None]]:
-    """One bar after the other, driven by calls of (what, done, total); each appears with its first call."""
+def progress_bars(unit: str) -> Iterator[Progress]:
+    """One bar after the other; each appears with the first call that names what it is of."""
     bar: tqdm[Any] | None = None
     shown = ""
 
@@ -98,10 +98,3 @@ def progress_bars(unit: str) -> Iterator[Callable[[str, int, int], None]]:
     finally:
         if bar is not None:
             bar.close()
-
-
-@contextmanager
-def progress_callback(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is driven by calls of (done, total) and appears with the first of them."""
-    with progress_bars(unit) as advance:
-        yield partial(advance, what)

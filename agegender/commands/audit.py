@@ -20,7 +20,7 @@ from agegender.audit.findings import KINDS, document, findings
 from agegender.audit.lookalikes import most_alike
 from agegender.audit.out_of_fold import LEAST_FILES, predict_out_of_fold
 from agegender.audit.suspects import Predictions
-from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_callback, say, write_json
+from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_bars, say, write_json
 from agegender.data.duplicates import duplicate_groups, fingerprint
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import DatasetError
@@ -66,7 +66,7 @@ def run(
         raise DatasetError(f"{pictures} is inside the dataset, which would take the sheets for chips")
     prepare_output(pictures and pictures / "suspects-01.png")
     began, cpu_began = time.perf_counter(), time.process_time()
-    with progress_callback("Reading", "file") as progress:
+    with progress_bars("file") as progress:
         prints = fingerprint(dataset, progress=progress)
     with _one_step("Comparing"):
         groups = duplicate_groups(prints)
@@ -101,10 +101,10 @@ def run(
 @contextmanager
 def _one_step(what: str) -> Iterator[None]:
     """A bar for a few seconds' work that cannot be counted."""
-    with progress_callback(what, "step") as progress:
-        progress(0, 1)
+    with progress_bars("step") as progress:
+        progress(what, 0, 1)
         yield
-        progress(1, 1)
+        progress(what, 1, 1)
 
 
 def _features(dataset: Dataset) -> NDArray[np.float32] | None:
@@ -115,7 +115,7 @@ def _features(dataset: Dataset) -> NDArray[np.float32] | None:
     from agegender.audit.frozen_features import frozen_features  # after the checks: imports TensorFlow
 
     files = [dataset.folder / file for file in dataset.table["file"]]
-    with progress_callback("Looking at faces", "file") as progress:
+    with progress_bars("file") as progress:
         return frozen_features(files, progress=progress)
 
 
@@ -154,10 +154,10 @@ def _draw(result: Audit, alike: pd.DataFrame | None, folder: Path) -> None:
             sheets.setdefault("look-alikes", []).append(tile)
     for index, tile in enumerate(_suspect_tiles(result, files)):
         sheets.setdefault(f"suspects-{index // _SUSPECTS_A_SHEET + 1:02}", []).append(tile)
-    with progress_callback("Drawing", "sheet") as progress:
+    with progress_bars("sheet") as progress:
         for done, (name, tiles) in enumerate(sheets.items(), start=1):
             draw_sheet(tiles).save(folder / f"{name}.png")
-            progress(done, len(sheets))
+            progress("Drawing", done, len(sheets))
 
 
 def _suspect_tiles(result: Audit, files: Sequence[Path]) -> Iterator[Tile]:

@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from agegender.data.duplicates import Progress as FileProgress
 from agegender.data.generator import ChipGenerator
 from agegender.data.landmarks import find_faces
 from agegender.data.mixing import Mixing
@@ -28,6 +27,7 @@ from agegender.faces.face import Face
 from agegender.models.card import HISTORY_FILE
 from agegender.models.store import load_weights
 from agegender.models.system import named_outputs
+from agegender.progress import Progress as FileProgress
 from agegender.runs.records import (
     BEST_WEIGHTS,
     LANDMARKS_CACHE,
@@ -221,7 +221,7 @@ def _with_faces(
         return parts, {name: [None] * len(part) for name, part in parts.items()}
     with tqdm(desc="finding faces", unit="photo", leave=False, disable=quiet) as bar:
 
-        def advance(done: int, total: int) -> None:
+        def advance(_what: str, done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
@@ -247,7 +247,7 @@ def _generators(
         desc="asking the teacher", unit="chip", leave=False, disable=quiet or config.teacher is None
     ) as bar:
 
-        def advance(done: int, total: int) -> None:
+        def advance(_what: str, done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 

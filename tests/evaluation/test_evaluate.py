@@ -172,7 +172,7 @@ def test_predicts_in_batches_and_reports_progress(tmp_path):
     for index in range(BATCH_SIZE + 6):
         write_chip(folder, index % 100, 0, name=f"{index}", side=8)
     predictor, calls = ColorPredictor(), []
-    result = evaluate(predictor, read_dataset(folder), progress=lambda *done: calls.append(done))
+    result = evaluate(predictor, read_dataset(folder), progress=lambda _, *done: calls.append(done))
     assert len(result.faces) == BATCH_SIZE + 6
     assert [shape[0] for shape in predictor.batches[1:]] == [BATCH_SIZE, 6]  # the first call warms up
     assert calls == [(BATCH_SIZE, BATCH_SIZE + 6), (BATCH_SIZE + 6, BATCH_SIZE + 6)]
