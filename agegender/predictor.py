@@ -22,13 +22,12 @@ from agegender.images import read_image
 from agegender.labels import GENDERS, Task
 from agegender.models.card import WEIGHTS_DIR, read_card, runtime_of
 from agegender.models.registry import DEFAULT_MODEL, model_spec
-from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
+from agegender.prediction import AgeEstimate, Answer, GenderEstimate, Prediction
 
 if TYPE_CHECKING:
     from agegender.models.engine import Engine
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
-Answer = tuple[AgeEstimate | None, GenderEstimate | None]
 
 
 class Predictor:

@@ -19,7 +19,7 @@ from agegender.explain import (
     occlude,
     vary,
 )
-from agegender.explain.occlusion import exact_years, share_of_female
+from agegender.explain.occlusion import exact_years
 from agegender.labels import TASKS, Task
 from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
@@ -162,7 +162,7 @@ def show_occlusion(face: Prediction, found: Explanation, settings: Settings) -> 
         found.occlusion = occlude(
             load_predictor(settings.model),
             face.chip,
-            progress=lambda done, all_: bar.progress(done / all_, f"Covered {done} of {all_} places …"),
+            progress=lambda _, done, all_: bar.progress(done / all_, f"Covered {done} of {all_} places …"),
         )
         place.empty()
     grid = st.grid(2, min_column_width=300)
@@ -197,7 +197,7 @@ def show_stability(face: Prediction, found: Explanation, settings: Settings) -> 
             if variant.age is not None:
                 answers.append(f"{exact_years(variant.age):.0f} years")
             if variant.gender is not None:
-                answers.append(f"female {say_probability(share_of_female(variant.gender))}")
+                answers.append(f"female {say_probability(variant.gender.female)}")
             show_picture(variant.chip, alt=f"The face, {variant.name}")
             st.caption("  \n".join(answers))
 
