@@ -1,5 +1,4 @@
 """Converts the networks of the `mtcnn` package into the files of `agegender.faces.cascade`, and proves it.
-proves it.
 
     python -m tools.convert_mtcnn
 

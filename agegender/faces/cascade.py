@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -209,9 +210,10 @@ class Cascade:
             answers = [network(patches[start : start + batch])[0] for start in range(0, len(box), batch)]
             return np.concatenate(answers)[: len(box)]
 
-        answers = self._side_by_side(run, range(0, len(every), _BATCHES * batch))
         width = 5 if side == R_SIDE else 15
-        return np.split(np.concatenate([np.empty((0, width), np.float32), *answers]), np.cumsum(counts)[:-1])
+        answers = self._side_by_side(run, range(0, len(every), _BATCHES * batch))
+        joined = np.concatenate([np.empty((0, width), np.float32), *answers])
+        return [joined[first:last] for first, last in pairwise(np.cumsum([0, *counts]))]
 
 
 def _load(name: str, *, copies: int) -> LiteRTModel:
