@@ -29,7 +29,15 @@ PHOTO_SIDES: Final = (640, 1280, 4000)
 """Longer sides in pixels: a web picture, a laptop's screen, a phone's camera."""
 
 REPEATS: Final = 5
-_PACKAGES: Final = ("agegender", "tensorflow", "keras", "mtcnn", "opencv-python-headless", "numpy", "pillow")
+_PACKAGES: Final = (
+    "agegender",
+    "tensorflow",
+    "keras",
+    "ai-edge-litert",
+    "opencv-python-headless",
+    "numpy",
+    "pillow",
+)
 
 Pixels = NDArray[np.uint8]
 
