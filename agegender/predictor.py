@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
 Answer = tuple[AgeEstimate | None, GenderEstimate | None]
+FoundFace = tuple[Face, Chip]
 
 
 class Predictor:
@@ -103,11 +105,48 @@ class Predictor:
             ImageError: The picture cannot be used.
             WeightsNotFoundError: The model has not been trained here.
         """
+        return self.predict_faces(self.find_faces(source, min_confidence=min_confidence, min_face=min_face))
+
+    def find_faces(
+        self, source: Source, *, min_confidence: float | None = None, min_face: float = 0.0
+    ) -> list[FoundFace]:
+        """Finds the faces in a picture: the first half of `predict`, which is the same for every model.
+
+        Args:
+            source: As for `predict`.
+            min_confidence: As for `predict`.
+            min_face: As for `predict`.
+
+        Returns:
+            Each face with its chip, from left to right.
+
+        Raises:
+            ImageError: The picture cannot be used.
+        """
         image = source if isinstance(source, np.ndarray) else read_image(source)
         confidence = {} if min_confidence is None else {"min_confidence": min_confidence}
         faces = self._detector.detect(image, min_face=min_face, **confidence)
-        chips = [crop_face(image, face) for face in faces]
-        return self._combine(faces, chips)
+        return [(face, crop_face(image, face)) for face in faces]
+
+    def predict_faces(self, found: Sequence[FoundFace]) -> list[Prediction]:
+        """Predicts faces that were found: the second half of `predict`.
+
+        Args:
+            found: As `find_faces` of this or of another predictor gives them.
+
+        Returns:
+            One prediction a face, in the same order.
+
+        Raises:
+            WeightsNotFoundError: The model has not been trained here.
+        """
+        if not found:
+            return []
+        answers = self.predict_chips(np.stack([chip.pixels for _, chip in found]))
+        return [
+            Prediction(face, chip.pixels, age, gender, chip.warnings)
+            for (face, chip), (age, gender) in zip(found, answers, strict=True)
+        ]
 
     def predict_chip_image(self, source: Source) -> Prediction:
         """Predicts a picture that is a face chip already; no detection runs.
@@ -130,7 +169,7 @@ class Predictor:
         points = tuple((float(x), float(y)) for x, y in CHIP_LANDMARKS * scale)
         face = Face((0.0, 0.0, float(width), float(height)), 1.0, points)  # type: ignore[arg-type]
         chip = Chip(resize_chip(image, (CHIP_SIZE, CHIP_SIZE)), ())
-        return self._combine([face], [chip])[0]
+        return self.predict_faces([(face, chip)])[0]
 
     def predict_chips(self, chips: NDArray[np.uint8]) -> list[Answer]:
         """Predicts a batch of face chips.
@@ -168,15 +207,6 @@ class Predictor:
                 uncertain = probability < temperature.uncertain_below
                 genders[i] = GenderEstimate(GENDERS[int(p >= 0.5)], probability, uncertain)
         return list(zip(ages, genders, strict=True))
-
-    def _combine(self, faces: list[Face], chips: list[Chip]) -> list[Prediction]:
-        if not faces:
-            return []
-        answers = self.predict_chips(np.stack([chip.pixels for chip in chips]))
-        return [
-            Prediction(face, chip.pixels, age, gender, chip.warnings)
-            for face, chip, (age, gender) in zip(faces, chips, answers, strict=True)
-        ]
 
 
 def _fitted(card: dict[str, Any], task: Task) -> dict[str, Any]:
