@@ -187,7 +187,7 @@ def _read_recipe(file: Path | None, values: dict[str, Any]) -> dict[str, Any]:
 
     Gives it the task "both" where neither it nor an option says one, and its system is multi-task.
     """
-    from agegender.models.system import get_system
+    from agegender.models.registry import get_system
     from agegender.training.config import TrainingConfig, read_config_values
 
     recipe = {} if file is None else read_config_values(file)

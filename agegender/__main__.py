@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agegender.errors import AgeGenderError
+from agegender.files import printable
 from agegender.runtime import prepare_tensorflow
 
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (AgeGenderError, OSError) as error:
-        print(f"agegender {options.command}: {error}", file=sys.stderr)
+        print(printable(f"agegender {options.command}: {error}"), file=sys.stderr)
         return 2
 
 

@@ -15,9 +15,15 @@ AgeGenderError
 
 from __future__ import annotations
 
+from agegender.files import escape_no_text
+
 
 class AgeGenderError(Exception):
     """Base class: catch this to catch everything the package raises on purpose."""
+
+    def __str__(self) -> str:
+        """The message as text that every writer takes, also where it names a file that is no text."""
+        return escape_no_text(super().__str__())
 
 
 class ImageError(AgeGenderError):

@@ -161,7 +161,7 @@ class Predictor:
             ImageError: The picture cannot be used.
             WeightsNotFoundError: The model has not been trained here.
         """
-        from agegender.data.augment import resize_chip
+        from agegender.faces.chip import resize_chip
 
         image = source if isinstance(source, np.ndarray) else read_image(source)
         height, width = image.shape[:2]

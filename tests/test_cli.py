@@ -17,6 +17,7 @@ from agegender.commands import bench
 from agegender.commands.predict import annotated_paths
 from agegender.errors import UnknownModelError, WeightsNotFoundError
 from agegender.faces.face import Face
+from agegender.files import unescape_name
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
 
 ROOT = Path(__file__).parents[1]
@@ -523,13 +524,47 @@ module.Predictor = Predictor
 sys.modules["agegender.predictor"] = module
 from agegender.__main__ import _run_as_program
 sys.argv[1:] = ["predict", {str(tmp_path)!r}, "--json", {str(tmp_path / "r.json")!r}]
+sys.argv += ["--csv", {str(tmp_path / "r.csv")!r}]
 sys.exit(_run_as_program())
 """
     result = run_python("-c", code)
     assert result.returncode == 1, result.stderr
-    assert "\\udcff.jpg: " in result.stderr
+    assert r"\xff.jpg: " in result.stderr
     [image] = read_strict((tmp_path / "r.json").read_text(encoding="utf-8"))["images"]
-    assert image["path"] == os.fsdecode(name)
+    assert image["path"] == rf"{tmp_path}/\xff.jpg"
+    [row] = pd.read_csv(tmp_path / "r.csv").itertuples()
+    assert unescape_name(row.path) == os.fsdecode(name)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-16"])
+def test_json_on_standard_output_is_utf_8_whatever_the_terminal_speaks(encoding):
+    code = """
+import sys
+from agegender.__main__ import _run_as_program
+from agegender.commands import models
+models.describe_models = lambda: [{"name": "é 😀", "tasks": []}]
+sys.argv[1:] = ["models", "--json", "-"]
+sys.exit(_run_as_program())
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, env=environment, check=True
+    )
+    assert json.loads(run.stdout)[0]["name"] == "é 😀"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows allows no such names")
+def test_names_can_neither_steer_the_terminal_nor_break_the_line(tmp_path, capsys):
+    photo = write_photo(tmp_path / "x\x1b[31m\ny.png")
+    (tmp_path / "broken\r.png").write_text("no picture")
+    assert main(["predict", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith(rf"{tmp_path}/x\x1b[31m\x0ay.png: face 1: ")
+    assert captured.err.startswith(rf"{tmp_path}/broken\x0d.png: ")
+    assert unescape_name(captured.out.split(": face")[0]) == str(photo)
+    assert main(["predict", str(tmp_path / "gone\x1b.png")]) == 1
+    assert main(["evaluate", "--data", str(tmp_path / "gone\x1b")]) == 2
+    assert "\x1b" not in capsys.readouterr().err
 
 
 def test_a_reader_that_has_gone_is_no_traceback():

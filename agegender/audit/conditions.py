@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.augment import resize_chip
 from agegender.data.duplicates import Progress
 from agegender.data.table import Dataset
+from agegender.faces.chip import resize_chip
+from agegender.files import paths_below
 
 DIM_HIGHLIGHTS: Final = 130.0
 """A picture is dim where its highlights are below this, of 255: 0.5 % of UTKFace. Highlights and not the
@@ -65,7 +66,7 @@ def measure_conditions(dataset: Dataset, *, progress: Progress | None = None) ->
     Returns:
         Measures in the order of ``dataset.table``.
     """
-    paths = [dataset.folder / file for file in dataset.table["file"]]
+    paths = paths_below(dataset.folder, dataset.table["file"])
     measures = np.full((len(paths), 2), np.nan)
     with ThreadPoolExecutor() as pool:
         for i, measured in enumerate(pool.map(_measure, paths, chunksize=64)):

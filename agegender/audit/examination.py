@@ -23,6 +23,7 @@ from agegender.audit.suspects import find_suspects
 from agegender.data.duplicates import Fingerprints, duplicate_groups, fingerprint
 from agegender.data.table import Dataset
 from agegender.errors import DatasetError
+from agegender.files import paths_below
 
 _LABELS: Final = ("age", "gender", "ethnicity", "captured")
 
@@ -137,7 +138,7 @@ def doubt_labels(examination: Examination, report: Report) -> Examination:
     from agegender.audit.frozen_features import frozen_features  # imports TensorFlow
 
     features = frozen_features(
-        [folder / file for file in table["file"]],
+        paths_below(folder, table["file"]),
         progress=lambda done, total: report("Looking at faces", 0.03 + 0.9 * done / total),
     )
     report("Comparing with the labels", 0.93)

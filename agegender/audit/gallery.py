@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from agegender.audit.audit import Audit
 from agegender.audit.conditions import Conditions
 from agegender.audit.findings import CONFLICT_YEARS
-from agegender.data.augment import resize_chip
+from agegender.faces.chip import resize_chip
 from agegender.labels import MAX_AGE
 
 FLAGS: Final[dict[str, str]] = {

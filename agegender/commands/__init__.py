@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from agegender.errors import ConfigError
 from agegender.export import to_json, write_atomically
+from agegender.files import printable
 
 OK: Final = 0
 SOME_FAILED: Final = 1
@@ -27,22 +28,25 @@ STANDARD_OUTPUT: Final = "-"
 
 
 def say(line: str) -> None:
-    """Prints a line of the result, without tearing a progress bar apart."""
-    tqdm.write(line, file=sys.stdout)
+    """Prints a line of the result, made `printable`, without tearing a progress bar apart."""
+    tqdm.write(printable(line), file=sys.stdout)
 
 
 def complain(line: str) -> None:
-    """Prints a line about the run to standard error, without tearing a progress bar apart."""
-    tqdm.write(line, file=sys.stderr)
+    """Prints a line about the run to standard error, as `say` does."""
+    tqdm.write(printable(line), file=sys.stderr)
 
 
 def write_json(value: Any, target: str) -> None:
-    """Writes JSON to a file, or to standard output where ``target`` is "-"."""
-    if target == STANDARD_OUTPUT:
-        sys.stdout.write(to_json(value))
-        sys.stdout.flush()
-    else:
-        write_atomically(target, to_json(value))
+    """Writes JSON to a file, or to standard output where ``target`` is "-"; UTF-8 in both."""
+    text = to_json(value)
+    if target != STANDARD_OUTPUT:
+        write_atomically(target, text)
+        return
+    # The stream's own encoding is meant for people: a Windows code page, or ASCII in a bare environment.
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
 
 
 def prepare_output(target: str | os.PathLike[str] | None) -> None:

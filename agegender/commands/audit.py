@@ -24,7 +24,8 @@ from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progre
 from agegender.data.duplicates import duplicate_groups, fingerprint
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import DatasetError
-from agegender.export import write_atomically
+from agegender.export import to_csv, write_atomically
+from agegender.files import paths_below
 from agegender.labels import GENDERS
 
 _SUSPECTS_A_SHEET: Final = 60
@@ -83,7 +84,7 @@ def run(
     }
 
     if csv is not None:
-        write_atomically(csv, found.to_csv(index=False, lineterminator="\n"))
+        write_atomically(csv, to_csv(found))
     if pictures is not None:
         with _one_step("Looking for more copies"):
             alike = None if features is None else most_alike(features, groups)
@@ -114,7 +115,7 @@ def _features(dataset: Dataset) -> NDArray[np.float32] | None:
         return None
     from agegender.audit.frozen_features import frozen_features  # after the checks: imports TensorFlow
 
-    files = [dataset.folder / file for file in dataset.table["file"]]
+    files = paths_below(dataset.folder, dataset.table["file"])
     with progress_callback("Looking at faces", "file") as progress:
         return frozen_features(files, progress=progress)
 
@@ -139,7 +140,7 @@ def _draw(result: Audit, alike: pd.DataFrame | None, folder: Path) -> None:
         folder: Where to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = [result.dataset.folder / file for file in result.files["file"]]
+    files = paths_below(result.dataset.folder, result.files["file"])
     splits = result.files["split"].tolist()
     # Identical files are the same photo, whoever looks.
     sample = sample_pairs(result.near[~result.near["same_bytes"]])

@@ -17,7 +17,15 @@ from PIL import Image
 from agegender.annotate import annotate
 from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_bar, say, write_json
 from agegender.errors import AgeGenderError, ConfigError, ImageError, ModelError
-from agegender.export import NO_FACE, faces_table, image_record, predictions_document, write_atomically
+from agegender.export import (
+    NO_FACE,
+    faces_table,
+    image_record,
+    predictions_document,
+    to_csv,
+    write_atomically,
+)
+from agegender.files import escape_name
 from agegender.images import find_images, read_image
 from agegender.prediction import Prediction
 from agegender.wording import describe
@@ -121,7 +129,7 @@ def predict_files(paths: Sequence[Path], predictor: PhotoPredictor, *, chips: bo
             record, faces = _predict_one(path, pixels, predictor, chips=chips, copy=copies.get(path))
             records.append(record)
             if record["error"] is not None:
-                complain(f"{path}: {record['error']}")
+                complain(f"{record['path']}: {record['error']}")
             elif outputs.in_words:
                 _print_faces(path, faces)
             bar.update()
@@ -250,16 +258,16 @@ def _write_picture(path: Path, pixels: Pixels) -> None:
 
 def _write_tables(model: str, records: Sequence[dict[str, Any]], outputs: Outputs) -> None:
     if outputs.csv is not None:
-        write_atomically(outputs.csv, faces_table(records).to_csv(index=False))
+        write_atomically(outputs.csv, to_csv(faces_table(records)))
     if outputs.json is not None:
         write_json(predictions_document(model, records), outputs.json)
 
 
 def _print_faces(path: Path, faces: Sequence[Prediction]) -> None:
     if not faces:
-        say(f"{path}: {NO_FACE}")
+        say(f"{escape_name(path)}: {NO_FACE}")
     for number, face in enumerate(faces, start=1):
-        say(f"{path}: face {number}: {describe(face)}")
+        say(f"{escape_name(path)}: face {number}: {describe(face)}")
 
 
 def _reason(error: Exception) -> str:

@@ -22,6 +22,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from agegender.data.table import Dataset
+from agegender.files import paths_below
 
 HASH_SIDE: Final = 16
 HASH_BITS: Final = HASH_SIDE * HASH_SIDE
@@ -73,7 +74,7 @@ def fingerprint(dataset: Dataset, *, progress: Progress | None = None) -> Finger
     Returns:
         Digests and hashes in the order of ``dataset.table``.
     """
-    paths = [dataset.folder / file for file in dataset.table["file"]]
+    paths = paths_below(dataset.folder, dataset.table["file"])
     digests: list[str] = []
     hashes = np.zeros((len(paths), HASH_BITS), dtype=np.bool_)
     decodable = np.zeros(len(paths), dtype=np.bool_)

@@ -12,9 +12,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.augment import Augmentation, augment_chip, resize_chip
+from agegender.data.augment import Augmentation, augment_chip
 from agegender.data.mixing import Mixing, mix_batch
 from agegender.errors import DatasetError
+from agegender.faces.chip import resize_chip
 
 _SHUFFLE_STREAM, _AUGMENT_STREAM, _MIX_STREAM = 0, 1, 2
 

@@ -11,6 +11,7 @@ from typing import Final
 import pandas as pd
 
 from agegender.errors import DatasetError
+from agegender.files import escape_name, walk_files
 from agegender.labels import MAX_AGE
 
 DATA_ENVIRONMENT_VARIABLE: Final = "UTKFACE_DIR"
@@ -34,9 +35,10 @@ class Dataset:
     Attributes:
         folder: Where the files are.
         table: One row a usable file name, sorted by ``file``, with a RangeIndex and the columns ``file``
-            (path below ``folder``, str), ``age`` (whole years, int64, 0 to 116), ``gender`` and
-            ``ethnicity`` (UTKFace's codes, int64) and ``captured`` (datetime64, ``NaT`` where the name
-            carries no date). Whether a file can be decoded is not known yet.
+            (path below ``folder``, str, escaped by `agegender.files`: `paths_below` gives what to open),
+            ``age`` (whole years, int64, 0 to 116), ``gender`` and ``ethnicity`` (UTKFace's codes, int64) and
+            ``captured`` (datetime64, ``NaT`` where the name carries no date). Whether
+            a file can be decoded is not known yet.
         skipped: One row a file that looks like an image but whose name is not a label, with the columns
             ``file`` and ``reason``.
     """
@@ -86,7 +88,7 @@ def parse_name(name: str) -> tuple[int, int, int, str]:
 
 
 def read_dataset(folder: str | os.PathLike[str] | None = None) -> Dataset:
-    """Lists a folder of UTKFace-named face chips, with its subfolders.
+    """Lists a folder of UTKFace-named face chips, with its subfolders, as `agegender.files.walk_files` does.
 
     Args:
         folder: The dataset folder; ``None`` takes the one that ``UTKFACE_DIR`` names.
@@ -105,10 +107,12 @@ def read_dataset(folder: str | os.PathLike[str] | None = None) -> Dataset:
 
     rows: list[tuple[str, int, int, int, str]] = []
     skipped: list[tuple[str, str]] = []
-    for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in _IMAGE_ENDINGS and p.is_file()):
-        file = path.relative_to(root).as_posix()
+    files, unlistable = walk_files(root, _IMAGE_ENDINGS)
+    skipped += [(_name_below(root, path), "a folder that cannot be opened") for path in unlistable]
+    for path in files:
+        file = _name_below(root, path)
         try:
-            rows.append((file, *parse_name(path.name)))
+            rows.append((file, *parse_name(file.rpartition("/")[2])))
         except ValueError as error:
             skipped.append((file, str(error)))
     if not rows:
@@ -122,3 +126,7 @@ def read_dataset(folder: str | os.PathLike[str] | None = None) -> Dataset:
         table["captured"].str.slice(0, 14), format="%Y%m%d%H%M%S", errors="coerce"
     )
     return Dataset(root, table, pd.DataFrame(skipped, columns=["file", "reason"]))
+
+
+def _name_below(root: Path, path: Path) -> str:
+    return escape_name(path.relative_to(root).as_posix())

@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.data.augment import resize_chip
 from agegender.data.table import Dataset
 from agegender.errors import DatasetError
 from agegender.evaluation.evaluate import ChipPredictor, Evaluation, Progress, evaluate, measure, rounded
+from agegender.faces.chip import resize_chip
 from agegender.faces.crop import CHIP_LANDMARKS, CHIP_SIZE, check_rgb, crop_face
 from agegender.faces.face import Face
 

@@ -18,6 +18,7 @@ from agegender.data.table import Dataset
 from agegender.errors import ConfigError, DatasetError, ImageError
 from agegender.evaluation.metrics import age_metrics, gender_metrics, range_metrics, reliability
 from agegender.faces.face import Face
+from agegender.files import unescape_name
 from agegender.images import read_image
 from agegender.labels import GENDERS, age_band
 from agegender.prediction import AgeEstimate, GenderEstimate
@@ -240,7 +241,7 @@ def _batches(
 
     def read(file: str) -> Pixels | ImageError:
         try:
-            pixels = read_image(folder / file)
+            pixels = read_image(folder / unescape_name(file))
         except ImageError as error:
             return error
         return pixels if change is None else change(file, pixels)

@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.augment import resize_chip
 from agegender.errors import ModelError
 from agegender.explain.occlusion import GREY
+from agegender.faces.chip import resize_chip
 from agegender.labels import TASKS, Task
 
 if TYPE_CHECKING:

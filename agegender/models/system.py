@@ -1,20 +1,19 @@
-"""Systems: families of networks, each in a file of its own, behind one interface.
+"""What a system is: a family of networks behind one interface, each in a file of `agegender.models.systems`.
 
 Training, publishing and prediction know nothing of a family but what is here: how to build its networks
 from options, and that every output of interest is a layer with one of the names in `OUTPUTS`.
+
+A system's file imports Keras only as it builds: lists and checks of options must not wait for TensorFlow.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-import keras
-
-from agegender.errors import ConfigError
+if TYPE_CHECKING:
+    import keras
 
 NetworkTask = Literal["age", "gender", "both"]
 """What one network answers. A pair of networks is two, "age" and "gender"; a multi-task one is "both"."""
@@ -24,20 +23,6 @@ NETWORK_TASKS: Final[tuple[NetworkTask, ...]] = ("age", "gender", "both")
 OUTPUTS: Final = ("age_distribution", "age_range", "age", "female")
 """Names of output layers: probabilities of the years 0 to ``MAX_AGE`` (batch, 117); of the nine age ranges
 (batch, 9); years (batch, 1); probability of *female* (batch, 1)."""
-
-_MODULES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "vggface": "agegender.models.systems.vggface",
-        "vgg16-multitask": "agegender.models.systems.vgg16_multitask",
-        "resnet18-multitask": "agegender.models.systems.resnet18_multitask",
-        "resnet18-finetuned": "agegender.models.systems.resnet18_finetuned",
-        "age-range": "agegender.models.systems.age_range",
-        "scratch-cnn": "agegender.models.systems.scratch_cnn",
-    }
-)
-
-SYSTEMS: Final = tuple(_MODULES)
-"""Names of all systems."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +44,6 @@ class System:
     tasks: tuple[NetworkTask, ...]
 
 
-def get_system(name: str) -> System:
-    """Looks a system up.
-
-    Raises:
-        ConfigError: There is none of that name.
-    """
-    if name not in _MODULES:
-        raise ConfigError(f"unknown system {name!r}; there are {', '.join(_MODULES)}")
-    system: System = importlib.import_module(_MODULES[name]).SYSTEM
-    return system
-
-
 def network_of(inputs: Any, outputs: Mapping[str, Any], task: NetworkTask, *, name: str) -> keras.Model:
     """The network of one task, or of both, from the graph of both: what a task does not need is left out.
 
@@ -83,6 +56,8 @@ def network_of(inputs: Any, outputs: Mapping[str, Any], task: NetworkTask, *, na
     Returns:
         A model of the layers that lead to the task's outputs.
     """
+    import keras
+
     wanted = {"gender": {"female"}, "age": set(OUTPUTS) - {"female"}, "both": set(OUTPUTS)}[task]
     return keras.Model(inputs, [outputs[key] for key in outputs if key in wanted], name=name)
 
@@ -95,4 +70,6 @@ def named_outputs(network: keras.Model) -> dict[str, Any]:
 
 def with_named_outputs(network: keras.Model) -> keras.Model:
     """The same layers as a model that returns a dictionary of all named outputs."""
+    import keras
+
     return keras.Model(network.inputs[0], named_outputs(network), name=f"{network.name}_outputs")

@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from agegender.data.augment import resize_chip
 from agegender.errors import ConfigError, ModelError, UnknownModelError
+from agegender.faces.chip import resize_chip
 from agegender.models.card import WEIGHTS_DIR, read_card
-from agegender.models.registry import model_spec
+from agegender.models.registry import get_system, model_spec
 from agegender.models.store import load_weights
-from agegender.models.system import NetworkTask, get_system, with_named_outputs
+from agegender.models.system import NetworkTask, with_named_outputs
 
 MAX_BATCH: Final = 32
 """Chips that go through the networks at once; more are done in turns, so that memory stays bounded."""

@@ -27,9 +27,11 @@ from agegender.errors import ConfigError, DatasetError
 from agegender.evaluation.corruptions import evaluate_corruptions
 from agegender.evaluation.evaluate import Detector, Evaluation, evaluate
 from agegender.evaluation.groups import fit_baseline, measure_groups
+from agegender.files import paths_below
 from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
+from agegender.models.registry import get_system
 from agegender.models.store import file_sha256, load_weights, save_float16
-from agegender.models.system import NetworkTask, get_system, named_outputs
+from agegender.models.system import NetworkTask, named_outputs
 from agegender.models.trained import RawAnswers, TrainedModel
 from agegender.predictor import Predictor
 from agegender.publishing.provenance import FinishedRun, provenance, whole_history
@@ -275,7 +277,7 @@ def _answers(model: TrainedModel, folder: Path, files: list[str], progress: Prog
     parts = []
     for start in range(0, len(files), _CALIBRATION_BATCH):
         batch = files[start : start + _CALIBRATION_BATCH]
-        parts.append(model.answer(np.stack([read_chip(folder / file) for file in batch])))
+        parts.append(model.answer(np.stack([read_chip(path) for path in paths_below(folder, batch)])))
         if progress is not None:
             progress("Calibrating", start + len(batch), len(files))
 

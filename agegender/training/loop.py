@@ -22,6 +22,7 @@ from agegender.data.mixing import Mixing
 from agegender.data.split import SPLIT_SALT, assign_splits, split_hash
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError, DatasetError
+from agegender.files import paths_below
 from agegender.models.card import HISTORY_FILE
 from agegender.models.store import load_weights
 from agegender.models.system import named_outputs
@@ -221,7 +222,7 @@ def _generators(
 
     def generate(part: pd.DataFrame, targets: dict[str, NDArray[np.float32]], **how: Any) -> ChipGenerator:
         return ChipGenerator(
-            [folder / file for file in part["file"]],
+            paths_below(folder, part["file"]),
             targets,
             input_size=config.options.input_size,
             batch_size=config.batch_size,

@@ -12,8 +12,9 @@ from agegender.data.split import SPLIT_SALT
 from agegender.errors import ConfigError
 from agegender.models.backbones import load_base_weights
 from agegender.models.card import WEIGHTS_DIR, read_card, trained_models
+from agegender.models.registry import get_system
 from agegender.models.store import load_weights
-from agegender.models.system import NetworkTask, get_system
+from agegender.models.system import NetworkTask
 from agegender.models.trained import TrainedModel
 from agegender.runs.records import BEST_WEIGHTS, read_json
 from agegender.training.config import TrainingConfig

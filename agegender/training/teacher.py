@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.augment import resize_chip
 from agegender.data.duplicates import Progress
 from agegender.data.generator import read_chip
+from agegender.faces.chip import resize_chip
 from agegender.labels import AGE_BANDS
 from agegender.models.card import WEIGHTS_DIR
 from agegender.models.trained import TrainedModel

@@ -18,9 +18,8 @@ from agegender.data.table import Dataset, read_dataset
 from agegender.errors import AgeGenderError, ConfigError, DatasetError
 from agegender.labels import GENDERS, MAX_AGE
 from agegender.models.card import read_card
-from agegender.models.registry import describe_models
+from agegender.models.registry import describe_models, get_system
 from agegender.models.store import file_sha256
-from agegender.models.system import get_system
 from agegender.publishing import publish as module
 from agegender.publishing.publish import measure_again, publish
 from agegender.reports.card import card_markdown

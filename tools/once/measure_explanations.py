@@ -23,6 +23,7 @@ from agegender.data.split import assign_splits
 from agegender.data.table import read_dataset
 from agegender.explain import ContributionMapper, occlude
 from agegender.explain.occlusion import CELLS, PATCH
+from agegender.files import paths_below
 from agegender.labels import Task
 from agegender.runtime import prepare_tensorflow
 
@@ -54,7 +55,7 @@ def validation_chips(folder: Path, n: int) -> list[NDArray[np.uint8]]:
         splits = assign_splits(dataset, progress=lambda done, _: bar.update(done - bar.n))
     files = dataset.table.loc[splits == "validation", "file"].sort_values().tolist()
     chosen = np.linspace(0, len(files) - 1, min(n, len(files))).round().astype(int)
-    return [read_image(dataset.folder / files[index]) for index in chosen]
+    return [read_image(path) for path in paths_below(dataset.folder, [files[index] for index in chosen])]
 
 
 def measure(model: str, chips: list[NDArray[np.uint8]]) -> dict[str, object]:

@@ -15,15 +15,15 @@ regressor sees the CNN's features, from which it tells a face of 46 from one of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-import keras
+from typing import TYPE_CHECKING, Final
 
 from agegender.labels import AGE_BANDS
 from agegender.models.backbones import get_backbone
-from agegender.models.layers import age_head, check_blocks, convolutional_blocks, gender_head
-from agegender.models.options import settle
+from agegender.models.options import check_blocks, normalize_options
 from agegender.models.system import NetworkTask, System, network_of
+
+if TYPE_CHECKING:
+    import keras
 
 _CONVOLUTIONS: Final = (1, 2, 2)
 """Of each block. At full resolution a second one would cost as much as all that follow."""
@@ -50,7 +50,7 @@ class AgeRangeOptions:
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalize_options(self)
         check_blocks(self.filters, self.input_size)
 
 
@@ -65,6 +65,10 @@ def build(task: NetworkTask, options: AgeRangeOptions) -> keras.Model:
         From RGB (batch, height, width, 3), 0 to 255, to the probabilities of the nine ranges (batch, 9),
         years (batch, 1) and the probability of *female* (batch, 1).
     """
+    import keras
+
+    from agegender.models.layers import age_head, convolutional_blocks, gender_head
+
     layers = keras.layers
     inputs = keras.Input((*options.input_size, 3), name="rgb")
 

@@ -7,14 +7,14 @@ two, one a task. First only these learn, on features that stay as they are; then
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-import keras
+from typing import TYPE_CHECKING, Final
 
 from agegender.models.backbones import get_backbone
-from agegender.models.layers import age_head, gender_head
-from agegender.models.options import settle
+from agegender.models.options import normalize_options
 from agegender.models.system import NetworkTask, System, network_of
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ResNet18FinetunedOptions:
     input_size: tuple[int, int] = (96, 96)
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalize_options(self)
 
 
 def build(task: NetworkTask, options: ResNet18FinetunedOptions) -> keras.Model:
@@ -44,6 +44,10 @@ def build(task: NetworkTask, options: ResNet18FinetunedOptions) -> keras.Model:
         From RGB (batch, height, width, 3), 0 to 255, to years, the probability of *female*, or both,
         (batch, 1) each, both linear in the backbone's features but for the sigmoid.
     """
+    import keras
+
+    from agegender.models.layers import age_head, gender_head
+
     inputs = keras.Input((*options.input_size, 3), name="rgb")
     features = get_backbone(options.backbone).build(options.input_size)(inputs)
     return network_of(

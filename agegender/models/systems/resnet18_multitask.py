@@ -8,14 +8,14 @@ recipe's business: ``frozen_blocks = 3`` leaves layer3, layer4 and the head.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-import keras
+from typing import TYPE_CHECKING, Final
 
 from agegender.models.backbones import get_backbone
-from agegender.models.layers import age_head, gender_head
-from agegender.models.options import settle
+from agegender.models.options import normalize_options
 from agegender.models.system import NetworkTask, System, network_of
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ResNet18MultitaskOptions:
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalize_options(self)
 
 
 def build(task: NetworkTask, options: ResNet18MultitaskOptions) -> keras.Model:
@@ -49,6 +49,10 @@ def build(task: NetworkTask, options: ResNet18MultitaskOptions) -> keras.Model:
         From RGB (batch, height, width, 3), 0 to 255, to years, the probability of *female*, or both,
         (batch, 1) each.
     """
+    import keras
+
+    from agegender.models.layers import age_head, gender_head
+
     inputs = keras.Input((*options.input_size, 3), name="rgb")
     features = get_backbone(options.backbone).build(options.input_size)(inputs)
     outputs = {}

@@ -8,15 +8,15 @@ pre-training buys.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-import keras
+from typing import TYPE_CHECKING, Final
 
 from agegender.errors import ConfigError
 from agegender.labels import GENDERS
-from agegender.models.layers import LastColumn, age_head, check_blocks, convolutional_blocks
-from agegender.models.options import settle
+from agegender.models.options import check_blocks, normalize_options
 from agegender.models.system import NetworkTask, System, network_of
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ScratchCNNOptions:
     backbone: None = None
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalize_options(self)
         if self.backbone is not None:
             raise ConfigError(f"scratch-cnn has no backbone, not {self.backbone!r}")
         check_blocks(self.filters, self.input_size)
@@ -55,6 +55,10 @@ def build(task: NetworkTask, options: ScratchCNNOptions) -> keras.Model:
         From RGB (batch, height, width, 3), 0 to 255, to years, the probability of *female*, or both,
         (batch, 1) each.
     """
+    import keras
+
+    from agegender.models.layers import LastColumn, age_head, convolutional_blocks
+
     inputs = keras.Input((*options.input_size, 3), name="rgb")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="normalization")(inputs)
     x = convolutional_blocks(x, options.filters)

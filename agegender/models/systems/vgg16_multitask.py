@@ -8,15 +8,15 @@ pooling forgets. Both tasks share all of it but a small dense layer each.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
-
-import keras
+from typing import TYPE_CHECKING, Any, Final
 
 from agegender.errors import ConfigError
 from agegender.models.backbones import get_backbone
-from agegender.models.layers import age_head, gender_head, without_pooling
-from agegender.models.options import settle
+from agegender.models.options import normalize_options
 from agegender.models.system import NetworkTask, System, network_of
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class VGG16MultitaskOptions:
     dropout: float = 0.4
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalize_options(self)
         if self.shared < 1 or self.branch < 1:
             raise ConfigError(f"dense layers need units, not {self.shared} and {self.branch}")
 
@@ -54,22 +54,25 @@ def build(task: NetworkTask, options: VGG16MultitaskOptions) -> keras.Model:
         From RGB (batch, height, width, 3), 0 to 255, to years, the probability of *female*, or both,
         (batch, 1) each.
     """
+    import keras
+
+    from agegender.models.layers import age_head, gender_head, without_pooling
+
+    def dense(x: Any, units: int, name: str) -> Any:
+        # No bias: batch normalisation would subtract it again.
+        x = keras.layers.Dense(units, use_bias=False, kernel_initializer="he_normal", name=name)(x)
+        x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
+        x = keras.layers.ReLU(name=f"{name}_relu")(x)
+        return keras.layers.Dropout(options.dropout, name=f"{name}_dropout")(x)
+
     inputs = keras.Input((*options.input_size, 3), name="rgb")
     backbone = get_backbone(options.backbone).build(options.input_size)
     x = without_pooling(backbone)(inputs)
     x = keras.layers.Flatten(name="flatten")(x)
-    x = _dense(x, options.shared, options.dropout, name="shared")
-    age = age_head(_dense(x, options.branch, options.dropout, name="age_branch"))
-    female = gender_head(_dense(x, options.branch, options.dropout, name="gender_branch"))
+    x = dense(x, options.shared, "shared")
+    age = age_head(dense(x, options.branch, "age_branch"))
+    female = gender_head(dense(x, options.branch, "gender_branch"))
     return network_of(inputs, {"age": age, "female": female}, task, name="vgg16_multitask")
-
-
-def _dense(x: Any, units: int, dropout: float, *, name: str) -> Any:
-    # No bias: batch normalisation would subtract it again.
-    x = keras.layers.Dense(units, use_bias=False, kernel_initializer="he_normal", name=name)(x)
-    x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
-    x = keras.layers.ReLU(name=f"{name}_relu")(x)
-    return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
 
 
 SYSTEM: Final = System("vgg16-multitask", VGG16MultitaskOptions, build, ("both", "age", "gender"))

@@ -11,16 +11,16 @@ Sequential go on alone from there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
-
-import keras
+from typing import TYPE_CHECKING, Final, Literal
 
 from agegender.errors import ConfigError
 from agegender.labels import MAX_AGE, TASKS, Task
 from agegender.models.backbones import get_backbone
-from agegender.models.layers import ExpectedAge
-from agegender.models.options import settle
+from agegender.models.options import normalize_options
 from agegender.models.system import NetworkTask, System
+
+if TYPE_CHECKING:
+    import keras
 
 AgeHead = Literal["distribution", "linear"]
 AGE_HEADS: Final[tuple[AgeHead, ...]] = ("distribution", "linear")
@@ -49,7 +49,7 @@ class VGGFaceOptions:
     age_head: AgeHead = "distribution"
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalize_options(self)
         if self.age_head not in AGE_HEADS:
             raise ConfigError(f"age head {self.age_head!r} is neither of {', '.join(AGE_HEADS)}")
         if self.input_size is None:
@@ -68,6 +68,8 @@ def build(task: NetworkTask, options: VGGFaceOptions) -> keras.Model:
         for "both" to the two of them. With the distribution head the layer ``age_distribution`` before
         ``age`` holds the probabilities of the years 0 to ``MAX_AGE``.
     """
+    import keras
+
     assert options.input_size is not None
     inputs = keras.Input((*options.input_size, 3), name="rgb")
     backbone = get_backbone(options.backbone).build(options.input_size)
@@ -85,6 +87,10 @@ def build(task: NetworkTask, options: VGGFaceOptions) -> keras.Model:
 
 
 def _head(task: Task, options: VGGFaceOptions, prefix: str = "") -> list[keras.layers.Layer]:
+    import keras
+
+    from agegender.models.layers import ExpectedAge
+
     head: list[keras.layers.Layer] = []
     for i, units in enumerate(options.hidden, start=1):
         head.append(keras.layers.Dense(units, activation="relu", name=f"{prefix}dense_{i}"))
