@@ -81,7 +81,7 @@ class LoadedModel:
 
     @cached_property
     def mapper(self) -> ContributionMapper:
-        """What traces its answers back to places of a face: along gradients, so through its Keras networks."""
+        """What traces its answers back to places of a face: along gradients, so its Keras networks."""
         from agegender.explain import ContributionMapper
         from agegender.models.trained import TrainedModel
 
