@@ -14,9 +14,9 @@ import pandas as pd
 import streamlit as st
 
 from agegender.assets import AUDIT
-from agegender.audit.examination import Examination, examine, same_labels
 from agegender.audit.gallery import FLAGS, Selection
 from agegender.audit.label_table import read_label_table
+from agegender.audit.steps import FolderAudit, audit_files, same_labels
 from agegender.data.split import SPLITS
 from agegender.data.table import Dataset, default_data_folder, read_dataset
 from agegender.errors import DatasetError
@@ -49,7 +49,7 @@ class Source:
         faces: One row a labelled face: its labels, and all else that is known of it.
         dataset: The folder; ``None`` where the labels are those that ship with the project.
         names: What tells this folder and its files from others.
-        examination: What was found in the folder, once somebody asked.
+        audit: What was found in the folder, once somebody asked.
         facts: ``faces`` where split and copies are known. For UTKFace they are before anybody asks: the
             shipped labels, whose rows are in another order. Else ``None``.
         figures: Of the folder's audit, or of the shipped one where the labels are the same; else ``None``.
@@ -59,7 +59,7 @@ class Source:
     faces: pd.DataFrame
     dataset: Dataset | None
     names: tuple[str, int]
-    examination: Examination | None
+    audit: FolderAudit | None
     facts: pd.DataFrame | None
     figures: dict[str, Any] | None
     is_utkface: bool
@@ -127,11 +127,11 @@ def need_pictures(what: str) -> None:
     )
 
 
-def need_examination(source: Source, why: str, *, key: str) -> None:
-    """Offers to examine the folder, or shows how far that is.
+def need_audit(source: Source, why: str, *, key: str) -> None:
+    """Offers to audit the folder, or shows how far that is.
 
     Args:
-        source: A folder that was not examined.
+        source: A folder that was not audited.
         why: What it is good for here.
         key: Of the buttons.
     """
@@ -143,8 +143,8 @@ def need_examination(source: Source, why: str, *, key: str) -> None:
     duration = f"about {minutes} to {2 * minutes} minutes" if files > 5_000 else "less than a minute"
     run_beside(
         source,
-        lambda report: examine(dataset, report),
-        "Examine all pictures",
+        lambda progress: audit_files(dataset, progress),
+        "Audit all pictures",
         f"{why} That means reading {files:,} files once: {duration}, and you can look around meanwhile.",
         key=key,
     )
@@ -157,7 +157,7 @@ def is_at_work(source: Source) -> bool:
 
 
 def run_beside(
-    source: Source, work: Callable[[Progress], Examination], label: str, words: str, *, key: str
+    source: Source, work: Callable[[Progress], FolderAudit], label: str, words: str, *, key: str
 ) -> None:
     """Offers work on a folder, or shows how far it is; what comes of it is kept for all visitors.
 
@@ -168,7 +168,7 @@ def run_beside(
         words: What it is good for and how long it takes.
         key: Of the button.
     """
-    jobs, found = _jobs(), _examinations()
+    jobs, found = _jobs(), _audits()
     job = jobs.get(source.names)
     if job is not None and job.running:
         watch(job, key=f"{key}_stop")
@@ -177,10 +177,10 @@ def run_beside(
         st.error(job.error, icon=":material/error:")
 
     def work_and_keep(progress: Progress) -> None:
-        examination = work(progress)
+        audit = work(progress)
         progress("Making lists", 98, 100)
-        examination.prepare()
-        found[source.names] = examination
+        audit.prepare()
+        found[source.names] = audit
         while len(found) > _REMEMBERED:
             found.popitem(last=False)
 
@@ -305,7 +305,7 @@ def _shipped_figures() -> dict[str, Any]:
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _examinations() -> OrderedDict[tuple[str, int], Examination]:
+def _audits() -> OrderedDict[tuple[str, int], FolderAudit]:
     return OrderedDict()
 
 
@@ -316,13 +316,13 @@ def _jobs() -> dict[tuple[str, int], Job]:
 
 def _forget() -> None:
     _read_folder.clear()
-    _examinations().clear()
+    _audits().clear()
 
 
 def _open(folder: str) -> Source:
     dataset, number, is_utkface = _read_folder(folder)
     names = (str(dataset.folder), number)
-    found = _examinations().get(names)
+    found = _audits().get(names)
     facts = _shipped_labels() if is_utkface else None
     figures = _shipped_figures() if is_utkface else None
     if found is None:
