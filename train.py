@@ -284,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         tracker = None if track is None else open_tracker(track)
         dataset = read_dataset(data)
-        prepare_tensorflow()
+        prepare_tensorflow(training=True)
         # TensorFlow takes seconds to import, and reads its settings then.
         from agegender.training.loop import describe_stage_plan, train
 

@@ -66,8 +66,12 @@ class ChipPredictor(Protocol):
     def model(self) -> str:
         """Name of the model."""
 
-    def predict_chips(self, chips: NDArray[np.uint8]) -> list[Answer]:
-        """Answers for RGB chips of shape (n, height, width, 3)."""
+    @property
+    def margin(self) -> int:
+        """Pixels that its model's chips show beyond UTKFace's on each side, where those are 200 wide."""
+
+    def predict_chips(self, chips: NDArray[np.uint8], *, margin: int = 0) -> list[Answer]:
+        """Answers for RGB chips of shape (n, height, width, 3) that show so many pixels beyond UTKFace's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +80,11 @@ class Prediction:
 
     Attributes:
         face: Where it is; for an input that already was a chip, the whole chip.
-        chip: The crop the model saw, RGB ``uint8`` of shape (200, 200, 3), UTKFace geometry.
+        chip: The crop the model saw, RGB ``uint8``, UTKFace's geometry at 200 px and ``margin`` around it.
         age: ``None`` where the model does not predict age.
         gender: ``None`` where the model does not predict gender.
         warnings: Short reasons to trust the answer less, such as "small face". Often empty.
+        margin: Pixels that the chip shows beyond UTKFace's on each side.
     """
 
     face: Face
@@ -87,3 +92,4 @@ class Prediction:
     age: AgeEstimate | None
     gender: GenderEstimate | None
     warnings: tuple[str, ...] = ()
+    margin: int = 0

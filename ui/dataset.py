@@ -20,6 +20,7 @@ from agegender.audit.steps import FolderAudit, audit_files, same_labels
 from agegender.data.split import SPLITS
 from agegender.data.table import Dataset, default_data_folder, read_dataset
 from agegender.errors import DatasetError
+from agegender.files import unescape_name
 from agegender.labels import ETHNICITIES, GENDERS, MAX_AGE
 from agegender.progress import Progress
 from ui.jobs import Job, watch
@@ -68,7 +69,7 @@ class Source:
         """Where the picture of a face is; only for folders."""
         if self.dataset is None:
             raise DatasetError("the shipped labels have no pictures")
-        return self.dataset.folder / str(self.faces["file"].iloc[row])
+        return self.dataset.folder / unescape_name(str(self.faces["file"].iloc[row]))
 
 
 def choose_source() -> Source:

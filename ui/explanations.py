@@ -121,7 +121,10 @@ def _trace(face: Prediction, found: Explanation, settings: Settings) -> None:
 @st.cache_resource(max_entries=2, show_spinner=False)
 def load_mapper(model: str) -> ContributionMapper:
     """The one mapper of a model that all visitors share. It keeps no picture."""
-    return ContributionMapper(load_predictor(model).load())
+    # The maps follow gradients through the Keras networks, whatever engine answers.
+    from agegender.models.trained import TrainedModel
+
+    return ContributionMapper(TrainedModel(model))
 
 
 def _say_sum(found: ContributionMap) -> str:

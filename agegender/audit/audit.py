@@ -29,6 +29,7 @@ from agegender.data.duplicates import (
 from agegender.data.split import split_by_content, split_hash
 from agegender.data.table import Dataset
 from agegender.errors import ImageError
+from agegender.files import paths_below, unescape_name
 from agegender.images import read_image
 from agegender.progress import Progress
 
@@ -162,7 +163,7 @@ def _measure_files(dataset: Dataset) -> pd.DataFrame:
             return 0, 0, "", 0
 
     # One thread: opening a header is all Python, and more threads only wait for each other.
-    rows = [measure(dataset.folder / file) for file in dataset.table["file"]]
+    rows = [measure(path) for path in paths_below(dataset.folder, dataset.table["file"])]
     return pd.DataFrame(rows, columns=["width", "height", "mode", "bytes"])
 
 
@@ -177,7 +178,7 @@ def _unreadable(dataset: Dataset, prints: Fingerprints) -> pd.DataFrame:
     rows = []
     for file in dataset.table["file"][~prints.decodable]:
         try:
-            read_image(dataset.folder / file)
+            read_image(dataset.folder / unescape_name(file))
             reason = "it cannot be decoded"
         except ImageError as error:
             reason = error.reason

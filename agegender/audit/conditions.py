@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from agegender.data.table import Dataset
 from agegender.faces.chip import resize_chip
+from agegender.files import paths_below
 from agegender.progress import Progress
 
 DIM_HIGHLIGHTS: Final = 130.0
@@ -65,7 +66,7 @@ def measure_conditions(dataset: Dataset, *, progress: Progress | None = None) ->
     Returns:
         Measures in the order of ``dataset.table``.
     """
-    paths = [dataset.folder / file for file in dataset.table["file"]]
+    paths = paths_below(dataset.folder, dataset.table["file"])
     measures = np.full((len(paths), 2), np.nan)
     with ThreadPoolExecutor() as pool:
         for i, measured in enumerate(pool.map(_measure, paths, chunksize=64)):

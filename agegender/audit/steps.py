@@ -22,6 +22,7 @@ from agegender.audit.suspects import find_suspects
 from agegender.data.duplicates import Fingerprints, duplicate_groups, fingerprint
 from agegender.data.table import Dataset
 from agegender.errors import DatasetError
+from agegender.files import paths_below
 from agegender.progress import Progress, within
 
 _LABELS: Final = ("age", "gender", "ethnicity", "captured")
@@ -130,7 +131,7 @@ def audit_labels(first: FolderAudit, progress: Progress) -> FolderAudit:
     from agegender.audit.frozen_features import frozen_features  # imports TensorFlow
 
     features = frozen_features(
-        [folder / file for file in table["file"]],
+        paths_below(folder, table["file"]),
         progress=within(progress, 3, 93),
     )
     progress("Comparing with the labels", 93, 100)

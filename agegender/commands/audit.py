@@ -20,11 +20,22 @@ from agegender.audit.findings import KINDS, document, findings
 from agegender.audit.lookalikes import most_alike
 from agegender.audit.out_of_fold import LEAST_FILES, predict_out_of_fold
 from agegender.audit.suspects import Predictions
-from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_bars, say, write_json
+from agegender.commands import (
+    OK,
+    SOME_FAILED,
+    complain,
+    prepare_outputs,
+    progress_bars,
+    save_picture,
+    say,
+    write_all,
+    write_json,
+)
 from agegender.data.duplicates import duplicate_groups, fingerprint
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import DatasetError
-from agegender.export import write_atomically
+from agegender.export import to_csv, write_atomically
+from agegender.files import paths_below
 from agegender.labels import GENDERS
 
 _SUSPECTS_A_SHEET: Final = 60
@@ -34,7 +45,7 @@ _NAME_WIDTH: Final = 12
 
 
 def run(
-    data: str | None,
+    data: list[str] | None,
     *,
     suspects: bool,
     json: str | None,
@@ -59,12 +70,10 @@ def run(
         DatasetError: The folder is missing or holds no labelled chip, or the pictures would go into it.
         WeightsNotFoundError: The face-recognition base is not there.
     """
-    prepare_output(json)
-    prepare_output(csv)
     dataset = read_dataset(data)
     if pictures is not None and pictures.resolve().is_relative_to(dataset.folder.resolve()):
         raise DatasetError(f"{pictures} is inside the dataset, which would take the sheets for chips")
-    prepare_output(pictures and pictures / "suspects-01.png")
+    prepare_outputs({"--json": json, "--csv": csv}, {"--pictures": pictures})
     began, cpu_began = time.perf_counter(), time.process_time()
     with progress_bars("file") as progress:
         prints = fingerprint(dataset, progress=progress)
@@ -82,19 +91,26 @@ def run(
         "cores": os.cpu_count(),
     }
 
-    if csv is not None:
-        write_atomically(csv, found.to_csv(index=False, lineterminator="\n"))
-    if pictures is not None:
-        with _one_step("Looking for more copies"):
-            alike = None if features is None else most_alike(features, groups)
-        _draw(result, alike, pictures)
+    def write_findings() -> None:
+        if csv is not None:
+            write_atomically(csv, to_csv(found))
+
+    def draw() -> None:
+        if pictures is not None:
+            with _one_step("Looking for more copies"):
+                alike = None if features is None else most_alike(features, groups)
+            _draw(result, alike, pictures)
+
+    def tell() -> None:
+        if json is not None:
+            write_json(figures, json)
+        else:
+            for line in _in_words(figures, found):
+                say(line)
+
     for file, reason in result.unreadable.itertuples(index=False):
         complain(f"{file}: {reason}")
-    if json is not None:
-        write_json(figures, json)
-    else:
-        for line in _in_words(figures, found):
-            say(line)
+    write_all(tell, write_findings, draw)
     return OK if result.unreadable.empty else SOME_FAILED
 
 
@@ -114,7 +130,7 @@ def _features(dataset: Dataset) -> NDArray[np.float32] | None:
         return None
     from agegender.audit.frozen_features import frozen_features  # after the checks: imports TensorFlow
 
-    files = [dataset.folder / file for file in dataset.table["file"]]
+    files = paths_below(dataset.folder, dataset.table["file"])
     with progress_bars("file") as progress:
         return frozen_features(files, progress=progress)
 
@@ -139,7 +155,7 @@ def _draw(result: Audit, alike: pd.DataFrame | None, folder: Path) -> None:
         folder: Where to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = [result.dataset.folder / file for file in result.files["file"]]
+    files = paths_below(result.dataset.folder, result.files["file"])
     splits = result.files["split"].tolist()
     # Identical files are the same photo, whoever looks.
     sample = sample_pairs(result.near[~result.near["same_bytes"]])
@@ -156,7 +172,7 @@ def _draw(result: Audit, alike: pd.DataFrame | None, folder: Path) -> None:
         sheets.setdefault(f"suspects-{index // _SUSPECTS_A_SHEET + 1:02}", []).append(tile)
     with progress_bars("sheet") as progress:
         for done, (name, tiles) in enumerate(sheets.items(), start=1):
-            draw_sheet(tiles).save(folder / f"{name}.png")
+            save_picture(draw_sheet(tiles), folder / f"{name}.png")
             progress("Drawing", done, len(sheets))
 
 

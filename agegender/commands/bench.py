@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.assets import EXAMPLE
-from agegender.commands import OK, prepare_output, progress_bar, say, write_json
+from agegender.commands import OK, prepare_outputs, progress_bar, say, write_json
 from agegender.errors import AgeGenderError
 from agegender.images import read_image
 
@@ -29,7 +29,15 @@ PHOTO_SIDES: Final = (640, 1280, 4000)
 """Longer sides in pixels: a web picture, a laptop's screen, a phone's camera."""
 
 REPEATS: Final = 5
-_PACKAGES: Final = ("agegender", "tensorflow", "keras", "mtcnn", "opencv-python-headless", "numpy", "pillow")
+_PACKAGES: Final = (
+    "agegender",
+    "tensorflow",
+    "keras",
+    "ai-edge-litert",
+    "opencv-python-headless",
+    "numpy",
+    "pillow",
+)
 
 Pixels = NDArray[np.uint8]
 
@@ -46,7 +54,7 @@ def run(*, json: str | None) -> int:
     Raises:
         ModelError: The model is not trained.
     """
-    prepare_output(json)
+    prepare_outputs({"--json": json})
     photo = read_image(EXAMPLE)
     began = time.perf_counter()
     import tensorflow  # noqa: F401 - what takes long about starting is importing this

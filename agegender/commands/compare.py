@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from agegender.commands import OK, prepare_output, say, text_table, write_json
+from agegender.commands import OK, prepare_outputs, say, text_table, write_json
 from agegender.reports.comparison import compare_models, measured_entries
 from agegender.runs.progress import say_duration
 from agegender.wording import ABSENT, say_figure
@@ -35,7 +35,7 @@ def run(*, json: str | None) -> int:
         ModelError: A card or the record of rivals is damaged.
         ConfigError: The file cannot be written.
     """
-    prepare_output(json)
+    prepare_outputs({"--json": json})
     comparison = compare_models()
     if json is not None:
         write_json(comparison, json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_bars, say, write_json
+from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_bars, say, write_json
 from agegender.data.table import read_dataset
 from agegender.evaluation.corruptions import CORRUPTIONS, evaluate_corruptions
 from agegender.evaluation.evaluate import Evaluation, evaluate, select_rows
@@ -16,7 +16,7 @@ _UNLABELLED_SHOWN: Final = 20
 
 
 def run(
-    data: str | None,
+    data: list[str] | None,
     *,
     model: str | None,
     split: str | None,
@@ -25,13 +25,14 @@ def run(
     limit: int | None,
     json: str | None,
 ) -> int:
-    """Evaluates a model on a folder of UTKFace-named chips.
+    """Evaluates a model on labelled faces.
 
     Args:
-        data: The folder; ``None`` takes the one that ``UTKFACE_DIR`` names.
+        data: Folders; ``None`` takes the one that ``UTKFACE_DIR`` names.
         model: Name of the model; ``None`` takes the default one.
-        split: "train", "validation" or "test"; ``None`` takes all files.
-        detect: Whether each chip goes through detection and cropping first.
+        split: "train", "validation", "test" or "dev"; ``None`` takes all files.
+        detect: Whether each chip goes through detection and cropping first; pictures that are no chips always
+            do.
         corruptions: Whether the chips are also measured under each of the seven corruptions; not together
             with ``detect``.
         limit: At most so many files, drawn at random with a fixed seed.
@@ -44,7 +45,7 @@ def run(
         DatasetError: The folder is missing or holds no labelled chip.
         ModelError: The model is unknown or not trained.
     """
-    prepare_output(json)
+    prepare_outputs({"--json": json})
     dataset = read_dataset(data)
     with progress_bars("file") as progress:
         rows = select_rows(dataset, split=split, limit=limit, progress=progress)
@@ -52,7 +53,7 @@ def run(
     from agegender.predictor import Predictor  # after the checks: it imports TensorFlow
 
     predictor = Predictor() if model is None else Predictor(model)
-    detector = _detector() if detect else None
+    detector = _detector() if detect or not rows["aligned"].all() else None
     with progress_bars("face") as progress:
         result = evaluate(predictor, dataset, rows, detector=detector, progress=progress)
     if not corruptions:
@@ -112,6 +113,12 @@ def _in_words(document: dict[str, Any]) -> list[str]:
             f"gender  accuracy {say_figure(gender['accuracy'], '.1%')}, "
             f"AUC {say_figure(gender['auc'], '.4f')}, calibration error {say_figure(gender['ece'], '.4f')}"
         )
+    if age is not None and "in_range" in age:
+        lines.insert(
+            2,
+            f"        in the labelled range {say_figure(age['in_range'], '.1%')}, "
+            f"{say_figure(age['years_outside'], '.2f')} years outside it on average",
+        )
     lines.append(f"speed   {say_figure(document['ms_per_face'], '.1f')} ms a face")
     bands = (age or gender or {}).get("by_band", {})
     if bands:
@@ -122,7 +129,21 @@ def _in_words(document: dict[str, Any]) -> list[str]:
         lines.append(
             f"{band:>8} {figures['n']:>6} {say_figure(mae, '.2f'):>6} {say_figure(accuracy, '.1%'):>8}"
         )
+    for name in ("by_source", "by_group"):
+        if len(document[name]) > 1:
+            lines += _parts_in_words(name.removeprefix("by_"), document[name])
     return lines + (_corruptions_in_words(document["corruptions"]) if "corruptions" in document else [])
+
+
+def _parts_in_words(what: str, parts: dict[str, Any]) -> list[str]:
+    """Lays out one line a source, or a group of people."""
+    width = max(len(what), *map(len, parts))
+    lines = [f"{what:>{width}} {'faces':>6} {'MAE':>6} {'gender':>8}"]
+    for name, figures in parts.items():
+        mae = say_figure(figures.get("age", {}).get("mae"), ".2f")
+        accuracy = say_figure(figures.get("gender", {}).get("accuracy"), ".1%")
+        lines.append(f"{name:>{width}} {figures['n']:>6} {mae:>6} {accuracy:>8}")
+    return lines
 
 
 def _corruptions_in_words(corruptions: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agegender.commands import OK, say, text_table, write_json
+from agegender.commands import OK, prepare_outputs, say, text_table, write_json
 from agegender.models.registry import describe_models
 from agegender.wording import ABSENT, say_figure
 
@@ -17,16 +17,21 @@ def run(*, json: str | None) -> int:
 
     Returns:
         0.
+
+    Raises:
+        ConfigError: The file cannot be written.
     """
+    prepare_outputs({"--json": json})
     models = describe_models()
     if json is not None:
         write_json(models, json)
         return OK
-    header = ("model", "tasks", "parameters", "MB", "input", "trained", "age MAE", "gender")
+    header = ("model", "tasks", "parameters", "MB", "input", "engine", "age MAE", "gender")
     rows = [header, *(_row(model) for model in models)]
     for line in text_table(rows):
         say(line)
     say("* is the default. Age MAE in years and gender accuracy: on the test split, from the model's card.")
+    say("The engine is what answers: LiteRT starts at once, Keras takes seconds to import TensorFlow.")
     return OK
 
 
@@ -40,7 +45,7 @@ def _row(model: dict[str, Any]) -> tuple[str, ...]:
         say_figure(model.get("parameters"), ","),
         say_figure(model.get("megabytes"), ".1f"),
         "×".join(str(side) for side in model.get("input") or ()) or ABSENT,
-        "yes" if model.get("trained") else "no",
+        model.get("engine") or "untrained",
         say_figure(mae, ".2f"),
         say_figure(accuracy, ".1%"),
     )

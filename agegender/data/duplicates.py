@@ -22,6 +22,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from agegender.data.table import Dataset
+from agegender.files import paths_below
 from agegender.progress import Progress
 
 HASH_SIDE: Final = 16
@@ -75,7 +76,7 @@ def fingerprint(dataset: Dataset, *, progress: Progress | None = None) -> Finger
     Returns:
         Digests and hashes in the order of ``dataset.table``.
     """
-    paths = [dataset.folder / file for file in dataset.table["file"]]
+    paths = paths_below(dataset.folder, dataset.table["file"])
     digests: list[str] = []
     hashes = np.zeros((len(paths), HASH_BITS), dtype=np.bool_)
     decodable = np.zeros(len(paths), dtype=np.bool_)
@@ -99,7 +100,7 @@ def file_digests(dataset: Dataset) -> list[str]:
             return ""
 
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(digest, (dataset.folder / file for file in dataset.table["file"]), chunksize=64))
+        return list(pool.map(digest, paths_below(dataset.folder, dataset.table["file"]), chunksize=64))
 
 
 def mirrored(hashes: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -5,7 +5,6 @@ Sources cut their pictures differently. All of them meet one crop, that of the a
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 from agegender.data.generator import read_chip
 from agegender.data.table import Dataset
 from agegender.errors import DatasetError
-from agegender.faces import Face, FaceDetector, main_face, pad_chip
+from agegender.faces import Face, FaceDetector, main_face, pad_chip, shift_face
 from agegender.faces.crop import CHIP_PAD
+from agegender.files import paths_below
 from agegender.progress import Progress
 
 _BATCH: Final = 64
@@ -48,7 +48,7 @@ def find_faces(
     Returns:
         n faces, in pixels of their pictures; ``None`` where no face was found or the picture cannot be read.
     """
-    paths = [dataset.folder / file for file in rows["file"]]
+    paths = paths_below(dataset.folder, rows["file"])
     digests = [_digest(path) for path in paths]
     known = _read(cache)
     missing = [i for i, digest in enumerate(digests) if digest and digest not in known]
@@ -90,14 +90,6 @@ def _detect(detector: FaceDetector, paths: Sequence[Path]) -> list[Face | None]:
         face = main_face(candidates, image.shape)
         faces.append(None if face is None else shift_face(face, -CHIP_PAD))
     return faces
-
-
-def shift_face(face: Face, by: float) -> Face:
-    """The same face in a picture that begins so many pixels further left and up."""
-    x1, y1, x2, y2 = (float(value) + by for value in face.box)
-    left_eye, right_eye, nose, mouth_left, mouth_right = ((x + by, y + by) for x, y in face.landmarks)
-    landmarks = (left_eye, right_eye, nose, mouth_left, mouth_right)
-    return dataclasses.replace(face, box=(x1, y1, x2, y2), landmarks=landmarks)
 
 
 def _digest(path: Path) -> str:

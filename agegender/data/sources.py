@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agegender.errors import DatasetError
+from agegender.files import escape_name, walk_files
 from agegender.labels import ETHNICITIES, GENDERS, MAX_AGE
 
 IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png", ".webp")
@@ -189,15 +190,22 @@ _Found = Iterator[Labelled | tuple[str, str]]
 """Labelled files, and (file, reason) for those without a label."""
 
 
-def _images_below(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS and p.is_file())
+def _images_below(folder: Path) -> Iterator[str | tuple[str, str]]:
+    """Pictures below a folder as `walk_files` finds them, names escaped; and what cannot be listed."""
+    files, unlistable = walk_files(folder, IMAGE_ENDINGS)
+    for path in unlistable:
+        yield escape_name(path.relative_to(folder).as_posix()), "a folder that cannot be opened"
+    for path in files:
+        yield escape_name(path.relative_to(folder).as_posix())
 
 
 def _read_utkface(folder: Path) -> _Found:
-    for path in _images_below(folder):
-        file = path.relative_to(folder).as_posix()
+    for file in _images_below(folder):
+        if isinstance(file, tuple):
+            yield file
+            continue
         try:
-            age, gender, ethnicity, stamp = parse_name(path.name)
+            age, gender, ethnicity, stamp = parse_name(file.rpartition("/")[2])
         except ValueError as error:
             yield file, str(error)
             continue
@@ -249,9 +257,11 @@ def _read_appa_real(folder: Path) -> _Found:
 
 def _read_all_age_faces(folder: Path) -> _Found:
     """All-Age-Faces as published: ``12345A67.jpg`` is photo 12345, of a person of 67 years."""
-    for path in _images_below(folder):
-        file = path.relative_to(folder).as_posix()
-        match = _ALL_AGE_FACES.fullmatch(path.name)
+    for file in _images_below(folder):
+        if isinstance(file, tuple):
+            yield file
+            continue
+        match = _ALL_AGE_FACES.fullmatch(file.rpartition("/")[2])
         if match is None:
             yield file, "name is not [number]A[age].jpg"
             continue
@@ -260,8 +270,8 @@ def _read_all_age_faces(folder: Path) -> _Found:
 
 
 def _looks_like_all_age_faces(folder: Path) -> bool:
-    first = next((p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS), None)
-    return first is not None and _ALL_AGE_FACES.fullmatch(first.name) is not None
+    first = next((file for file in _images_below(folder) if isinstance(file, str)), None)
+    return first is not None and _ALL_AGE_FACES.fullmatch(first.rpartition("/")[2]) is not None
 
 
 def _csv_rows(path: Path, *columns: set[str]) -> Iterator[dict[str, str]]:

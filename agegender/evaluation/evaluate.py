@@ -16,8 +16,16 @@ from numpy.typing import NDArray
 from agegender.data.split import assign_splits
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError, DatasetError, ImageError
-from agegender.evaluation.metrics import age_metrics, gender_metrics, range_metrics, reliability
-from agegender.faces import FaceDetector, crop_face, main_face, pad_chip
+from agegender.evaluation.metrics import (
+    age_metrics,
+    gender_metrics,
+    range_label_metrics,
+    range_metrics,
+    reliability,
+)
+from agegender.faces import FaceDetector, crop_face, main_face, pad_chip, shift_face
+from agegender.faces.crop import CHIP_PAD
+from agegender.files import unescape_name
 from agegender.images import read_image
 from agegender.labels import age_band
 from agegender.prediction import Answer, ChipPredictor
@@ -27,6 +35,7 @@ BATCH_SIZE: Final = 64
 SAMPLE_SEED: Final = 20
 _READERS: Final = 4
 _DECIMALS: Final = 4
+_LABELS: Final = ("file", "age", "age_min", "age_max", "gender", "group", "source")
 
 Pixels = NDArray[np.uint8]
 
@@ -40,11 +49,11 @@ class Evaluation:
 
     Attributes:
         model: Name of the model.
-        faces: One row a measured chip, in the order of the dataset's table: ``file``, ``age`` and ``gender``
-            (labels: years and code), ``predicted_age``, ``low`` and ``high`` (years), ``female``
-            (probability), ``uncertain`` (whether gender is left open). The columns of what the model does not
-            predict are missing; ``predicted_range`` (index of one of the nine) is there only where the model
-            answers age ranges by themselves.
+        faces: One row a measured chip, in the order of the dataset's table: its columns ``file``, ``age``,
+            ``age_min``, ``age_max``, ``gender``, ``group`` and ``source``, then ``predicted_age``, ``low`` and
+            ``high`` (years), ``female`` (probability), ``uncertain`` (whether gender is left open). The
+            columns of what the model does not predict are missing; ``predicted_range`` (index of one of the
+            nine) is there only where the model answers age ranges by themselves.
         no_face: Files in which, under detection, no face was found.
         failed: Files that could not be read, as (file, reason).
         unlabelled: Files of the folder whose names are no labels, as (file, reason).
@@ -66,6 +75,11 @@ class Evaluation:
             figures["age"]["ranges"] = self._ranges()
         if "gender" in figures:
             figures["gender"]["reliability"] = self._reliability()
+        for name in ("source", "group"):
+            parts = self.faces.groupby(name, sort=True)
+            figures[f"by_{name}"] = {
+                str(key): {"n": len(part), **measure(part)} for key, part in parts if key
+            }
         return {
             "model": self.model,
             "n": n,
@@ -94,11 +108,16 @@ def measure(faces: pd.DataFrame) -> dict[str, Any]:
         faces: A table like `Evaluation.faces`, or some rows of one.
 
     Returns:
-        `age_metrics` under "age" and `gender_metrics` under "gender", each only where it was predicted.
+        `age_metrics` under "age" and `gender_metrics` under "gender", each only where it was predicted. Where
+        labels are ranges, the figures of `age_metrics` take their middle for the age, and those of
+        `range_label_metrics` stand beside them.
     """
     figures: dict[str, Any] = {}
     if "predicted_age" in faces:
-        figures["age"] = age_metrics(faces["age"], faces["predicted_age"], faces["low"], faces["high"])
+        answers = (faces["predicted_age"], faces["low"], faces["high"])
+        figures["age"] = age_metrics(faces["age"], *answers)
+        if (faces["age_min"] < faces["age_max"]).any():
+            figures["age"] |= range_label_metrics(faces["age_min"], faces["age_max"], *answers)
     if "female" in faces:
         figures["gender"] = gender_metrics(
             faces["gender"], faces["female"], faces["age"], faces.get("uncertain")
@@ -118,7 +137,7 @@ def select_rows(
 
     Args:
         dataset: The labelled files.
-        split: "train", "validation" or "test"; ``None`` takes all.
+        split: "train", "validation", "test" or, of sources that have one, "dev"; ``None`` takes all.
         limit: At most so many files, drawn at random without replacement: names sort by age, so the first
             ones would all be babies.
         seed: Of the draw; the same seed on the same files gives the same sample.
@@ -159,8 +178,8 @@ def evaluate(
         predictor: The model.
         dataset: Where the chips are.
         rows: Which rows of ``dataset.table``; all where not given.
-        detector: When given, every chip is padded and goes through detection and the crop of photos; its
-            main face is predicted. Otherwise chips go to the model as they are.
+        detector: When given, every picture goes through detection, with room added around it, and the crop of
+            photos; its main face is predicted. Otherwise chips go to the model as they are.
         change: When given, what is done to each chip after it was read.
         progress: Called after each batch.
 
@@ -187,8 +206,12 @@ def evaluate(
             else:
                 readable[position] = pixels
         began = time.perf_counter()
-        chips = readable if detector is None else _detected_chips(detector, readable)
-        estimates += _predict_any_size(predictor, list(chips.values()))
+        if detector is None:
+            chips, margin = readable, 0
+        else:
+            margin = predictor.margin
+            chips = _detected_chips(detector, readable, margin)
+        estimates += _predict_any_size(predictor, list(chips.values()), margin)
         seconds += time.perf_counter() - began
         kept += chips
         no_face += [files[position] for position in readable if position not in chips]
@@ -218,7 +241,7 @@ def _batches(
 
     def read(file: str) -> Pixels | ImageError:
         try:
-            pixels = read_image(folder / file)
+            pixels = read_image(folder / unescape_name(file))
         except ImageError as error:
             return error
         return pixels if change is None else change(file, pixels)
@@ -235,20 +258,21 @@ def _batches(
             yield start, [future.result() for future in current]
 
 
-def _detected_chips(detector: FaceDetector, chips: dict[int, Pixels]) -> dict[int, Pixels]:
-    """Finds the main face of each chip as in a photo, and crops it; chips without a face are left out."""
-    padded = {position: pad_chip(chip) for position, chip in chips.items()}
+def _detected_chips(detector: FaceDetector, pictures: dict[int, Pixels], margin: int) -> dict[int, Pixels]:
+    """Finds the main face of each picture as in a photo, and crops it; leaves out those without one."""
+    padded = {position: pad_chip(picture) for position, picture in pictures.items()}
     found: dict[int, Pixels] = {}
     for (position, image), faces in zip(
         padded.items(), detector.detect_many(list(padded.values())), strict=True
     ):
         face = main_face(faces, image.shape)
         if face is not None:
-            found[position] = crop_face(image, face).pixels
+            # The grey frame helps to find the face and is nothing to show to a network.
+            found[position] = crop_face(pictures[position], shift_face(face, -CHIP_PAD), margin).pixels
     return found
 
 
-def _predict_any_size(predictor: ChipPredictor, chips: Sequence[Pixels]) -> list[Answer]:
+def _predict_any_size(predictor: ChipPredictor, chips: Sequence[Pixels], margin: int) -> list[Answer]:
     """Predicts chips of mixed sizes, in as few batches as there are sizes."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for index, chip in enumerate(chips):
@@ -256,13 +280,13 @@ def _predict_any_size(predictor: ChipPredictor, chips: Sequence[Pixels]) -> list
     answers: dict[int, Answer] = {}
     for indices in by_shape.values():
         batch = np.stack([chips[index] for index in indices])
-        answers |= zip(indices, predictor.predict_chips(batch), strict=True)
+        answers |= zip(indices, predictor.predict_chips(batch, margin=margin), strict=True)
     return [answers[index] for index in range(len(chips))]
 
 
 def _tabulate(rows: pd.DataFrame, estimates: Sequence[Answer]) -> pd.DataFrame:
     """Sets labels and estimates side by side."""
-    table = rows[["file", "age", "gender"]].reset_index(drop=True)
+    table = rows[list(_LABELS)].reset_index(drop=True)
     ages = [age for age, _ in estimates if age is not None]
     genders = [gender for _, gender in estimates if gender is not None]
     # A model predicts a task for every face or for none.

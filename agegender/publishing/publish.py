@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from agegender.calibration import AgeCalibration, GenderCalibration, fit_age, fit_gender
 from agegender.data.duplicates import duplicate_groups, fingerprint
-from agegender.data.generator import read_chip
 from agegender.data.split import SPLITS, assign_splits, split_hash
 from agegender.data.split_file import SPLIT_FILE, write_split
 from agegender.data.table import Dataset
@@ -27,14 +26,17 @@ from agegender.evaluation.corruptions import evaluate_corruptions
 from agegender.evaluation.evaluate import Evaluation, evaluate
 from agegender.evaluation.groups import fit_baseline, measure_groups
 from agegender.faces import FaceDetector
+from agegender.files import paths_below
 from agegender.labels import NetworkTask
 from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
 from agegender.models.registry import get_system
 from agegender.models.store import file_sha256, load_weights, save_float16
 from agegender.models.system import named_outputs
-from agegender.models.trained import RawAnswers, TrainedModel
+from agegender.models.trained import TrainedModel
 from agegender.predictor import Predictor
 from agegender.progress import Progress
+from agegender.publishing.answers import answer_files
+from agegender.publishing.light import write_light
 from agegender.publishing.provenance import FinishedRun, provenance, whole_history
 from agegender.runs.records import BEST_WEIGHTS, write_json
 
@@ -42,8 +44,6 @@ Runs = Mapping[NetworkTask, Path]
 
 _WITHOUT_EFFECT: Final = ("dropout", "age_head")
 """Options in which the networks of a pair may differ: the gender network is the same whatever they are."""
-
-_CALIBRATION_BATCH: Final = 256
 
 INTENDED_USE: Final = (
     "Teaching how such models are trained and measured; exploring one's own photos; research on age and "
@@ -87,6 +87,10 @@ class _Splits:
         """Its files that can be decoded."""
         return self.dataset.table[(self.names == name) & self.decodable]
 
+    def files(self, name: str) -> list[Path]:
+        """Paths of those."""
+        return paths_below(self.dataset.folder, self.rows(name)["file"])
+
 
 def publish(
     runs: Runs,
@@ -98,6 +102,7 @@ def publish(
     corruptions: bool = True,
     detector: FaceDetector | None = None,
     share: bool = False,
+    light: bool = True,
     weights_dir: Path = WEIGHTS_DIR,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -112,6 +117,7 @@ def publish(
         corruptions: Whether the test split is also measured under each corruption: seven more passes.
         detector: When given, the test split is also measured through detection and the crop of photos.
         share: Whether layers that both networks of a pair have in common are stored once.
+        light: Whether to write the light form too, which predicts without TensorFlow.
         weights_dir: Where models live.
         progress: Called in each of the passes over files.
 
@@ -121,6 +127,7 @@ def publish(
     Raises:
         ConfigError: A run is of another task, has no weights, or the runs do not fit together.
         DatasetError: A split is empty.
+        ModelError: The light form does not answer as the networks do.
     """
     if not runs or ("both" in runs and len(runs) > 1):
         raise ConfigError(f"a model is made of an age run, a gender run, or both; not of {', '.join(runs)}")
@@ -149,7 +156,10 @@ def publish(
         write_split(folder / SPLIT_FILE, splits.digests, splits.names)
         if split_hash(splits.digests, splits.names) != card["split"]["hash"]:
             card["notes"].append("Measured on another state of the dataset than it was trained on.")
-        card["calibration"] = _calibrate(name, splits, folder.parent, progress)
+        model = TrainedModel(name, folder.parent)
+        card["calibration"] = _calibrate(model, splits, progress)
+        if light:
+            card["light"] = write_light(model, folder, splits.files("test"), progress)
         write_json(folder / CARD_FILE, card)
         card |= _measure(
             Predictor(name, weights_dir=folder.parent),
@@ -172,6 +182,7 @@ def measure_again(
     *,
     corruptions: bool = False,
     detector: FaceDetector | None = None,
+    light: bool = False,
     weights_dir: Path = WEIGHTS_DIR,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -185,6 +196,7 @@ def measure_again(
         dataset: The chips it was trained on.
         corruptions: Whether to repeat those under corruptions.
         detector: When given, those through detection are repeated.
+        light: Whether to write the light form first, anew where there is one.
         weights_dir: Where models live.
         progress: Called in each of the passes over files.
 
@@ -196,6 +208,7 @@ def measure_again(
         WeightsNotFoundError: It has not been published here.
         ConfigError: The dataset is in another state than the model was trained on: no figure of it belongs
             beside those of before.
+        ModelError: The light form does not answer as the networks do.
     """
     card = read_card(name, weights_dir)
     splits = _Splits.of(dataset, progress)
@@ -203,16 +216,19 @@ def measure_again(
         raise ConfigError(
             f"{dataset.folder} is not in the state that {name!r} was trained on: its split differs"
         )
-    predictor = Predictor(name, weights_dir=weights_dir)
+    folder = weights_dir / name
+    if light:
+        card["light"] = write_light(TrainedModel(name, weights_dir), folder, splits.files("test"), progress)
+        write_json(folder / CARD_FILE, card)
     card |= _measure(
-        predictor,
+        Predictor(name, weights_dir=weights_dir),
         splits,
         card["calibration"],
         corruptions=corruptions,
         detector=detector,
         progress=progress,
     )
-    write_json(weights_dir / name / CARD_FILE, card)
+    write_json(folder / CARD_FILE, card)
     return read_card(name, weights_dir)
 
 
@@ -253,33 +269,15 @@ def _common_options(networks: list[FinishedRun]) -> dict[str, Any]:
     return options
 
 
-def _calibrate(
-    name: str, splits: _Splits, weights_dir: Path, progress: Progress | None
-) -> dict[str, dict[str, Any]]:
+def _calibrate(model: TrainedModel, splits: _Splits, progress: Progress | None) -> dict[str, dict[str, Any]]:
     rows = splits.rows("validation")
-    raw = _answers(TrainedModel(name, weights_dir), splits.dataset.folder, rows["file"].tolist(), progress)
+    raw = answer_files(model, splits.files("validation"), progress, "Calibrating")
     calibration: dict[str, AgeCalibration | GenderCalibration] = {}
     if raw.age is not None:
         calibration["age"] = fit_age(rows["age"], raw.age, raw.age_distribution)
     if raw.female is not None:
         calibration["gender"] = fit_gender(rows["gender"], raw.female)
     return {task: fitted.to_dict() for task, fitted in calibration.items()}
-
-
-def _answers(model: TrainedModel, folder: Path, files: list[str], progress: Progress | None) -> RawAnswers:
-    """Raw answers for files, a few hundred in memory at a time."""
-    parts = []
-    for start in range(0, len(files), _CALIBRATION_BATCH):
-        batch = files[start : start + _CALIBRATION_BATCH]
-        parts.append(model.answer(np.stack([read_chip(folder / file) for file in batch])))
-        if progress is not None:
-            progress("Calibrating", start + len(batch), len(files))
-
-    def joined(field: str) -> Any:
-        values = [getattr(part, field) for part in parts]
-        return None if values[0] is None else np.concatenate(values)
-
-    return RawAnswers(*(joined(field) for field in ("age", "age_distribution", "female", "age_range")))
 
 
 def _measure(

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import numpy as np
+
 from agegender.evaluation.corruptions import CORRUPTIONS
+from agegender.models.card import runtime_of
 from agegender.reports.markdown import table
 from agegender.wording import ABSENT, say_figure
 
@@ -34,6 +37,12 @@ _OVERALL: Final = (
     ("gender", "uncertain_share", 'gender: share of faces answered "can\'t tell"', ".1%", None),
     ("gender", "accuracy_outside", "gender: accuracy of the others", ".1%", None),
 )
+
+_RUNTIMES: Final = {
+    "LiteRT": "LiteRT, from its light form; TensorFlow only to train and explain",
+    "Keras": "TensorFlow, as Keras networks",
+}
+_DIFFERENCES: Final = {"age": "{} years of age", "female": "{} of the probability of *female*"}
 
 
 def card_markdown(card: Card) -> str:
@@ -73,6 +82,7 @@ def _head(card: Card) -> Iterable[str]:
         ("Teachers", ", ".join(card.get("teachers", ()))),
         ("Input", f"face chip, RGB, {width} × {height} pixels" if height else None),
         ("Parameters", f"{card['parameters']:,}" if "parameters" in card else None),
+        ("Runs on", _RUNTIMES[runtime_of(card)] if card.get("tasks") else None),
         ("Published", card.get("published")),
     )
     yield from (f"- {name}: {value}" for name, value in facts if value)
@@ -349,10 +359,27 @@ def _licence(card: Card) -> Iterable[str]:
             if not isinstance(value, Mapping):
                 yield f"- {key.capitalize()}: {value}"
     yield ""
-    if card.get("files"):
-        yield from _table(
-            ("file", "SHA-256"), [(f"`{f}`", f"`{checksum}`") for f, checksum in card["files"].items()]
-        )
+    light = card.get("light", {})
+    files = {**card.get("files", {}), **light.get("files", {})}
+    if files:
+        yield from _table(("file", "SHA-256"), [(f"`{f}`", f"`{checksum}`") for f, checksum in files.items()])
+    if light:
+        yield _say_difference(light["difference"])
+        yield ""
+
+
+def _say_difference(difference: Mapping[str, Any]) -> str:
+    """What the light form was proved by."""
+    most = [
+        words.format(np.format_float_positional(difference[output], trim="-"))
+        for output, words in _DIFFERENCES.items()
+        if output in difference
+    ]
+    return (
+        "The `.tflite` files are the light form of the networks in the weight files, in half precision too. "
+        f"Over the {difference['n']:,} chips of the {difference['split']} split the two differ by up to "
+        f"{' and '.join(most)}, before calibration."
+    )
 
 
 def _table(header: Row, rows: Iterable[Row]) -> Iterable[str]:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from agegender.errors import ConfigError
+from agegender.files import paths_below
 from agegender.labels import AGE_BANDS, MAX_AGE, age_band
 from agegender.progress import Progress
 from agegender.training.config import TrainingConfig
@@ -126,7 +127,7 @@ def make_targets(
         "female": table["gender"].to_numpy(np.float64)[:, None],
     }
     if folder is not None and config.teacher is not None:
-        files = [folder / file for file in table["file"]]
+        files = paths_below(folder, table["file"])
         taught = teacher_answers(config.teacher, files, cache=teacher_cache, progress=progress)
         share, common = config.teacher_weight, set(outputs) & taught.keys()
         if not common:

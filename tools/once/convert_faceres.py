@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from agegender.audit.faceres import HEADS_FILE, ORIGINAL_INPUT, build_heads, predict_zero_shot
 from agegender.data.table import read_dataset
 from agegender.evaluation.evaluate import select_rows
+from agegender.files import paths_below
 from agegender.models.backbones import MOBILENET_BASE, build_mobilenet
 from agegender.models.store import file_sha256, save_float16
 
@@ -72,7 +73,7 @@ def zero_shot(data: Path) -> dict[str, object]:
     """Measures the converted network with its own heads on the test split of UTKFace."""
     dataset = read_dataset(data)
     sample = select_rows(dataset, split="test")
-    files = [str(dataset.folder / file) for file in sample["file"]]
+    files = map(str, paths_below(dataset.folder, sample["file"]))
     chips = np.stack([cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2RGB) for file in files])
     ages, female = predict_zero_shot(chips)
     errors = np.abs(ages - sample["age"].to_numpy())

