@@ -16,9 +16,9 @@ import pandas as pd
 import streamlit as st
 
 from agegender.assets import AUDIT
-from agegender.audit.examination import Examination, examine, same_labels
 from agegender.audit.gallery import FLAGS, Selection
 from agegender.audit.label_table import read_label_table
+from agegender.audit.steps import FolderAudit, audit_files, same_labels
 from agegender.data.split import SPLITS
 from agegender.data.table import Dataset, default_data_folder, read_dataset
 from agegender.errors import DatasetError
@@ -51,7 +51,7 @@ class Source:
         faces: One row a labelled face: its labels, and all else that is known of it.
         dataset: The folder; ``None`` where the labels are those that ship with the project.
         names: What tells this folder, with its files as they are, from others.
-        examination: What was found in the folder, once somebody asked.
+        audit: What was found in the folder, once somebody asked.
         facts: ``faces`` where split and copies are known. For UTKFace they are before anybody asks: the
             shipped labels, whose rows are in another order. Else ``None``.
         figures: Of the folder's audit, or of the shipped one where the labels are the same; else ``None``.
@@ -61,7 +61,7 @@ class Source:
     faces: pd.DataFrame
     dataset: Dataset | None
     names: tuple[str, int]
-    examination: Examination | None
+    audit: FolderAudit | None
     facts: pd.DataFrame | None
     figures: dict[str, Any] | None
     is_utkface: bool
@@ -136,11 +136,11 @@ def need_pictures(what: str) -> None:
     )
 
 
-def need_examination(source: Source, why: str, *, key: str) -> None:
-    """Offers to examine the folder, or shows how far that is.
+def need_audit(source: Source, why: str, *, key: str) -> None:
+    """Offers to audit the folder, or shows how far that is.
 
     Args:
-        source: A folder that was not examined.
+        source: A folder that was not audited.
         why: What it is good for here.
         key: Of the buttons.
     """
@@ -152,8 +152,8 @@ def need_examination(source: Source, why: str, *, key: str) -> None:
     duration = f"about {minutes} to {2 * minutes} minutes" if files > 5_000 else "less than a minute"
     run_beside(
         source,
-        lambda report: examine(dataset, report),
-        "Examine all pictures",
+        lambda progress: audit_files(dataset, progress),
+        "Audit all pictures",
         f"{why} That means reading {files:,} files once: {duration}, and you can look around meanwhile.",
         key=key,
     )
@@ -166,7 +166,7 @@ def is_at_work(source: Source) -> bool:
 
 
 def run_beside(
-    source: Source, work: Callable[[Progress], Examination], label: str, words: str, *, key: str
+    source: Source, work: Callable[[Progress], FolderAudit], label: str, words: str, *, key: str
 ) -> None:
     """Offers work on a folder, or shows how far it is; what comes of it is kept for all visitors.
 
@@ -177,22 +177,22 @@ def run_beside(
         words: What it is good for and how long it takes.
         key: Of the button.
     """
-    jobs, found = _jobs(), _examinations()
+    jobs, found = _jobs(), _audits()
     me: str = st.session_state.setdefault(_ME, uuid.uuid4().hex)
     job, current = jobs.find(source.names), jobs.current()
     if current is not None:
         if current is not job:
-            st.info("Another folder is being examined for another visitor. Yours can be when that is done.")
+            st.info("Another folder is being audited for another visitor. Yours can be when that is done.")
         watch(current, me=me, key=f"{key}_stop")
         return
     if job is not None and job.error:
         st.error(job.error, icon=":material/error:")
 
     def work_and_keep(progress: Progress) -> None:
-        examination = work(progress)
+        audit = work(progress)
         progress("Making lists", 98, 100)
-        examination.prepare()
-        found[source.names] = examination
+        audit.prepare()
+        found[source.names] = audit
         while len(found) > _REMEMBERED:
             found.popitem(last=False)
 
@@ -328,7 +328,7 @@ def _shipped_figures() -> dict[str, Any]:
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _examinations() -> OrderedDict[tuple[str, int], Examination]:
+def _audits() -> OrderedDict[tuple[str, int], FolderAudit]:
     return OrderedDict()
 
 
@@ -339,7 +339,7 @@ def _jobs() -> Jobs:
 
 def _open(listing: _Listing) -> Source:
     dataset, names = listing.dataset, (str(listing.dataset.folder), listing.number)
-    found = _examinations().get(names)
+    found = _audits().get(names)
     facts = _shipped_labels() if listing.is_utkface else None
     figures = _shipped_figures() if listing.is_utkface else None
     if found is None:

@@ -24,7 +24,7 @@ from ui.dataset import (
     choose_faces,
     is_at_work,
     label_words,
-    need_examination,
+    need_audit,
     need_pictures,
     show_no_face,
 )
@@ -107,15 +107,15 @@ def browse(source: Source) -> None:
         return
     faces = source.faces
     selection = choose_faces(source, quality=True)
-    if source.examination is None:
+    if source.audit is None:
         with st.expander(
             "Filter by split and quality", icon=":material/filter_alt:", expanded=is_at_work(source)
         ):
-            need_examination(
+            need_audit(
                 source,
                 "Which split a photo is in, and whether it has copies, conflicting labels or is dim or "
                 "blurred, shows only in the pictures.",
-                key="browse_examine",
+                key="browse_files",
             )
     model = choose_model()
     wanted = selection.rows(faces)
@@ -223,7 +223,7 @@ def _show_answer(image: NDArray[np.uint8], row: int, source: Source, model: str)
 
 def _say_seen(split: str | None) -> str:
     if split is None:
-        return "Four in five of these photos were used to train the model; an examination says which."
+        return "Four in five of these photos were used to train the model; an audit says which."
     if split == "train":
         return "The model was trained on this photo and its label: its answer here is no test of it."
     return f"The model was not trained on this photo: it is in the {split} split."

@@ -30,7 +30,7 @@ def open_section(section: str, folder: object = "") -> AppTest:
     return app
 
 
-def examine(app: AppTest, key: str) -> AppTest:
+def run_step(app: AppTest, key: str) -> AppTest:
     """Clicks the button and waits for the work beside the page."""
     app.button(key=key).click().run()
     job = dataset._jobs().current()
@@ -176,7 +176,7 @@ def test_names_are_checked_at_once_with_the_reason(tmp_path):
     assert "one label is missing" in table["What is wrong"][0]
 
 
-def test_an_examination_shows_copies_split_and_findings(tmp_path, gallery):
+def test_an_audit_shows_copies_split_and_findings(tmp_path, gallery):
     rng = np.random.default_rng(9)
     twice = make_chip(rng)
     write_chip(tmp_path / "20_0_0_20170116000000001.jpg.chip.jpg", twice)
@@ -185,7 +185,7 @@ def test_an_examination_shows_copies_split_and_findings(tmp_path, gallery):
         write_chip(tmp_path / f"{i}_0_0_20170117{i:09d}.jpg.chip.jpg", make_chip(rng))
     app = open_section("Audit", tmp_path)
     assert "Photos with copies" not in metrics(app)
-    examine(app, "audit_examine")
+    run_step(app, "audit_files")
     assert not app.exception
     assert metrics(app)["Photos with copies"] == "1"
     assert metrics(app)["Gender differs in"] == "100.0%"
@@ -194,7 +194,7 @@ def test_an_examination_shows_copies_split_and_findings(tmp_path, gallery):
     kinds = app.dataframe[0].value.set_index("What")["Files"]
     assert kinds["conflicting labels"] == 2
     assert "suspicious label" not in kinds
-    assert app.button(key="audit_doubt")
+    assert app.button(key="audit_labels")
 
     app.segmented_control(key="section").set_value("Split").run()
     assert not app.exception
@@ -206,17 +206,17 @@ def test_an_examination_shows_copies_split_and_findings(tmp_path, gallery):
 
 
 def test_suspicious_labels_are_shown_with_what_the_model_expects(fake_utkface, gallery, monkeypatch):
-    app = examine(open_section("Audit", fake_utkface), "audit_examine")
-    files = next(iter(dataset._examinations().values())).faces
+    app = run_step(open_section("Audit", fake_utkface), "audit_files")
+    files = next(iter(dataset._audits().values())).faces
     ages = files["age"].to_numpy(np.float64)
     liar = int(np.argmax(ages))
     seen = np.where(np.arange(len(ages)) == liar, 1.0, ages)
     expected = Predictions(seen, np.maximum(seen - 4, 0), seen + 4, files["gender"].to_numpy(np.float64))
-    monkeypatch.setattr("agegender.audit.examination.LEAST_FILES", 100)
-    monkeypatch.setattr("agegender.audit.examination.predict_out_of_fold", lambda *_: expected)
+    monkeypatch.setattr("agegender.audit.steps.LEAST_FILES", 100)
+    monkeypatch.setattr("agegender.audit.steps.predict_out_of_fold", lambda *_: expected)
     network = SimpleNamespace(frozen_features=lambda paths, progress: np.zeros((len(paths), 1)))
     monkeypatch.setitem(sys.modules, "agegender.audit.frozen_features", network)  # no TensorFlow here
-    examine(app, "audit_doubt")
+    run_step(app, "audit_labels")
     assert not app.exception
     assert [face["row"] for face in gallery.shown] == [liar]
     assert gallery.shown[0]["caption"] == f"{ages[liar]:.0f}, looks 1"
@@ -226,16 +226,16 @@ def test_suspicious_labels_are_shown_with_what_the_model_expects(fake_utkface, g
 
 
 def test_too_few_files_to_doubt_labels_are_an_answer_not_a_crash(fake_utkface):
-    app = examine(open_section("Audit", fake_utkface), "audit_examine")
-    examine(app, "audit_doubt")
+    app = run_step(open_section("Audit", fake_utkface), "audit_files")
+    run_step(app, "audit_labels")
     assert not app.exception
     assert "120 files are too few" in app.error[0].value
 
 
-def test_the_split_of_an_unknown_folder_has_to_be_examined(fake_utkface):
+def test_the_split_of_an_unknown_folder_has_to_be_audited(fake_utkface):
     app = open_section("Split", fake_utkface)
     assert not app.metric
-    examine(app, "split_examine")
+    run_step(app, "split_files")
     assert not app.exception
     assert sum(int(metrics(app)[name]) for name in ("Train", "Validation", "Test")) == 120
 
