@@ -54,10 +54,11 @@ class Prediction:
 
     Attributes:
         face: Where it is; for an input that already was a chip, the whole chip.
-        chip: The crop the model saw, RGB ``uint8`` of shape (200, 200, 3), UTKFace geometry.
+        chip: The crop the model saw, RGB ``uint8``, UTKFace's geometry at 200 px and ``margin`` around it.
         age: ``None`` where the model does not predict age.
         gender: ``None`` where the model does not predict gender.
         warnings: Short reasons to trust the answer less, such as "small face". Often empty.
+        margin: Pixels that the chip shows beyond UTKFace's on each side.
     """
 
     face: Face
@@ -65,3 +66,4 @@ class Prediction:
     age: AgeEstimate | None
     gender: GenderEstimate | None
     warnings: tuple[str, ...] = ()
+    margin: int = 0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from agegender.calibration import AgeCalibration, GenderCalibration
 from agegender.errors import EmptyImageError, ModelError
 from agegender.faces import CHIP_SIZE, Chip, Face, FaceDetector, crop_face
-from agegender.faces.chip import resize_chip
+from agegender.faces.chip import change_margin, resize_chip
 from agegender.faces.crop import CHIP_LANDMARKS, check_rgb
 from agegender.images import read_image
 from agegender.labels import GENDERS, Task
@@ -44,6 +44,10 @@ class Predictor:
         detector: Another face detector to use.
         weights_dir: Where the models are.
 
+    Attributes:
+        model: Its name.
+        margin: Pixels that its chips show beyond UTKFace's on each side, where those are 200 wide.
+
     Raises:
         UnknownModelError: No model has that name.
 
@@ -63,7 +67,7 @@ class Predictor:
         detector: FaceDetector | None = None,
         weights_dir: Path = WEIGHTS_DIR,
     ) -> None:
-        model_spec(model, weights_dir)
+        self.margin = model_spec(model, weights_dir).margin
         self.model = model
         self._weights_dir = weights_dir
         self._detector = detector if detector is not None else FaceDetector()
@@ -125,8 +129,8 @@ class Predictor:
         self._enter_process()
         confidence = {} if min_confidence is None else {"min_confidence": min_confidence}
         faces = self._detector.detect(image, min_face=min_face, **confidence)
-        chips = [crop_face(image, face) for face in faces]
-        return self._combine(faces, chips)
+        chips = [crop_face(image, face, self.margin) for face in faces]
+        return self._combine(faces, chips, self.margin)
 
     def predict_chip_image(self, source: Source) -> Prediction:
         """Predicts a picture that is a face chip already; no detection runs.
@@ -152,13 +156,15 @@ class Predictor:
         points = tuple((float(x), float(y)) for x, y in CHIP_LANDMARKS * scale)
         face = Face((0.0, 0.0, float(width), float(height)), 1.0, points)  # type: ignore[arg-type]
         chip = Chip(resize_chip(image, (CHIP_SIZE, CHIP_SIZE)), ())
-        return self._combine([face], [chip])[0]
+        return self._combine([face], [chip], 0)[0]
 
-    def predict_chips(self, chips: NDArray[np.uint8]) -> list[Answer]:
+    def predict_chips(self, chips: NDArray[np.uint8], *, margin: int = 0) -> list[Answer]:
         """Predicts a batch of face chips.
 
         Args:
             chips: RGB ``uint8`` of shape (n, height, width, 3), UTKFace geometry, any size; n may be 0.
+            margin: How many pixels more than UTKFace's chips they show on each side, where those are 200 wide.
+                What the model sees beyond that is black to it.
 
         Returns:
             Age and gender of each chip; ``None`` for what the model does not predict.
@@ -173,7 +179,7 @@ class Predictor:
         if chips.ndim == 4 and len(chips) and not chips.size:
             raise ValueError(f"chips must have pixels, got shape {chips.shape}")
         model = self.load()
-        raw = model.answer(chips)
+        raw = model.answer(change_margin(chips, margin, model.margin) if chips.ndim == 4 else chips)
         ages: list[AgeEstimate | None] = [None] * len(chips)
         genders: list[GenderEstimate | None] = [None] * len(chips)
         if raw.age is not None:
@@ -214,12 +220,12 @@ class Predictor:
             self._left_behind = (self._loaded, self._detector)  # freeing them would wait for their threads
             self._loaded, self._detector = None, copy(self._detector)
 
-    def _combine(self, faces: list[Face], chips: list[Chip]) -> list[Prediction]:
+    def _combine(self, faces: list[Face], chips: list[Chip], margin: int) -> list[Prediction]:
         if not faces:
             return []
-        answers = self.predict_chips(np.stack([chip.pixels for chip in chips]))
+        answers = self.predict_chips(np.stack([chip.pixels for chip in chips]), margin=margin)
         return [
-            Prediction(face, chip.pixels, age, gender, chip.warnings)
+            Prediction(face, chip.pixels, age, gender, chip.warnings, margin)
             for face, chip, (age, gender) in zip(faces, chips, answers, strict=True)
         ]
 

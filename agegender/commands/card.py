@@ -43,12 +43,12 @@ def run(name: str | None, *, output: str | None, data: list[str] | None) -> int:
     return OK if same else SOME_FAILED
 
 
-def _same_split(name: str, data: str) -> bool:
+def _same_split(name: str, data: list[str]) -> bool:
     dataset = read_dataset(data)
     with progress_callback("Finding the split", "file") as progress:
         prints = fingerprint(dataset, progress=progress)
     check = check_split(
         WEIGHTS_DIR / name / SPLIT_FILE, prints.digests, assign_splits(dataset, prints=prints)
     )
-    complain(f"split of {data}: {check.in_words()}")
+    complain(f"split of {', '.join(data)}: {check.in_words()}")
     return check.same

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.errors import ConfigError
-from agegender.faces.crop import CHIP_SIZE
+from agegender.faces.chip import CHIP_SIZE
 
 _PROBABILITIES: Final = (
     *("tilt", "grey", "dark", "shade", "low_resolution"),

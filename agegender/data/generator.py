@@ -16,8 +16,8 @@ from agegender.data.augment import Augmentation, Placement, augment_chip
 from agegender.data.mixing import Mixing, mix_batch
 from agegender.data.sampling import sample_rows
 from agegender.errors import DatasetError
-from agegender.faces.chip import resize_chip
-from agegender.faces.crop import CHIP_SIZE, crop_face, fit_face, widen_chip
+from agegender.faces.chip import CHIP_SIZE, change_margin, resize_chip
+from agegender.faces.crop import crop_face, fit_face
 from agegender.faces.face import Face
 
 _SHUFFLE_STREAM, _AUGMENT_STREAM, _MIX_STREAM = 0, 1, 2
@@ -49,7 +49,7 @@ def read_chip(path: Path) -> NDArray[np.uint8]:
 
 
 def place_chip(picture: NDArray[np.uint8], face: Face | None, margin: int) -> Placement:
-    """Where `crop_face`, or `widen_chip` for what is a chip already, would put a picture's pixels.
+    """Where `crop_face`, or `change_margin` for what is a chip already, would put a picture's pixels.
 
     Args:
         picture: RGB ``uint8`` of shape (height, width, 3).
@@ -149,7 +149,7 @@ class ChipGenerator(keras.utils.PyDataset):
             picture, face = read_chip(self.paths[row]), self.faces[row]
             if self.augmentation is None:
                 if face is None:
-                    chip = widen_chip(picture, self.margin)
+                    chip = change_margin(picture, 0, self.margin)
                 else:
                     chip = crop_face(picture, face, self.margin).pixels
                 chips[i] = resize_chip(chip, self.input_size)

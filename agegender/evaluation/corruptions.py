@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from agegender.data.table import Dataset
 from agegender.errors import DatasetError
 from agegender.evaluation.evaluate import ChipPredictor, Evaluation, Progress, evaluate, measure, rounded
-from agegender.faces.chip import resize_chip
-from agegender.faces.crop import CHIP_LANDMARKS, CHIP_SIZE, check_rgb, crop_face
+from agegender.faces.chip import CHIP_SIZE, resize_chip
+from agegender.faces.crop import CHIP_LANDMARKS, check_rgb, crop_face
 from agegender.faces.face import Face
 
 CORRUPTION_SEED: Final = 20

@@ -3,7 +3,8 @@
 Importing this package loads neither TensorFlow nor MTCNN; the first detection does.
 """
 
-from agegender.faces.crop import CHIP_LANDMARKS, CHIP_SIZE, CROP_WARNINGS, Chip, crop_face, pad_chip
+from agegender.faces.chip import CHIP_SIZE
+from agegender.faces.crop import CHIP_LANDMARKS, CROP_WARNINGS, Chip, crop_face, pad_chip
 from agegender.faces.detector import DEFAULT_MAX_SIDE, DEFAULT_MIN_CONFIDENCE, FaceDetector, main_face
 from agegender.faces.face import Face, shift_face
 

@@ -14,10 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from agegender.faces.chip import CHIP_SIZE
 from agegender.faces.face import Face
-
-CHIP_SIZE: Final = 200
-"""Side of a chip, in pixels."""
 
 CHIP_LANDMARKS: Final[NDArray[np.float64]] = np.array(
     [[59.3, 57.7], [136.9, 57.8], [97.6, 103.4], [63.2, 137.4], [132.9, 137.5]]
@@ -82,8 +80,8 @@ class Chip:
     """One face in the geometry of UTKFace's chips.
 
     Attributes:
-        pixels: RGB, uint8, shape (200, 200, 3). What lies outside the photo is black, as in UTKFace, where
-            one chip in twenty shows a black edge.
+        pixels: RGB, uint8, 200 px and twice the margin a side. What lies outside the photo is black, as in
+            UTKFace, where one chip in twenty shows a black edge.
         warnings: Reasons to trust a prediction on it less, from `CROP_WARNINGS`. Often empty.
     """
 
@@ -243,23 +241,6 @@ def _present_share(to_chip: Similarity, width: int, height: int) -> float:
     points = back.turn * disc + back.shift
     inside = (points.real >= 0) & (points.real < width) & (points.imag >= 0) & (points.imag < height)
     return float(inside.mean())
-
-
-def widen_chip(chip: NDArray[np.uint8], margin: int) -> NDArray[np.uint8]:
-    """Gives a chip that ends where UTKFace's do the room that a network with a margin expects.
-
-    Args:
-        chip: RGB, uint8, shape (height, width, 3), in UTKFace's geometry at any size.
-        margin: Pixels of a 200 px chip on each side.
-
-    Returns:
-        The chip in a black frame, as `crop_face` shows what lies outside a photo.
-    """
-    if margin == 0:
-        return chip
-    y, x = (round(margin * side / CHIP_SIZE) for side in chip.shape[:2])
-    framed = cv2.copyMakeBorder(chip, y, y, x, x, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-    return framed.astype(np.uint8, copy=False)
 
 
 def _render(image: NDArray[np.uint8], tight: Similarity, margin: int) -> NDArray[np.uint8]:

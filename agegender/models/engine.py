@@ -47,6 +47,11 @@ class Engine(ABC):
         name: A published model.
         weights_dir: Where the models are.
 
+    Attributes:
+        card: The model's.
+        input_size: (height, width) of its input in pixels.
+        margin: Pixels that its chips show beyond UTKFace's on each side, where those are 200 wide.
+
     Raises:
         UnknownModelError: No such model.
         WeightsNotFoundError: It is not published here.
@@ -62,6 +67,7 @@ class Engine(ABC):
         self.input_size = model_spec(name, weights_dir).input_size
         self.name = name
         self.card = read_card(name, weights_dir)
+        self.margin = int(self.card["options"].get("margin", 0))
 
     @abstractmethod
     def _run(self, batch: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
@@ -75,7 +81,8 @@ class Engine(ABC):
         """Runs all networks on face chips.
 
         Args:
-            chips: RGB ``uint8`` of shape (n, height, width, 3), any size, UTKFace geometry; n may be 0.
+            chips: RGB ``uint8`` of shape (n, height, width, 3), any size, UTKFace's geometry with the model's
+                own margin; n may be 0.
 
         Returns:
             Raw answers for n chips.

@@ -40,6 +40,7 @@ class ModelSpec:
         tasks: What it predicts.
         options: All of the system's options.
         input_size: (height, width) in pixels.
+        margin: Pixels that its chips show beyond UTKFace's on each side, where those are 200 wide.
         parameters: Of all its networks together.
     """
 
@@ -50,6 +51,7 @@ class ModelSpec:
     options: Mapping[str, Any]
     input_size: tuple[int, int]
     parameters: int
+    margin: int = 0
 
 
 _REGISTERED: Final[tuple[tuple[str, System, dict[str, Any], int, str], ...]] = (
@@ -111,7 +113,14 @@ SYSTEMS: Final[Mapping[str, System]] = MappingProxyType({row[1].name: row[1] for
 def _spec(name: str, system: System, changes: dict[str, Any], parameters: int, title: str) -> ModelSpec:
     options = asdict(system.options(**changes))
     return ModelSpec(
-        name, title, system.name, TASKS, MappingProxyType(options), options["input_size"], parameters
+        name,
+        title,
+        system.name,
+        TASKS,
+        MappingProxyType(options),
+        options["input_size"],
+        parameters,
+        options.get("margin", 0),
     )
 
 
@@ -155,6 +164,7 @@ def _from_card(name: str, card: Mapping[str, Any]) -> ModelSpec:
             MappingProxyType(card["options"]),
             tuple(card["options"]["input_size"]),
             int(card["parameters"]),
+            int(card["options"].get("margin", 0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the card of {name!r} is not one of a model: {error!r}") from error

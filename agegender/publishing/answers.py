@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from agegender.data.generator import read_chip
+from agegender.faces.chip import change_margin
 from agegender.models.engine import Engine, RawAnswers
 
 _BATCH: Final = 256
@@ -33,7 +34,8 @@ def answer_files(
     parts = []
     for start in range(0, len(files), _BATCH):
         batch = files[start : start + _BATCH]
-        parts.append(engine.answer(np.stack([read_chip(file) for file in batch])))
+        chips = np.stack([read_chip(file) for file in batch])
+        parts.append(engine.answer(change_margin(chips, 0, engine.margin)))
         if progress is not None:
             progress(start + len(batch), len(files))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from agegender.data.duplicates import Progress
 from agegender.data.generator import read_chip
-from agegender.faces.chip import resize_chip
+from agegender.faces.chip import change_margin, resize_chip
 from agegender.labels import AGE_BANDS
 from agegender.models.card import WEIGHTS_DIR
 from agegender.models.trained import TrainedModel
@@ -92,7 +92,8 @@ def _ask(model: TrainedModel, files: list[Path], progress: Progress | None) -> d
     parts: dict[str, list[NDArray[Any]]] = {}
     for start in range(0, len(files), _BATCH):
         batch = [read_chip(file) for file in files[start : start + _BATCH]]
-        chips = np.stack([resize_chip(chip, model.input_size) for chip in batch])
+        wide = (change_margin(chip, 0, model.margin) for chip in batch)
+        chips = np.stack([resize_chip(chip, model.input_size) for chip in wide])
         both = [model.answer(chips), model.answer(np.ascontiguousarray(chips[:, :, ::-1]))]
         for key in ("age_distribution", "age", "female"):
             values = [getattr(raw, key) for raw in both]
