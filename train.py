@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from agegender.data.table import read_dataset
 from agegender.errors import AgeGenderError, ConfigError
+from agegender.progress import Progress
 from agegender.runs.records import RUNS_DIR, latest_run, new_run_folder
 from agegender.runtime import prepare_tensorflow
 from agegender.training.tracking import DASHBOARD_COMMAND, TRACKERS, open_tracker
@@ -239,11 +239,11 @@ def drop_if_empty(folder: Path | None) -> bool:
     return not folder.exists()
 
 
-def show_reading() -> Callable[[int, int], None]:
+def show_reading() -> Progress:
     """A progress bar over the files that are read to find the split; ends itself with the last one."""
     bar: tqdm[Any] = tqdm(desc="reading chips", unit="file", leave=False)
 
-    def advance(done: int, total: int) -> None:
+    def advance(_what: str, done: int, total: int) -> None:
         bar.total = total
         bar.update(done - bar.n)
         if done == total:

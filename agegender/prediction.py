@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agegender.faces.face import Face
+from agegender.labels import GENDERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,30 @@ class GenderEstimate:
     label: str
     probability: float
     uncertain: bool = False
+
+    @property
+    def female(self) -> float:
+        """The probability of *female*, whichever label is the likelier."""
+        return self.probability if self.label == GENDERS[1] else 1 - self.probability
+
+
+Answer = tuple[AgeEstimate | None, GenderEstimate | None]
+"""Age and gender of one face chip; ``None`` for what the model does not predict."""
+
+
+class ChipPredictor(Protocol):
+    """Whatever predicts face chips as `agegender.Predictor` does."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+
+    @property
+    def margin(self) -> int:
+        """Pixels that its model's chips show beyond UTKFace's on each side, where those are 200 wide."""
+
+    def predict_chips(self, chips: NDArray[np.uint8], *, margin: int = 0) -> list[Answer]:
+        """Answers for RGB chips of shape (n, height, width, 3) that show so many pixels beyond UTKFace's."""
 
 
 @dataclass(frozen=True, eq=False)

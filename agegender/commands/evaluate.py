@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_callback, say, write_json
+from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_bars, say, write_json
 from agegender.data.table import read_dataset
 from agegender.evaluation.corruptions import CORRUPTIONS, evaluate_corruptions
-from agegender.evaluation.evaluate import Detector, Evaluation, evaluate, select_rows
+from agegender.evaluation.evaluate import Evaluation, evaluate, select_rows
+from agegender.faces import FaceDetector
 from agegender.wording import say_figure
 
 _UNLABELLED_SHOWN: Final = 20
@@ -46,18 +47,18 @@ def run(
     """
     prepare_outputs({"--json": json})
     dataset = read_dataset(data)
-    with progress_callback("Finding the split", "file") as progress:
+    with progress_bars("file") as progress:
         rows = select_rows(dataset, split=split, limit=limit, progress=progress)
 
     from agegender.predictor import Predictor  # after the checks: it imports TensorFlow
 
     predictor = Predictor() if model is None else Predictor(model)
     detector = _detector() if detect or not rows["aligned"].all() else None
-    with progress_callback("Evaluating", "face") as progress:
+    with progress_bars("face") as progress:
         result = evaluate(predictor, dataset, rows, detector=detector, progress=progress)
     if not corruptions:
         return report(result, json)
-    with progress_callback("Corrupting", "face") as progress:
+    with progress_bars("face") as progress:
         corrupted = evaluate_corruptions(predictor, dataset, rows, clean=result, progress=progress)
     return report(result, json, corruptions=corrupted)
 
@@ -91,9 +92,7 @@ def report(result: Evaluation, json: str | None, *, corruptions: dict[str, Any] 
     return SOME_FAILED if result.failed else OK
 
 
-def _detector() -> Detector:
-    from agegender.faces import FaceDetector
-
+def _detector() -> FaceDetector:
     return FaceDetector()
 
 

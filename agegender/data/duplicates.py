@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from scipy.sparse.csgraph import connected_components
 
 from agegender.data.table import Dataset
 from agegender.files import paths_below
+from agegender.progress import Progress
 
 HASH_SIDE: Final = 16
 HASH_BITS: Final = HASH_SIDE * HASH_SIDE
@@ -30,9 +31,6 @@ HASH_BITS: Final = HASH_SIDE * HASH_SIDE
 NEAR_DUPLICATE_BITS: Final = 24
 """Two chips whose hashes differ in at most so many of 256 bits are taken for the same photo. On UTKFace
 the pairs up to 24 bits are, by eye, the same photo; at 32 bits different people begin to match."""
-
-Progress = Callable[[int, int], None]
-"""Called with (files done, files in all)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +86,7 @@ def fingerprint(dataset: Dataset, *, progress: Progress | None = None) -> Finger
             if bits is not None:
                 hashes[i], decodable[i] = bits, True
             if progress is not None:
-                progress(i + 1, len(paths))
+                progress("Reading", i + 1, len(paths))
     return Fingerprints(digests, hashes, decodable)
 
 

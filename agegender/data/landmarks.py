@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.data.duplicates import Progress
 from agegender.data.generator import read_chip
 from agegender.data.table import Dataset
 from agegender.errors import DatasetError
 from agegender.faces import Face, FaceDetector, main_face, pad_chip, shift_face
 from agegender.faces.crop import CHIP_PAD
 from agegender.files import paths_below
+from agegender.progress import Progress
 
 _BATCH: Final = 64
 _SAVE_EVERY: Final = 4096
@@ -43,7 +43,7 @@ def find_faces(
         detector: Finds faces; a default one where not given.
         cache: Where results are kept, an ``.npz`` file keyed by each picture's content; ``None`` keeps none.
             Saved as it grows, so that an interrupted search goes on.
-        progress: Called with (pictures done, pictures in all).
+        progress: Called after each batch.
 
     Returns:
         n faces, in pixels of their pictures; ``None`` where no face was found or the picture cannot be read.
@@ -61,13 +61,13 @@ def find_faces(
             known |= {digests[i]: _to_numbers(face) for i, face in zip(batch, faces, strict=True)}
             done += len(batch)
             if progress is not None:
-                progress(done, len(paths))
+                progress("Finding faces", done, len(paths))
             if cache is not None and (start // _BATCH) % (_SAVE_EVERY // _BATCH) == _SAVE_EVERY // _BATCH - 1:
                 _write(cache, known)
         if cache is not None:
             _write(cache, known)
     elif progress is not None:
-        progress(len(paths), len(paths))
+        progress("Finding faces", len(paths), len(paths))
     return [_to_face(known[digest]) if digest else None for digest in digests]
 
 

@@ -191,7 +191,7 @@ _Found = Iterator[Labelled | tuple[str, str]]
 
 
 def _images_below(folder: Path) -> Iterator[str | tuple[str, str]]:
-    """Pictures below a folder, by the rules of `walk_files`: their names, escaped, and what cannot be listed."""
+    """Pictures below a folder as `walk_files` finds them, names escaped; and what cannot be listed."""
     files, unlistable = walk_files(folder, IMAGE_ENDINGS)
     for path in unlistable:
         yield escape_name(path.relative_to(folder).as_posix()), "a folder that cannot be opened"

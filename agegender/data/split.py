@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.data.duplicates import Fingerprints, Progress, duplicate_groups, file_digests, fingerprint
+from agegender.data.duplicates import Fingerprints, duplicate_groups, file_digests, fingerprint
 from agegender.data.table import Dataset
+from agegender.progress import Progress
 
 SPLITS: Final[tuple[str, ...]] = ("train", "validation", "test")
 EXCLUDED: Final = "excluded"

@@ -38,7 +38,7 @@ class Dataset:
         folder: Where the files are; of several sources the folder that holds all of them.
         table: One row a labelled file, sorted by ``file``, with a RangeIndex and the columns
 
-            - ``file``: path below ``folder``, str, escaped by `agegender.files`: `paths_below` gives what to open;
+            - ``file``: path below ``folder``, str, escaped; `agegender.files.paths_below` gives what to open;
             - ``age_min``, ``age_max``: the labelled years, both included, int64, 0 to 116; equal where the
               age is exact, ``age_max`` 116 where a range is open above;
             - ``age``: one year that stands for them, int64: the exact one, or the middle of a range;

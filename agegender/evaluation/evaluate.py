@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -23,49 +23,24 @@ from agegender.evaluation.metrics import (
     range_metrics,
     reliability,
 )
-from agegender.faces.face import Face
+from agegender.faces import FaceDetector, crop_face, main_face, pad_chip, shift_face
+from agegender.faces.crop import CHIP_PAD
 from agegender.files import unescape_name
 from agegender.images import read_image
-from agegender.labels import GENDERS, age_band
-from agegender.prediction import AgeEstimate, GenderEstimate
+from agegender.labels import age_band
+from agegender.prediction import Answer, ChipPredictor
+from agegender.progress import Progress
 
 BATCH_SIZE: Final = 64
 SAMPLE_SEED: Final = 20
 _READERS: Final = 4
 _DECIMALS: Final = 4
-_FEMALE: Final = GENDERS[1]
 _LABELS: Final = ("file", "age", "age_min", "age_max", "gender", "group", "source")
 
-Progress = Callable[[int, int], None]
-"""Called with (files done, files in all)."""
-
-Estimates = tuple[AgeEstimate | None, GenderEstimate | None]
 Pixels = NDArray[np.uint8]
 
 Change = Callable[[str, Pixels], Pixels]
 """From a file's path below the folder and its RGB pixels to other pixels; called in several threads."""
-
-
-class ChipPredictor(Protocol):
-    """What an evaluation needs of `agegender.Predictor`."""
-
-    @property
-    def model(self) -> str:
-        """Name of the model."""
-
-    @property
-    def margin(self) -> int:
-        """Pixels that its chips show beyond UTKFace's, where those are 200 wide."""
-
-    def predict_chips(self, chips: Pixels, *, margin: int = 0) -> list[Estimates]:
-        """Estimates for chips of shape (n, h, w, 3) that show so many pixels beyond UTKFace's."""
-
-
-class Detector(Protocol):
-    """What an evaluation needs of `agegender.faces.FaceDetector`."""
-
-    def detect_many(self, images: Sequence[Pixels]) -> list[list[Face]]:
-        """The faces in each of several RGB images of shape (h, w, 3)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +50,10 @@ class Evaluation:
     Attributes:
         model: Name of the model.
         faces: One row a measured chip, in the order of the dataset's table: its columns ``file``, ``age``,
-            ``age_min``, ``age_max``, ``gender``, ``group`` and ``source``, then ``predicted_age``, ``low`` and ``high`` (years), ``female``
-            (probability), ``uncertain`` (whether gender is left open). The columns of what the model does not
-            predict are missing; ``predicted_range`` (index of one of the nine) is there only where the model
-            answers age ranges by themselves.
+            ``age_min``, ``age_max``, ``gender``, ``group``, ``source``, then ``predicted_age``, ``low`` and
+            ``high`` (years), ``female`` (probability), ``uncertain`` (whether gender is left open). The
+            columns of what the model does not predict are missing; ``predicted_range`` (index of one of the
+            nine) is there only where the model answers age ranges by themselves.
         no_face: Files in which, under detection, no face was found.
         failed: Files that could not be read, as (file, reason).
         unlabelled: Files of the folder whose names are no labels, as (file, reason).
@@ -193,7 +168,7 @@ def evaluate(
     dataset: Dataset,
     rows: pd.DataFrame | None = None,
     *,
-    detector: Detector | None = None,
+    detector: FaceDetector | None = None,
     change: Change | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -218,7 +193,7 @@ def evaluate(
     _warm_up(predictor, detector)
 
     kept: list[int] = []
-    estimates: list[Estimates] = []
+    estimates: list[Answer] = []
     no_face: list[str] = []
     failed: list[tuple[str, str]] = []
     files = rows["file"].tolist()
@@ -241,14 +216,14 @@ def evaluate(
         kept += chips
         no_face += [files[position] for position in readable if position not in chips]
         if progress is not None:
-            progress(start + len(batch), len(files))
+            progress("Predicting" if detector is None else "Detecting", start + len(batch), len(files))
 
     faces = _tabulate(rows.iloc[kept], estimates)
     unlabelled = [(str(file), str(reason)) for file, reason in dataset.skipped.itertuples(index=False)]
     return Evaluation(predictor.model, faces, no_face, failed, unlabelled, seconds)
 
 
-def _warm_up(predictor: ChipPredictor, detector: Detector | None) -> None:
+def _warm_up(predictor: ChipPredictor, detector: FaceDetector | None) -> None:
     """Loads models and lets them compile, so that neither is timed; missing weights show here."""
     predictor.predict_chips(np.zeros((BATCH_SIZE, 200, 200, 3), np.uint8))
     if detector is not None:
@@ -283,12 +258,8 @@ def _batches(
             yield start, [future.result() for future in current]
 
 
-def _detected_chips(detector: Detector, pictures: dict[int, Pixels], margin: int) -> dict[int, Pixels]:
-    """Finds the main face of each picture as in a photo, and crops it; those without a face are left out."""
-    # Late, so that evaluating chips as they are needs no detector.
-    from agegender.faces import crop_face, main_face, pad_chip, shift_face
-    from agegender.faces.crop import CHIP_PAD
-
+def _detected_chips(detector: FaceDetector, pictures: dict[int, Pixels], margin: int) -> dict[int, Pixels]:
+    """Finds the main face of each picture as in a photo, and crops it; leaves out those without one."""
     padded = {position: pad_chip(picture) for position, picture in pictures.items()}
     found: dict[int, Pixels] = {}
     for (position, image), faces in zip(
@@ -301,19 +272,19 @@ def _detected_chips(detector: Detector, pictures: dict[int, Pixels], margin: int
     return found
 
 
-def _predict_any_size(predictor: ChipPredictor, chips: Sequence[Pixels], margin: int) -> list[Estimates]:
+def _predict_any_size(predictor: ChipPredictor, chips: Sequence[Pixels], margin: int) -> list[Answer]:
     """Predicts chips of mixed sizes, in as few batches as there are sizes."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for index, chip in enumerate(chips):
         by_shape.setdefault(chip.shape, []).append(index)
-    answers: dict[int, Estimates] = {}
+    answers: dict[int, Answer] = {}
     for indices in by_shape.values():
         batch = np.stack([chips[index] for index in indices])
         answers |= zip(indices, predictor.predict_chips(batch, margin=margin), strict=True)
     return [answers[index] for index in range(len(chips))]
 
 
-def _tabulate(rows: pd.DataFrame, estimates: Sequence[Estimates]) -> pd.DataFrame:
+def _tabulate(rows: pd.DataFrame, estimates: Sequence[Answer]) -> pd.DataFrame:
     """Sets labels and estimates side by side."""
     table = rows[list(_LABELS)].reset_index(drop=True)
     ages = [age for age, _ in estimates if age is not None]
@@ -326,13 +297,9 @@ def _tabulate(rows: pd.DataFrame, estimates: Sequence[Estimates]) -> pd.DataFram
         if ages[0].ranges is not None:
             table["predicted_range"] = [int(np.argmax(age.ranges)) for age in ages if age.ranges is not None]
     if genders:
-        table["female"] = [_probability_of_female(gender) for gender in genders]
+        table["female"] = [gender.female for gender in genders]
         table["uncertain"] = [gender.uncertain for gender in genders]
     return table
-
-
-def _probability_of_female(gender: GenderEstimate) -> float:
-    return gender.probability if gender.label == _FEMALE else 1 - gender.probability
 
 
 def rounded(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Faces in pictures: find them with `FaceDetector`, cut them out with `crop_face`.
 
-Importing this package loads neither TensorFlow nor MTCNN; the first detection does.
+Importing this package is quick; the networks load with the first detection. TensorFlow is not needed.
 """
 
 from agegender.faces.chip import CHIP_SIZE

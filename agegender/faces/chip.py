@@ -35,7 +35,7 @@ def change_margin(chips: NDArray[np.uint8], margin: int, wanted: int) -> NDArray
 
     Args:
         chips: RGB ``uint8`` of shape (…, height, width, 3), at any size.
-        margin: What they show beyond UTKFace's chips on each side, in pixels where those are `CHIP_SIZE` wide.
+        margin: What they show beyond UTKFace's chips on each side, in pixels of a chip of `CHIP_SIZE`.
         wanted: What they should show.
 
     Returns:

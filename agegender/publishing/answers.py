@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,19 +11,21 @@ import numpy as np
 from agegender.data.generator import read_chip
 from agegender.faces.chip import change_margin
 from agegender.models.engine import Engine, RawAnswers
+from agegender.progress import Progress
 
 _BATCH: Final = 256
 
 
 def answer_files(
-    engine: Engine, files: Sequence[Path], progress: Callable[[int, int], None] | None = None
+    engine: Engine, files: Sequence[Path], progress: Progress | None = None, what: str = "Predicting"
 ) -> RawAnswers:
     """Raw answers for chips on disk, of which a few hundred are in memory at a time.
 
     Args:
         engine: The model.
         files: Chips of equal size, at least one.
-        progress: Called with (done, in all).
+        progress: Called after each batch.
+        what: What is being done, in words.
 
     Returns:
         Raw answers, one a file, in order.
@@ -37,7 +39,7 @@ def answer_files(
         chips = np.stack([read_chip(file) for file in batch])
         parts.append(engine.answer(change_margin(chips, 0, engine.margin)))
         if progress is not None:
-            progress(start + len(batch), len(files))
+            progress(what, start + len(batch), len(files))
 
     def joined(field: str) -> Any:
         values = [getattr(part, field) for part in parts]

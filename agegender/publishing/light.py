@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from agegender.models.light import LightModel
 from agegender.models.store import file_sha256
 from agegender.models.system import with_named_outputs
 from agegender.models.trained import TrainedModel
+from agegender.progress import Progress
 from agegender.publishing.answers import answer_files
 from agegender.runs.records import write_json
 
@@ -32,7 +32,7 @@ def write_light(
     model: TrainedModel,
     folder: Path,
     files: Sequence[Path],
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Writes the light form of a model, once it is proved to answer as the Keras networks do.
 
@@ -40,7 +40,7 @@ def write_light(
         model: The Keras networks.
         folder: Where the ``.tflite`` files go, one beside each weight file; those there are replaced.
         files: The chips of the test split.
-        progress: Called with (what, done, in all).
+        progress: Called after each batch.
 
     Returns:
         What the card says of it: ``runtime``, ``converter``, the checksum of each of its ``files``, and the
@@ -60,10 +60,8 @@ def write_light(
             digests[path.name] = file_sha256(path)
         light = {"runtime": "LiteRT", "converter": f"tensorflow {tf.__version__}", "files": digests}
         write_json(made / CARD_FILE, {**model.card, "light": light})
-        answers = []
-        for engine in (model, LightModel(model.name, Path(staging))):
-            bar = None if progress is None else partial(progress, f"Asking {engine.runtime}")
-            answers.append(answer_files(engine, files, bar))
+        engines = (model, LightModel(model.name, Path(staging)))
+        answers = [answer_files(one, files, progress, f"Asking {one.runtime}") for one in engines]
         difference = _largest_difference(*answers)
         for output, most in difference.items():
             if not most <= (MOST_YEARS if output == "age" else MOST_PROBABILITY):

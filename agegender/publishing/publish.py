@@ -6,10 +6,9 @@ The validation split fits the calibration; the test split is then looked at, onc
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +23,9 @@ from agegender.data.split_file import SPLIT_FILE, write_split
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError, DatasetError
 from agegender.evaluation.corruptions import evaluate_corruptions
-from agegender.evaluation.evaluate import Detector, Evaluation, evaluate
+from agegender.evaluation.evaluate import Evaluation, evaluate
 from agegender.evaluation.groups import fit_baseline, measure_groups
+from agegender.faces import FaceDetector
 from agegender.files import paths_below
 from agegender.labels import NetworkTask
 from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
@@ -34,13 +34,11 @@ from agegender.models.store import file_sha256, load_weights, save_float16
 from agegender.models.system import named_outputs
 from agegender.models.trained import TrainedModel
 from agegender.predictor import Predictor
+from agegender.progress import Progress
 from agegender.publishing.answers import answer_files
 from agegender.publishing.light import write_light
 from agegender.publishing.provenance import FinishedRun, provenance, whole_history
 from agegender.runs.records import BEST_WEIGHTS, write_json
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, done, in all)."""
 
 Runs = Mapping[NetworkTask, Path]
 
@@ -76,7 +74,7 @@ class _Splits:
 
     @classmethod
     def of(cls, dataset: Dataset, progress: Progress | None) -> _Splits:
-        prints = fingerprint(dataset, progress=_part(progress, "Finding the split"))
+        prints = fingerprint(dataset, progress=progress)
         names = assign_splits(dataset, prints=prints)
         photos = pd.Series(duplicate_groups(prints), index=dataset.table.index)
         splits = cls(dataset, prints.digests, prints.decodable, photos, names)
@@ -102,7 +100,7 @@ def publish(
     title: str,
     notes: tuple[str, ...] = (),
     corruptions: bool = True,
-    detector: Detector | None = None,
+    detector: FaceDetector | None = None,
     share: bool = False,
     light: bool = True,
     weights_dir: Path = WEIGHTS_DIR,
@@ -121,7 +119,7 @@ def publish(
         share: Whether layers that both networks of a pair have in common are stored once.
         light: Whether to write the light form too, which predicts without TensorFlow.
         weights_dir: Where models live.
-        progress: Called with (what, done, in all) in each of the passes over files.
+        progress: Called in each of the passes over files.
 
     Returns:
         The card.
@@ -183,7 +181,7 @@ def measure_again(
     dataset: Dataset,
     *,
     corruptions: bool = False,
-    detector: Detector | None = None,
+    detector: FaceDetector | None = None,
     light: bool = False,
     weights_dir: Path = WEIGHTS_DIR,
     progress: Progress | None = None,
@@ -200,7 +198,7 @@ def measure_again(
         detector: When given, those through detection are repeated.
         light: Whether to write the light form first, anew where there is one.
         weights_dir: Where models live.
-        progress: Called with (what, done, in all) in each of the passes over files.
+        progress: Called in each of the passes over files.
 
     Returns:
         The card.
@@ -232,10 +230,6 @@ def measure_again(
     )
     write_json(folder / CARD_FILE, card)
     return read_card(name, weights_dir)
-
-
-def _part(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else partial(progress, what)
 
 
 def _write_networks(networks: list[FinishedRun], folder: Path, *, share: bool) -> dict[str, Any]:
@@ -277,7 +271,7 @@ def _common_options(networks: list[FinishedRun]) -> dict[str, Any]:
 
 def _calibrate(model: TrainedModel, splits: _Splits, progress: Progress | None) -> dict[str, dict[str, Any]]:
     rows = splits.rows("validation")
-    raw = answer_files(model, splits.files("validation"), _part(progress, "Calibrating"))
+    raw = answer_files(model, splits.files("validation"), progress, "Calibrating")
     calibration: dict[str, AgeCalibration | GenderCalibration] = {}
     if raw.age is not None:
         calibration["age"] = fit_age(rows["age"], raw.age, raw.age_distribution)
@@ -292,12 +286,12 @@ def _measure(
     calibration: dict[str, dict[str, Any]],
     *,
     corruptions: bool,
-    detector: Detector | None,
+    detector: FaceDetector | None,
     progress: Progress | None,
 ) -> dict[str, Any]:
     """The card's figures on the test split."""
     dataset, rows = splits.dataset, splits.rows("test")
-    clean = evaluate(predictor, dataset, rows, progress=_part(progress, "Measuring"))
+    clean = evaluate(predictor, dataset, rows, progress=progress)
     found: dict[str, Any] = {"metrics": _figures(clean)}
     faces = clean.faces.merge(rows[["file", "ethnicity"]], on="file", validate="one_to_one")
     if "female" in faces:
@@ -308,11 +302,9 @@ def _measure(
         faces, fit_baseline(splits.rows("train")), clusters=faces["file"].map(photos)
     )
     if corruptions:
-        bar = _part(progress, "Corrupting")
-        found["corruptions"] = evaluate_corruptions(predictor, dataset, rows, clean=clean, progress=bar)
+        found["corruptions"] = evaluate_corruptions(predictor, dataset, rows, clean=clean, progress=progress)
     if detector is not None:
-        bar = _part(progress, "Detecting")
-        found["detect"] = _figures(evaluate(predictor, dataset, rows, detector=detector, progress=bar))
+        found["detect"] = _figures(evaluate(predictor, dataset, rows, detector=detector, progress=progress))
     return found
 
 

@@ -13,9 +13,7 @@ import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from agegender.data.duplicates import Progress as FileProgress
 from agegender.data.generator import ChipGenerator
 from agegender.data.landmarks import find_faces
 from agegender.data.mixing import Mixing
@@ -29,6 +27,7 @@ from agegender.files import paths_below
 from agegender.models.card import HISTORY_FILE
 from agegender.models.store import load_weights
 from agegender.models.system import named_outputs
+from agegender.progress import Progress as FileProgress
 from agegender.runs.records import (
     BEST_WEIGHTS,
     LANDMARKS_CACHE,
@@ -119,7 +118,7 @@ def train(
         strategy: What the batches are spread over: see `make_strategy`. It changes nothing but rounding
             and the masks of dropout, so it is not part of the recipe, and a run may be resumed under another.
         tracker: Gets a copy of the record as it grows; see `open_tracker`.
-        file_progress: Called while the dataset is read for the split.
+        file_progress: Called while files are read for the split, faces found, and the teacher asked.
 
     Returns:
         What ``metrics.json`` holds: figures of the kept epoch on the validation split, and how the run
@@ -144,7 +143,7 @@ def train(
 
     partition = find_partition(dataset, cache=folder.parent / SPLITS_CACHE, progress=file_progress)
     parts = _training_rows(config, dataset, partition)
-    parts, faces = _with_faces(dataset, parts, folder.parent / LANDMARKS_CACHE, quiet=quiet)
+    parts, faces = _with_faces(dataset, parts, folder.parent / LANDMARKS_CACHE, file_progress)
     generators = _generators(
         config,
         dataset.folder,
@@ -152,7 +151,7 @@ def train(
         faces,
         list(named_outputs(network)),
         teacher_cache=folder.parent / TEACHER_CACHE,
-        quiet=quiet,
+        progress=file_progress,
     )
     if not resume:
         record = environment(dataset, partition.digests, partition.names, gpus)
@@ -213,20 +212,14 @@ def _training_rows(config: TrainingConfig, dataset: Dataset, partition: Partitio
 
 
 def _with_faces(
-    dataset: Dataset, parts: dict[str, pd.DataFrame], cache: Path, *, quiet: bool
+    dataset: Dataset, parts: dict[str, pd.DataFrame], cache: Path, progress: FileProgress | None
 ) -> tuple[dict[str, pd.DataFrame], dict[str, list[Face | None]]]:
     """Where the faces are in what is not a chip already; pictures without a face are left out."""
     rows = pd.concat(parts.values())
     rows = rows[~rows["aligned"].astype(bool)]
     if rows.empty:
         return parts, {name: [None] * len(part) for name, part in parts.items()}
-    with tqdm(desc="finding faces", unit="photo", leave=False, disable=quiet) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        where = dict(zip(rows.index, find_faces(dataset, rows, cache=cache, progress=advance), strict=True))
+    where = dict(zip(rows.index, find_faces(dataset, rows, cache=cache, progress=progress), strict=True))
     kept = {
         name: part[part["aligned"] | np.array([where.get(i) is not None for i in part.index])]
         for name, part in parts.items()
@@ -242,18 +235,10 @@ def _generators(
     outputs: list[str],
     *,
     teacher_cache: Path,
-    quiet: bool,
+    progress: FileProgress | None,
 ) -> dict[str, ChipGenerator]:
-    with tqdm(
-        desc="asking the teacher", unit="chip", leave=False, disable=quiet or config.teacher is None
-    ) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        train, validation = parts["train"], parts["validation"]
-        taught = make_targets(config, train, outputs, folder, teacher_cache=teacher_cache, progress=advance)
+    train, validation = parts["train"], parts["validation"]
+    taught = make_targets(config, train, outputs, folder, teacher_cache=teacher_cache, progress=progress)
     mixing = Mixing(config.mixup, config.cutmix, config.erasing)
 
     def generate(name: str, targets: dict[str, NDArray[np.float32]], **how: Any) -> ChipGenerator:

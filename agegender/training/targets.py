@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from agegender.data.duplicates import Progress
 from agegender.errors import ConfigError
 from agegender.files import paths_below
 from agegender.labels import AGE_BANDS, MAX_AGE, age_band
+from agegender.progress import Progress
 from agegender.training.config import TrainingConfig
 from agegender.training.teacher import teacher_answers
 

@@ -53,7 +53,7 @@ def validation_chips(folder: Path, n: int) -> list[NDArray[np.uint8]]:
     """Evenly spaced chips of the validation split, in the order of their names."""
     dataset = read_dataset(folder)
     with tqdm(total=len(dataset.table), desc="reading", unit="file") as bar:
-        splits = assign_splits(dataset, progress=lambda done, _: bar.update(done - bar.n))
+        splits = assign_splits(dataset, progress=lambda _what, done, _all: bar.update(done - bar.n))
     files = dataset.table.loc[splits == "validation", "file"].sort_values().tolist()
     chosen = np.linspace(0, len(files) - 1, min(n, len(files))).round().astype(int)
     return [read_image(path) for path in paths_below(dataset.folder, [files[index] for index in chosen])]
