@@ -48,6 +48,10 @@ class Predictor:
         detector: Another face detector to use.
         weights_dir: Where the models are.
 
+    Attributes:
+        model: Its name.
+        margin: Pixels that its chips show beyond UTKFace's on each side, where those are 200 wide.
+
     Raises:
         UnknownModelError: No model has that name.
 
@@ -67,7 +71,7 @@ class Predictor:
         detector: FaceDetector | None = None,
         weights_dir: Path = WEIGHTS_DIR,
     ) -> None:
-        model_spec(model, weights_dir)
+        self.margin = model_spec(model, weights_dir).margin
         self.model = model
         self._weights_dir = weights_dir
         self._detector = detector if detector is not None else FaceDetector()
@@ -79,11 +83,6 @@ class Predictor:
         """How to copy and pickle it: by name and options."""
         options: dict[str, Any] = {"detector": self._detector, "weights_dir": self._weights_dir}
         return partial(type(self), self.model, **options), ()
-
-    @property
-    def margin(self) -> int:
-        """Pixels that its model's chips show beyond UTKFace's on each side, where those are 200 wide."""
-        return int(self.card["options"].get("margin", 0))
 
     @property
     def card(self) -> dict[str, Any]:
