@@ -528,7 +528,7 @@ def test_whatever_a_decoder_raises_is_typed(monkeypatch: pytest.MonkeyPatch) -> 
     for raised, expected in {**kinds, MemoryError: ImageTooLargeError}.items():
         load = Mock(side_effect=raised("deep inside"))
         monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
-        with pytest.raises(expected, match="deep inside|too early"):
+        with pytest.raises(expected, match=r"deep inside|too early"):
             read_image(lossless()["png"])
 
 
