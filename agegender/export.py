@@ -16,13 +16,15 @@ import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 
 from agegender.files import escape_bytes, escape_name, escape_no_text, printable
 from agegender.prediction import Prediction
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FACES_TABLE_COLUMNS: Final[tuple[str, ...]] = (
     "path",
@@ -113,6 +115,8 @@ def faces_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
         that failed, or that shows no face, keeps one row without a face number, so that no input vanishes
         from the table; ``error`` or ``warnings`` says which of the two it is.
     """
+    import pandas as pd  # here: importing it takes longer than predicting a photo, which needs no table
+
     rows: list[dict[str, Any]] = []
     for record in records:
         if not record["faces"]:

@@ -394,6 +394,7 @@ MODELS = [
         "megabytes": 14.0,
         "input": [160, 160],
         "trained": True,
+        "engine": "LiteRT",
         "metrics": {"age": {"mae": 4.567}, "gender": {"accuracy": 0.9345}},
     },
     {
@@ -404,6 +405,7 @@ MODELS = [
         "megabytes": None,
         "input": [96, 96],
         "trained": False,
+        "engine": None,
         "metrics": None,
     },
 ]
@@ -418,7 +420,7 @@ def test_models_json(monkeypatch, capsys):
 def test_models_in_words(monkeypatch, capsys):
     monkeypatch.setattr("agegender.commands.models.describe_models", lambda: MODELS)
     assert main(["models"]) == 0
-    _, first, second, _ = capsys.readouterr().out.splitlines()
+    _, first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.split() == [
         "vggface",
         "*",
@@ -427,12 +429,12 @@ def test_models_in_words(monkeypatch, capsys):
         "6,977,516",
         "14.0",
         "160×160",
-        "yes",
+        "LiteRT",
         "4.57",
         "93.5",
         "%",
     ]
-    assert second.split() == ["other", "age", "-", "-", "96×96", "no", "-", "-"]
+    assert second.split() == ["other", "age", "–", "–", "96×96", "untrained", "–", "–"]
 
 
 # bench

@@ -32,8 +32,8 @@ LIGHT_MODULES = (
     "agegender.runs.records",
     "agegender.training.config",
 )
-"""A page that shows a table, or a list of models, must not wait for TensorFlow: they import it late, if at all.
-Modules that never do are held by the linter; see pyproject.toml."""
+"""A page that shows a table, or a list of models, must not wait for TensorFlow, which these import late if at
+all. The linter holds those that never do."""
 
 
 def imported_by(statements: str, *modules: str) -> list[str]:

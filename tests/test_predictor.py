@@ -25,7 +25,7 @@ from agegender.faces import CHIP_SIZE, Face, FaceDetector
 from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.labels import MAX_AGE
 from agegender.models.card import WEIGHTS_DIR, trained_models
-from agegender.models.trained import RawAnswers
+from agegender.models.engine import RawAnswers
 
 ROOT = Path(__file__).parents[1]
 
@@ -346,8 +346,6 @@ def test_a_model_whose_publication_broke_off_is_refused_with_a_typed_error(monke
 
 
 def test_networks_load_once_however_many_threads_ask(monkeypatch, tmp_path):
-    from agegender.models import trained
-
     loads = []
 
     class SlowModel(FakeModel):
@@ -356,7 +354,7 @@ def test_networks_load_once_however_many_threads_ask(monkeypatch, tmp_path):
             loads.append((name, weights_dir))
             time.sleep(0.05)
 
-    monkeypatch.setattr(trained, "TrainedModel", SlowModel)
+    monkeypatch.setattr("agegender.predictor.load_engine", SlowModel)
     predictor = Predictor(detector=FakeDetector(face_at(10, 10)), weights_dir=tmp_path)
     assert loads == []
     barrier = threading.Barrier(6)
@@ -375,7 +373,7 @@ def test_a_failed_load_is_tried_again(monkeypatch, tmp_path):
     predictor = Predictor(detector=FakeDetector(), weights_dir=tmp_path)
     with pytest.raises(WeightsNotFoundError):
         predictor.load()
-    monkeypatch.setattr("agegender.models.trained.TrainedModel", lambda *_: FakeModel())
+    monkeypatch.setattr("agegender.predictor.load_engine", lambda *_: FakeModel())
     assert isinstance(predictor.load(), FakeModel)
 
 

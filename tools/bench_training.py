@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=_positive, default=3, metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
     options = parser.parse_args(arguments)
-    prepare_tensorflow()
+    prepare_tensorflow(training=True)
     # TensorFlow reads its settings when it is imported.
     from agegender.training.config import TrainingConfig
 

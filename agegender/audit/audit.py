@@ -22,7 +22,6 @@ from agegender.data.duplicates import (
     HASH_BITS,
     NEAR_DUPLICATE_BITS,
     Fingerprints,
-    Progress,
     duplicate_groups,
     fingerprint,
     near_pairs,
@@ -32,6 +31,7 @@ from agegender.data.table import Dataset
 from agegender.errors import ImageError
 from agegender.files import paths_below, unescape_name
 from agegender.images import read_image
+from agegender.progress import Progress
 
 FARTHEST_BITS: Final = 40
 """Pairs are counted up to this distance, well beyond the threshold, to show how clear a cut it is."""

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.duplicates import Progress
 from agegender.data.table import Dataset
 from agegender.faces.chip import resize_chip
 from agegender.files import paths_below
+from agegender.progress import Progress
 
 DIM_HIGHLIGHTS: Final = 130.0
 """A picture is dim where its highlights are below this, of 255: 0.5 % of UTKFace. Highlights and not the
@@ -72,7 +72,7 @@ def measure_conditions(dataset: Dataset, *, progress: Progress | None = None) ->
         for i, measured in enumerate(pool.map(_measure, paths, chunksize=64)):
             measures[i] = measured
             if progress is not None:
-                progress(i + 1, len(paths))
+                progress("Looking at light and focus", i + 1, len(paths))
     return Conditions(measures[:, 0], measures[:, 1])
 
 

@@ -7,7 +7,6 @@ at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
@@ -24,11 +23,9 @@ from agegender.data.duplicates import Fingerprints, duplicate_groups, fingerprin
 from agegender.data.table import Dataset
 from agegender.errors import DatasetError
 from agegender.files import paths_below
+from agegender.progress import Progress, within
 
 _LABELS: Final = ("age", "gender", "ethnicity", "captured")
-
-Report = Callable[[str, float], None]
-"""Called with what is being done, in words, and how much of all is done, 0 to 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,34 +88,30 @@ def same_labels(table: pd.DataFrame, facts: pd.DataFrame) -> bool:
     return bool(first.equals(second))
 
 
-def examine(dataset: Dataset, report: Report) -> Examination:
+def examine(dataset: Dataset, progress: Progress) -> Examination:
     """Takes the first step: reads every file, twice.
 
     Args:
         dataset: The files.
-        report: Called often.
+        progress: Called often, with percent of the whole step.
 
     Returns:
         What was found, no label doubted.
     """
-    prints = fingerprint(
-        dataset, progress=lambda done, total: report("Looking for copies", 0.4 * done / total)
-    )
-    conditions = measure_conditions(
-        dataset, progress=lambda done, total: report("Looking at light and focus", 0.4 + 0.25 * done / total)
-    )
-    report("Comparing", 0.65)
+    prints = fingerprint(dataset, progress=within(progress, 0, 40))
+    conditions = measure_conditions(dataset, progress=within(progress, 40, 65))
+    progress("Comparing", 65, 100)
     groups = duplicate_groups(prints)
-    report("Summing up", 0.8)
+    progress("Summing up", 80, 100)
     return Examination(audit(dataset, prints=prints, groups=groups), prints, conditions)
 
 
-def doubt_labels(examination: Examination, report: Report) -> Examination:
+def doubt_labels(examination: Examination, progress: Progress) -> Examination:
     """Takes the second step: a model that never saw the faces says what it expects of each.
 
     Args:
         examination: Result of `examine`.
-        report: Called often.
+        progress: Called often, with percent of the whole step.
 
     Returns:
         The same with suspicious labels.
@@ -134,14 +127,14 @@ def doubt_labels(examination: Examination, report: Report) -> Examination:
             f"{len(table)} files are too few to tell usual labels from suspicious ones; "
             f"{LEAST_FILES} are needed"
         )
-    report("Starting TensorFlow", 0.0)
+    progress("Starting TensorFlow", 0, 100)
     from agegender.audit.frozen_features import frozen_features  # imports TensorFlow
 
     features = frozen_features(
         paths_below(folder, table["file"]),
-        progress=lambda done, total: report("Looking at faces", 0.03 + 0.9 * done / total),
+        progress=within(progress, 3, 93),
     )
-    report("Comparing with the labels", 0.93)
+    progress("Comparing with the labels", 93, 100)
     groups = found.files["group"].to_numpy()
     predictions = predict_out_of_fold(features, table["age"], table["gender"], groups)
     expected = {

@@ -5,7 +5,7 @@ It never saw UTKFace, so a label it cannot explain is doubted by somebody who di
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,7 @@ from agegender.errors import DatasetError
 from agegender.faces.chip import resize_chip
 from agegender.models.backbones import MOBILENET_BASE, build_mobilenet, load_base_weights
 from agegender.models.store import load_weights
+from agegender.progress import Progress
 
 INPUT_SIZE: Final = (128, 128)
 """Height and width in pixels: a ridge regression of age on the features has an error of 5.0 years on UTKFace
@@ -55,14 +56,14 @@ def frozen_features(
     files: Sequence[Path],
     *,
     input_size: tuple[int, int] = INPUT_SIZE,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Looks at chips with the base that ships with the project.
 
     Args:
         files: n chips.
         input_size: (height, width) they are brought to, in pixels.
-        progress: Called with (files done, files in all) after each batch.
+        progress: Called after each batch.
 
     Returns:
         float32 of shape (n, `FEATURES`); rows of files that cannot be decoded are NaN.
@@ -97,5 +98,5 @@ def frozen_features(
             if rows:
                 found[rows] = network.predict_on_batch(chips)
             if progress is not None:
-                progress(min(start + _BATCH, len(files)), len(files))
+                progress("Looking at faces", min(start + _BATCH, len(files)), len(files))
     return found

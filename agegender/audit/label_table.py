@@ -12,10 +12,9 @@ from typing import Final
 
 import pandas as pd
 
+from agegender.assets import LABEL_TABLE
 from agegender.data.split import SPLITS
 from agegender.errors import DatasetError
-
-LABEL_TABLE: Final = Path(__file__).parents[1] / "assets" / "utkface_labels.csv.gz"
 
 COLUMNS: Final[tuple[str, ...]] = ("age", "gender", "ethnicity", "captured", "split", "copies")
 

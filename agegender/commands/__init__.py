@@ -9,9 +9,8 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +22,7 @@ from agegender.errors import ConfigError
 from agegender.export import to_json, write_atomically
 from agegender.files import printable
 from agegender.images import IMAGE_SUFFIXES
+from agegender.progress import Progress
 
 OK: Final = 0
 SOME_FAILED: Final = 1
@@ -42,6 +42,13 @@ def say(line: str) -> None:
 def complain(line: str) -> None:
     """Prints a line about the run to standard error, as `say` does."""
     tqdm.write(printable(line), file=sys.stderr)
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines of a table whose columns are as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def write_json(value: Any, target: str) -> None:
@@ -158,8 +165,8 @@ def progress_bar(total: int, what: str, unit: str) -> tqdm[Any]:
 
 
 @contextmanager
-def progress_bars(unit: str) -> Iterator[Callable[[str, int, int], None]]:
-    """One bar after the other, driven by calls of (what, done, total); each appears with its first call."""
+def progress_bars(unit: str) -> Iterator[Progress]:
+    """One bar after the other; each appears with the first call that names what it is of."""
     bar: tqdm[Any] | None = None
     shown = ""
 
@@ -176,10 +183,3 @@ def progress_bars(unit: str) -> Iterator[Callable[[str, int, int], None]]:
     finally:
         if bar is not None:
             bar.close()
-
-
-@contextmanager
-def progress_callback(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is driven by calls of (done, total) and appears with the first of them."""
-    with progress_bars(unit) as advance:
-        yield partial(advance, what)

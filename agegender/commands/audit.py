@@ -25,7 +25,7 @@ from agegender.commands import (
     SOME_FAILED,
     complain,
     prepare_outputs,
-    progress_callback,
+    progress_bars,
     save_picture,
     say,
     write_all,
@@ -45,7 +45,7 @@ _NAME_WIDTH: Final = 12
 
 
 def run(
-    data: str | None,
+    data: list[str] | None,
     *,
     suspects: bool,
     json: str | None,
@@ -75,7 +75,7 @@ def run(
         raise DatasetError(f"{pictures} is inside the dataset, which would take the sheets for chips")
     prepare_outputs({"--json": json, "--csv": csv}, {"--pictures": pictures})
     began, cpu_began = time.perf_counter(), time.process_time()
-    with progress_callback("Reading", "file") as progress:
+    with progress_bars("file") as progress:
         prints = fingerprint(dataset, progress=progress)
     with _one_step("Comparing"):
         groups = duplicate_groups(prints)
@@ -117,10 +117,10 @@ def run(
 @contextmanager
 def _one_step(what: str) -> Iterator[None]:
     """A bar for a few seconds' work that cannot be counted."""
-    with progress_callback(what, "step") as progress:
-        progress(0, 1)
+    with progress_bars("step") as progress:
+        progress(what, 0, 1)
         yield
-        progress(1, 1)
+        progress(what, 1, 1)
 
 
 def _features(dataset: Dataset) -> NDArray[np.float32] | None:
@@ -131,7 +131,7 @@ def _features(dataset: Dataset) -> NDArray[np.float32] | None:
     from agegender.audit.frozen_features import frozen_features  # after the checks: imports TensorFlow
 
     files = paths_below(dataset.folder, dataset.table["file"])
-    with progress_callback("Looking at faces", "file") as progress:
+    with progress_bars("file") as progress:
         return frozen_features(files, progress=progress)
 
 
@@ -170,10 +170,10 @@ def _draw(result: Audit, alike: pd.DataFrame | None, folder: Path) -> None:
             sheets.setdefault("look-alikes", []).append(tile)
     for index, tile in enumerate(_suspect_tiles(result, files)):
         sheets.setdefault(f"suspects-{index // _SUSPECTS_A_SHEET + 1:02}", []).append(tile)
-    with progress_callback("Drawing", "sheet") as progress:
+    with progress_bars("sheet") as progress:
         for done, (name, tiles) in enumerate(sheets.items(), start=1):
             save_picture(draw_sheet(tiles), folder / f"{name}.png")
-            progress(done, len(sheets))
+            progress("Drawing", done, len(sheets))
 
 
 def _suspect_tiles(result: Audit, files: Sequence[Path]) -> Iterator[Tile]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_callback
+from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_bars
 from agegender.data.duplicates import fingerprint
 from agegender.data.split import assign_splits
 from agegender.data.split_file import SPLIT_FILE, check_split
@@ -15,7 +15,7 @@ from agegender.models.registry import DEFAULT_MODEL
 from agegender.reports.card import card_markdown
 
 
-def run(name: str | None, *, output: str | None, data: str | None) -> int:
+def run(name: str | None, *, output: str | None, data: list[str] | None) -> int:
     """Renders a model's card as Markdown.
 
     Args:
@@ -43,12 +43,12 @@ def run(name: str | None, *, output: str | None, data: str | None) -> int:
     return OK if same else SOME_FAILED
 
 
-def _same_split(name: str, data: str) -> bool:
+def _same_split(name: str, data: list[str]) -> bool:
     dataset = read_dataset(data)
-    with progress_callback("Finding the split", "file") as progress:
+    with progress_bars("file") as progress:
         prints = fingerprint(dataset, progress=progress)
     check = check_split(
         WEIGHTS_DIR / name / SPLIT_FILE, prints.digests, assign_splits(dataset, prints=prints)
     )
-    complain(f"split of {data}: {check.in_words()}")
+    complain(f"split of {', '.join(data)}: {check.in_words()}")
     return check.same

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from agegender.errors import ConfigError, ModelError, UnknownModelError
 from agegender.labels import TASKS, Task
-from agegender.models.card import CARD_FILE, WEIGHTS_DIR, read_card, trained_models
+from agegender.models.card import CARD_FILE, WEIGHTS_DIR, read_card, runtime_of, trained_models
 from agegender.models.system import System
 from agegender.models.systems import (
     age_range,
@@ -40,6 +40,7 @@ class ModelSpec:
         tasks: What it predicts.
         options: All of the system's options.
         input_size: (height, width) in pixels.
+        margin: Pixels that its chips show beyond UTKFace's on each side, where those are 200 wide.
         parameters: Of all its networks together.
     """
 
@@ -50,6 +51,7 @@ class ModelSpec:
     options: Mapping[str, Any]
     input_size: tuple[int, int]
     parameters: int
+    margin: int = 0
 
 
 _REGISTERED: Final[tuple[tuple[str, System, dict[str, Any], int, str], ...]] = (
@@ -111,7 +113,14 @@ SYSTEMS: Final[Mapping[str, System]] = MappingProxyType({row[1].name: row[1] for
 def _spec(name: str, system: System, changes: dict[str, Any], parameters: int, title: str) -> ModelSpec:
     options = asdict(system.options(**changes))
     return ModelSpec(
-        name, title, system.name, TASKS, MappingProxyType(options), options["input_size"], parameters
+        name,
+        title,
+        system.name,
+        TASKS,
+        MappingProxyType(options),
+        options["input_size"],
+        parameters,
+        options.get("margin", 0),
     )
 
 
@@ -155,6 +164,7 @@ def _from_card(name: str, card: Mapping[str, Any]) -> ModelSpec:
             MappingProxyType(card["options"]),
             tuple(card["options"]["input_size"]),
             int(card["parameters"]),
+            int(card["options"].get("margin", 0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the card of {name!r} is not one of a model: {error!r}") from error
@@ -170,14 +180,16 @@ def describe_models(weights_dir: Path = WEIGHTS_DIR) -> list[dict[str, Any]]:
 
     Returns:
         One dictionary a model: ``name``, ``title``, ``default``, ``tasks``, ``parameters``,
-        ``megabytes`` of its weight files (1e6 bytes), ``input`` (height, width), ``trained`` and
-        ``metrics`` (the card's test figures, empty where untrained).
+        ``megabytes`` of its weight files (1e6 bytes), ``input`` (height, width), ``trained``, ``engine``
+        ("LiteRT" or "Keras", ``None`` where untrained) and ``metrics`` (the card's test figures, empty where
+        untrained).
     """
     trained = trained_models(weights_dir)
     rows = []
     for name in sorted({*MODELS, *trained}, key=default_first):
         spec = model_spec(name, weights_dir)
-        files = (weights_dir / name).glob("*.weights.h5") if name in trained else ()
+        card = read_card(name, weights_dir) if name in trained else None
+        files = (weights_dir / name).glob("*.weights.h5") if card else ()
         rows.append(
             {
                 "name": name,
@@ -187,8 +199,9 @@ def describe_models(weights_dir: Path = WEIGHTS_DIR) -> list[dict[str, Any]]:
                 "parameters": spec.parameters,
                 "megabytes": round(sum(path.stat().st_size for path in files) / 1e6, 1),
                 "input": list(spec.input_size),
-                "trained": name in trained,
-                "metrics": read_card(name, weights_dir).get("metrics", {}) if name in trained else {},
+                "trained": card is not None,
+                "engine": runtime_of(card) if card else None,
+                "metrics": card.get("metrics", {}) if card else {},
             }
         )
     return rows

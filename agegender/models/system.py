@@ -10,15 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
+
+from agegender.labels import NetworkTask
 
 if TYPE_CHECKING:
     import keras
-
-NetworkTask = Literal["age", "gender", "both"]
-"""What one network answers. A pair of networks is two, "age" and "gender"; a multi-task one is "both"."""
-
-NETWORK_TASKS: Final[tuple[NetworkTask, ...]] = ("age", "gender", "both")
 
 OUTPUTS: Final = ("age_distribution", "age_range", "age", "female")
 """Names of output layers: probabilities of the years 0 to ``MAX_AGE`` (batch, 117); of the nine age ranges

@@ -6,10 +6,9 @@ The validation split fits the calibration; the test split is then looked at, onc
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,33 +18,32 @@ from numpy.typing import NDArray
 
 from agegender.calibration import AgeCalibration, GenderCalibration, fit_age, fit_gender
 from agegender.data.duplicates import duplicate_groups, fingerprint
-from agegender.data.generator import read_chip
 from agegender.data.split import SPLITS, assign_splits, split_hash
 from agegender.data.split_file import SPLIT_FILE, write_split
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError, DatasetError
 from agegender.evaluation.corruptions import evaluate_corruptions
-from agegender.evaluation.evaluate import Detector, Evaluation, evaluate
+from agegender.evaluation.evaluate import Evaluation, evaluate
 from agegender.evaluation.groups import fit_baseline, measure_groups
+from agegender.faces import FaceDetector
 from agegender.files import paths_below
+from agegender.labels import NetworkTask
 from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
 from agegender.models.registry import get_system
 from agegender.models.store import file_sha256, load_weights, save_float16
-from agegender.models.system import NetworkTask, named_outputs
-from agegender.models.trained import RawAnswers, TrainedModel
+from agegender.models.system import named_outputs
+from agegender.models.trained import TrainedModel
 from agegender.predictor import Predictor
+from agegender.progress import Progress
+from agegender.publishing.answers import answer_files
+from agegender.publishing.light import write_light
 from agegender.publishing.provenance import FinishedRun, provenance, whole_history
 from agegender.runs.records import BEST_WEIGHTS, write_json
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, done, in all)."""
 
 Runs = Mapping[NetworkTask, Path]
 
 _WITHOUT_EFFECT: Final = ("dropout", "age_head")
 """Options in which the networks of a pair may differ: the gender network is the same whatever they are."""
-
-_CALIBRATION_BATCH: Final = 256
 
 INTENDED_USE: Final = (
     "Teaching how such models are trained and measured; exploring one's own photos; research on age and "
@@ -76,7 +74,7 @@ class _Splits:
 
     @classmethod
     def of(cls, dataset: Dataset, progress: Progress | None) -> _Splits:
-        prints = fingerprint(dataset, progress=_part(progress, "Finding the split"))
+        prints = fingerprint(dataset, progress=progress)
         names = assign_splits(dataset, prints=prints)
         photos = pd.Series(duplicate_groups(prints), index=dataset.table.index)
         splits = cls(dataset, prints.digests, prints.decodable, photos, names)
@@ -89,6 +87,10 @@ class _Splits:
         """Its files that can be decoded."""
         return self.dataset.table[(self.names == name) & self.decodable]
 
+    def files(self, name: str) -> list[Path]:
+        """Paths of those."""
+        return paths_below(self.dataset.folder, self.rows(name)["file"])
+
 
 def publish(
     runs: Runs,
@@ -98,8 +100,9 @@ def publish(
     title: str,
     notes: tuple[str, ...] = (),
     corruptions: bool = True,
-    detector: Detector | None = None,
+    detector: FaceDetector | None = None,
     share: bool = False,
+    light: bool = True,
     weights_dir: Path = WEIGHTS_DIR,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -114,8 +117,9 @@ def publish(
         corruptions: Whether the test split is also measured under each corruption: seven more passes.
         detector: When given, the test split is also measured through detection and the crop of photos.
         share: Whether layers that both networks of a pair have in common are stored once.
+        light: Whether to write the light form too, which predicts without TensorFlow.
         weights_dir: Where models live.
-        progress: Called with (what, done, in all) in each of the passes over files.
+        progress: Called in each of the passes over files.
 
     Returns:
         The card.
@@ -123,6 +127,7 @@ def publish(
     Raises:
         ConfigError: A run is of another task, has no weights, or the runs do not fit together.
         DatasetError: A split is empty.
+        ModelError: The light form does not answer as the networks do.
     """
     if not runs or ("both" in runs and len(runs) > 1):
         raise ConfigError(f"a model is made of an age run, a gender run, or both; not of {', '.join(runs)}")
@@ -151,7 +156,10 @@ def publish(
         write_split(folder / SPLIT_FILE, splits.digests, splits.names)
         if split_hash(splits.digests, splits.names) != card["split"]["hash"]:
             card["notes"].append("Measured on another state of the dataset than it was trained on.")
-        card["calibration"] = _calibrate(name, splits, folder.parent, progress)
+        model = TrainedModel(name, folder.parent)
+        card["calibration"] = _calibrate(model, splits, progress)
+        if light:
+            card["light"] = write_light(model, folder, splits.files("test"), progress)
         write_json(folder / CARD_FILE, card)
         card |= _measure(
             Predictor(name, weights_dir=folder.parent),
@@ -173,7 +181,8 @@ def measure_again(
     dataset: Dataset,
     *,
     corruptions: bool = False,
-    detector: Detector | None = None,
+    detector: FaceDetector | None = None,
+    light: bool = False,
     weights_dir: Path = WEIGHTS_DIR,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -187,8 +196,9 @@ def measure_again(
         dataset: The chips it was trained on.
         corruptions: Whether to repeat those under corruptions.
         detector: When given, those through detection are repeated.
+        light: Whether to write the light form first, anew where there is one.
         weights_dir: Where models live.
-        progress: Called with (what, done, in all) in each of the passes over files.
+        progress: Called in each of the passes over files.
 
     Returns:
         The card.
@@ -198,6 +208,7 @@ def measure_again(
         WeightsNotFoundError: It has not been published here.
         ConfigError: The dataset is in another state than the model was trained on: no figure of it belongs
             beside those of before.
+        ModelError: The light form does not answer as the networks do.
     """
     card = read_card(name, weights_dir)
     splits = _Splits.of(dataset, progress)
@@ -205,21 +216,20 @@ def measure_again(
         raise ConfigError(
             f"{dataset.folder} is not in the state that {name!r} was trained on: its split differs"
         )
-    predictor = Predictor(name, weights_dir=weights_dir)
+    folder = weights_dir / name
+    if light:
+        card["light"] = write_light(TrainedModel(name, weights_dir), folder, splits.files("test"), progress)
+        write_json(folder / CARD_FILE, card)
     card |= _measure(
-        predictor,
+        Predictor(name, weights_dir=weights_dir),
         splits,
         card["calibration"],
         corruptions=corruptions,
         detector=detector,
         progress=progress,
     )
-    write_json(weights_dir / name / CARD_FILE, card)
+    write_json(folder / CARD_FILE, card)
     return read_card(name, weights_dir)
-
-
-def _part(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else partial(progress, what)
 
 
 def _write_networks(networks: list[FinishedRun], folder: Path, *, share: bool) -> dict[str, Any]:
@@ -259,11 +269,9 @@ def _common_options(networks: list[FinishedRun]) -> dict[str, Any]:
     return options
 
 
-def _calibrate(
-    name: str, splits: _Splits, weights_dir: Path, progress: Progress | None
-) -> dict[str, dict[str, Any]]:
+def _calibrate(model: TrainedModel, splits: _Splits, progress: Progress | None) -> dict[str, dict[str, Any]]:
     rows = splits.rows("validation")
-    raw = _answers(TrainedModel(name, weights_dir), splits.dataset.folder, rows["file"].tolist(), progress)
+    raw = answer_files(model, splits.files("validation"), progress, "Calibrating")
     calibration: dict[str, AgeCalibration | GenderCalibration] = {}
     if raw.age is not None:
         calibration["age"] = fit_age(rows["age"], raw.age, raw.age_distribution)
@@ -272,34 +280,18 @@ def _calibrate(
     return {task: fitted.to_dict() for task, fitted in calibration.items()}
 
 
-def _answers(model: TrainedModel, folder: Path, files: list[str], progress: Progress | None) -> RawAnswers:
-    """Raw answers for files, a few hundred in memory at a time."""
-    parts = []
-    for start in range(0, len(files), _CALIBRATION_BATCH):
-        batch = files[start : start + _CALIBRATION_BATCH]
-        parts.append(model.answer(np.stack([read_chip(path) for path in paths_below(folder, batch)])))
-        if progress is not None:
-            progress("Calibrating", start + len(batch), len(files))
-
-    def joined(field: str) -> Any:
-        values = [getattr(part, field) for part in parts]
-        return None if values[0] is None else np.concatenate(values)
-
-    return RawAnswers(*(joined(field) for field in ("age", "age_distribution", "female", "age_range")))
-
-
 def _measure(
     predictor: Predictor,
     splits: _Splits,
     calibration: dict[str, dict[str, Any]],
     *,
     corruptions: bool,
-    detector: Detector | None,
+    detector: FaceDetector | None,
     progress: Progress | None,
 ) -> dict[str, Any]:
     """The card's figures on the test split."""
     dataset, rows = splits.dataset, splits.rows("test")
-    clean = evaluate(predictor, dataset, rows, progress=_part(progress, "Measuring"))
+    clean = evaluate(predictor, dataset, rows, progress=progress)
     found: dict[str, Any] = {"metrics": _figures(clean)}
     faces = clean.faces.merge(rows[["file", "ethnicity"]], on="file", validate="one_to_one")
     if "female" in faces:
@@ -310,11 +302,9 @@ def _measure(
         faces, fit_baseline(splits.rows("train")), clusters=faces["file"].map(photos)
     )
     if corruptions:
-        bar = _part(progress, "Corrupting")
-        found["corruptions"] = evaluate_corruptions(predictor, dataset, rows, clean=clean, progress=bar)
+        found["corruptions"] = evaluate_corruptions(predictor, dataset, rows, clean=clean, progress=progress)
     if detector is not None:
-        bar = _part(progress, "Detecting")
-        found["detect"] = _figures(evaluate(predictor, dataset, rows, detector=detector, progress=bar))
+        found["detect"] = _figures(evaluate(predictor, dataset, rows, detector=detector, progress=progress))
     return found
 
 

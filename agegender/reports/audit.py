@@ -1,49 +1,16 @@
-"""Writes docs/audit.md from what the audit measured: python -m agegender.reports.audit [--check].
-
-The figures are those of docs/measurements/audit.json, which `python -m agegender audit --json` writes, and of
-docs/measurements/audit-by-eye.json, which somebody filled in who looked at the contact sheets of
-`--pictures`. --check changes nothing and exits with 1 where the report is not what the files say.
-"""
+"""docs/audit.md: what the audit found in UTKFace, and what somebody saw who looked at its contact sheets."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-import textwrap
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from agegender.labels import AGE_BAND_NAMES, ETHNICITIES, GENDERS
-
-ROOT: Final = Path(__file__).parents[2]
-REPORT: Final = ROOT / "docs" / "audit.md"
-MEASUREMENTS: Final = ROOT / "docs" / "measurements"
+from agegender.reports.markdown import table, wrap
 
 _FEW: Final = 50
-_LINE: Final = 110
 _TIMES: Final = {"2": "twice", "3": "three times", "4": "four times", "5": "five times"}
 
 Figures = dict[str, Any]
-
-
-def main() -> int:
-    """Writes or checks the report; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only say whether the report is up to date")
-    check = parser.parse_args().check
-    text = report(read("audit.json"), read("audit-by-eye.json"))
-    if check:
-        return int(not REPORT.is_file() or REPORT.read_text(encoding="utf-8") != text)
-    REPORT.write_text(text, encoding="utf-8")
-    return 0
-
-
-def read(name: str) -> Figures:
-    """Reads a file of measurements."""
-    figures: Figures = json.loads((MEASUREMENTS / name).read_text(encoding="utf-8"))
-    return figures
 
 
 def report(audit: Figures, by_eye: Figures) -> str:
@@ -74,7 +41,7 @@ def _opening(audit: Figures) -> str:
     noise, suspects, duplicates = audit["label_noise"], audit["suspects"], audit["duplicates"]
     return f"""# The data, audited
 
-<!-- written by agegender/reports/audit.py; do not edit by hand -->
+<!-- written by python -m agegender.reports; do not edit -->
 
 What `python -m agegender audit` found in the UTKFace folder that this project's models are trained and
 tested on: {audit["files"]:,} aligned and cropped face chips. In short:
@@ -94,7 +61,7 @@ tested on: {audit["files"]:,} aligned and cropped face chips. In short:
 
 def _files(audit: Figures) -> str:
     damaged = audit["damaged_names"]
-    names = _table(("file", "what is wrong"), ((f"`{e['file']}`", e["reason"]) for e in damaged))
+    names = table(("file", "what is wrong"), ((f"`{e['file']}`", e["reason"]) for e in damaged))
     size, most = max(audit["sizes"]["pixels"].items(), key=lambda item: item[1])
     weight, days = audit["sizes"]["bytes"], list(audit["dates"]["by_day"])
     modes = " and ".join(audit["sizes"]["modes"])
@@ -161,7 +128,7 @@ def _threshold(audit: Figures, by_eye: Figures) -> str:
 Pairs of files, identical ones left out, were drawn at random from each range of distances and looked at side
 by side, without their labels:
 
-{_table(header, rows)}
+{table(header, rows)}
 
 The counts are of one look by eye, by whoever wrote the audit: at 96 pixels a chip, and at full size where
 that left a doubt. `--pictures` draws the same pairs again, numbered (seed {by_eye["sample_seed"]}), for
@@ -247,7 +214,7 @@ def _suspects(audit: Figures, by_eye: Figures) -> str:
     suspects, conflicts = audit["suspects"], audit["conflicts"]
     model, found, split = suspects["model"], suspects["conflicting_photos_found"], suspects["by_split"]
     keys = ("shown", "wrong_label", "no_face", "plausible_or_unclear")
-    looked = _table(
+    looked = table(
         ("rank", "looked at", "label is wrong", "no face", "plausible or unclear"),
         ((_dash(ranks), *(row[key] for key in keys)) for ranks, row in by_eye["suspects_by_rank"].items()),
     )
@@ -296,7 +263,7 @@ def _balance(audit: Figures) -> str:
 
 By the dataset's own labels, {genders}. Files by age band and gender, and by ethnicity:
 
-{_table(("age, gender", *ETHNICITIES, "all"), rows)}
+{table(("age, gender", *ETHNICITIES, "all"), rows)}
 
 Of these {len(cells)} cells {few} have fewer than {_FEW} files. About one in ten of these is in the test
 split, too few to measure anything there.
@@ -309,9 +276,9 @@ def _rerun(audit: Figures) -> str:
     run = audit["run"]
     return f"""## Run it again
 
-    python -m agegender audit --data DIR --json docs/measurements/audit.json \\
+    python -m agegender audit --data DIR --json agegender/assets/audit.json \\
         --csv findings.csv --pictures SHEETS
-    python -m agegender.reports.audit
+    python -m agegender.reports
 
 The audit took {run["cpu_seconds"]:.0f} seconds of processor time; by the clock {run["seconds"]:.0f} seconds
 on {run["cores"]} cores, which other programs were using too. `--no-model` looks for no suspicious labels and
@@ -325,29 +292,12 @@ def _wrap(section: str) -> str:
     for block in section.split("\n\n"):
         if block.startswith("- "):
             items = f"\n{block}".split("\n- ")[1:]
-            blocks.append("\n".join(_fill(item, "- ", "  ") for item in items))
+            blocks.append("\n".join(wrap(item, "- ", "  ") for item in items))
         elif block.startswith(("#", "|", "    ", "<!--")):
             blocks.append(block)
         else:
-            blocks.append(_fill(block))
+            blocks.append(wrap(block))
     return "\n\n".join(blocks)
-
-
-def _fill(text: str, first: str = "", rest: str = "") -> str:
-    words = " ".join(text.split())
-    return textwrap.fill(
-        words,
-        _LINE,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
 def _gaps(what: str, rows: dict[str, Figures]) -> str:
@@ -356,7 +306,7 @@ def _gaps(what: str, rows: dict[str, Figures]) -> str:
         (_dash(name), f"{row['pairs']:,}", f"{row['age_gap']:.1f}", _share_of(row["gender_differs"]))
         for name, row in rows.items()
     )
-    return _table(header, lines)
+    return table(header, lines)
 
 
 def _named(entries: list[dict[str, str]]) -> str:
@@ -385,7 +335,3 @@ def _share(counts: dict[str, int], name: str) -> str:
 
 def _interval(estimate: Figures, form: str) -> str:
     return f"{estimate['low']:{form}} to {estimate['high']:{form}}".replace("%", " %")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

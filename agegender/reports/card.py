@@ -1,6 +1,6 @@
 """A model's card as Markdown: what it is, how good, for whom, and what it must not be used for.
 
-Everything comes from ``card.json``; what an older card does not have is left out.
+Everything comes from ``card.json``; what was not measured, or does not apply, is left out.
 """
 
 from __future__ import annotations
@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import numpy as np
+
 from agegender.evaluation.corruptions import CORRUPTIONS
+from agegender.models.card import runtime_of
+from agegender.reports.markdown import table
+from agegender.wording import ABSENT, say_figure
 
 Card = Mapping[str, Any]
 Row = tuple[str, ...]
 
-_ABSENT: Final = "–"
 _GROUPINGS: Final = (
     ("by_age", "By age", "labelled age"),
     ("by_gender", "By gender", "labelled gender"),
@@ -34,6 +38,12 @@ _OVERALL: Final = (
     ("gender", "accuracy_outside", "gender: accuracy of the others", ".1%", None),
 )
 
+_RUNTIMES: Final = {
+    "LiteRT": "LiteRT, from its light form; TensorFlow only to train and explain",
+    "Keras": "TensorFlow, as Keras networks",
+}
+_DIFFERENCES: Final = {"age": "{} years of age", "female": "{} of the probability of *female*"}
+
 
 def card_markdown(card: Card) -> str:
     """Renders a card.
@@ -48,7 +58,6 @@ def card_markdown(card: Card) -> str:
         _head(card),
         _accuracy(card),
         _groups(card),
-        _bands_of_before(card),
         _corruptions(card),
         _detection(card),
         _calibration(card),
@@ -73,6 +82,7 @@ def _head(card: Card) -> Iterable[str]:
         ("Teachers", ", ".join(card.get("teachers", ()))),
         ("Input", f"face chip, RGB, {width} × {height} pixels" if height else None),
         ("Parameters", f"{card['parameters']:,}" if "parameters" in card else None),
+        ("Runs on", _RUNTIMES[runtime_of(card)] if card.get("tasks") else None),
         ("Published", card.get("published")),
     )
     yield from (f"- {name}: {value}" for name, value in facts if value)
@@ -158,25 +168,6 @@ def _groups(card: Card) -> Iterable[str]:
             for name, figures in members.items()
         ]
         yield from _table((first, "faces", *(words for _, _, words, _ in known)), rows)
-
-
-def _bands_of_before(card: Card) -> Iterable[str]:
-    if "groups" in card or not card.get("metrics"):
-        return
-    age, gender = (card["metrics"].get(task, {}).get("by_band", {}) for task in ("age", "gender"))
-    rows = [
-        (
-            _dash(band),
-            f"{(age or gender)[band]['n']:,}",
-            _figure(age.get(band, {}).get("mae"), ".2f"),
-            _figure(gender.get(band, {}).get("accuracy"), ".1%"),
-        )
-        for band in age or gender
-    ]
-    if rows:
-        yield "## By age"
-        yield ""
-        yield from _table(("labelled age", "faces", "age error, years", "gender accuracy"), rows)
 
 
 def _corruptions(card: Card) -> Iterable[str]:
@@ -368,31 +359,44 @@ def _licence(card: Card) -> Iterable[str]:
             if not isinstance(value, Mapping):
                 yield f"- {key.capitalize()}: {value}"
     yield ""
-    if card.get("files"):
-        yield from _table(
-            ("file", "SHA-256"), [(f"`{f}`", f"`{checksum}`") for f, checksum in card["files"].items()]
-        )
+    light = card.get("light", {})
+    files = {**card.get("files", {}), **light.get("files", {})}
+    if files:
+        yield from _table(("file", "SHA-256"), [(f"`{f}`", f"`{checksum}`") for f, checksum in files.items()])
+    if light:
+        yield _say_difference(light["difference"])
+        yield ""
+
+
+def _say_difference(difference: Mapping[str, Any]) -> str:
+    """What the light form was proved by."""
+    most = [
+        words.format(np.format_float_positional(difference[output], trim="-"))
+        for output, words in _DIFFERENCES.items()
+        if output in difference
+    ]
+    return (
+        "The `.tflite` files are the light form of the networks in the weight files, in half precision too. "
+        f"Over the {difference['n']:,} chips of the {difference['split']} split the two differ by up to "
+        f"{' and '.join(most)}, before calibration."
+    )
 
 
 def _table(header: Row, rows: Iterable[Row]) -> Iterable[str]:
-    yield f"| {' | '.join(header)} |"
-    yield "|" + "---|" * len(header)
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
+    yield table(header, rows)
     yield ""
 
 
 def _figure(measured: Any, form: str) -> str:
     """A figure, with its confidence interval where it has one."""
-    if isinstance(measured, Mapping):
-        value = _figure(measured.get("value"), form)
-        low, high = measured.get("low"), measured.get("high")
-        return value if low is None else f"{value} ({_figure(low, form)} to {_figure(high, form)})"
-    return _ABSENT if measured is None else format(measured, form).replace("%", " %")
+    if not isinstance(measured, Mapping):
+        return say_figure(measured, form)
+    low, high = measured.get("low"), measured.get("high")
+    return say_figure(measured.get("value"), form, None if low is None or high is None else (low, high))
 
 
 def _times(ratio: float | None) -> str:
-    return _ABSENT if ratio is None else f"× {ratio:.2f}"
+    return ABSENT if ratio is None else f"× {ratio:.2f}"
 
 
 def _dash(group: str) -> str:

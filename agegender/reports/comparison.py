@@ -13,12 +13,11 @@ from typing import Any, Final
 
 import pandas as pd
 
+from agegender.assets import RIVALS
 from agegender.labels import AGE_BAND_NAMES
 from agegender.models.card import WEIGHTS_DIR, read_card
 from agegender.models.registry import MODELS, describe_models, model_spec
 from agegender.reports.others import (
-    MEASUREMENTS_DIR,
-    RIVALS_FILE,
     published_figures,
     read_rivals,
     zero_shot,
@@ -37,14 +36,12 @@ _LEADERBOARD_COLUMNS: Final = (
 )
 
 
-def compare_models(
-    weights_dir: Path = WEIGHTS_DIR, *, measurements_dir: Path = MEASUREMENTS_DIR
-) -> dict[str, Any]:
+def compare_models(weights_dir: Path = WEIGHTS_DIR, *, rivals_file: Path = RIVALS) -> dict[str, Any]:
     """Lays all models side by side, and rivals and published figures beside them.
 
     Args:
         weights_dir: Where the models' cards are.
-        measurements_dir: Where the record of rivals is; without one, rivals are left out.
+        rivals_file: The record of rivals; where there is none, they are left out.
 
     Returns:
         JSON-ready. Ages and errors are in years, shares and accuracies 0 to 1, intervals ``[low, high]``;
@@ -82,7 +79,7 @@ def compare_models(
     card = read_card(reference["name"], weights_dir) if reference else {}
     split_hash = card.get("split", {}).get("hash")
     by_name = {entry["name"]: entry for entry in models}
-    found = (*zero_shot(weights_dir), *read_rivals(measurements_dir / RIVALS_FILE))
+    found = (*zero_shot(weights_dir), *read_rivals(rivals_file))
     rivals = {rival["name"]: rival for rival in found}  # the record knows more than the card
     for entry in (*models, *rivals.values()):
         theirs = entry.pop("split_hash")

@@ -6,18 +6,13 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from agegender.assets import PUBLISHED
 from agegender.errors import ModelError
 from agegender.models.card import WEIGHTS_DIR, read_card
 from agegender.models.registry import DEFAULT_MODEL
 
 Entry = dict[str, Any]
 
-MEASUREMENTS_DIR: Final = Path(__file__).parents[2] / "docs" / "measurements"
-"""Where the commands of ``tools/`` leave what they measured."""
-
-RIVALS_FILE: Final = "rivals.json"
-
-_PUBLISHED: Final = Path(__file__).parents[1] / "assets" / "published.json"
 _BASE: Final = "mobilenet-vggface2"
 
 
@@ -111,7 +106,7 @@ def zero_shot(weights_dir: Path = WEIGHTS_DIR) -> list[Entry]:
 def published_figures() -> list[Entry]:
     """Figures in the words of those who published them, on splits of their own; none was measured here."""
     keys = ("mae", "gender_accuracy", "gender_accuracy_words", "score", "source", "split", "url")
-    figures = json.loads(_PUBLISHED.read_text(encoding="utf-8"))["figures"]
+    figures = json.loads(PUBLISHED.read_text(encoding="utf-8"))["figures"]
     return [
         {"kind": "published", "name": figure["name"], "against": figure["against"]}
         | {key: figure.get(key) for key in keys}

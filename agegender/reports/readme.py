@@ -1,38 +1,50 @@
-"""Writes the README's figures from card and measurements: python -m agegender.reports.readme [--check].
-
---check changes nothing and exits with 1 where the README is not what the files say.
-"""
+"""README.md's section of figures, from the default model's card and from what commands measured."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
-import sys
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from agegender.reports.systems import measured_table
+from agegender.reports.markdown import table
+from agegender.reports.systems import Comparison, measured_table
+from agegender.wording import say_figure
 
-ROOT = Path(__file__).parents[2]
-BEGIN = "<!-- figures: written by agegender/reports/readme.py; do not edit by hand -->\n"
-END = "<!-- end of figures -->\n"
-
-
-def read(path: str) -> dict[str, Any]:
-    """Reads a JSON file below the repository's root."""
-    values: dict[str, Any] = json.loads((ROOT / path).read_text(encoding="utf-8"))
-    return values
+BEGIN: Final = "<!-- figures: written by python -m agegender.reports; do not edit by hand -->\n"
+END: Final = "<!-- end of figures -->\n"
 
 
-def figures() -> str:
-    """The section's text. Cards of before say less; what one lacks is left out."""
-    card, base = read("weights/vggface/card.json"), read("weights/mobilenet-vggface2/card.json")
-    # The card has it where the model was published with --detect.
-    detect = card.get("detect") or read("docs/measurements/evaluate-detect.json")
+def with_figures(text: str, section: str) -> str:
+    """The README with its section of figures replaced."""
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n{section}\n{END}{tail}"
+
+
+def figures(
+    card: dict[str, Any],
+    base: dict[str, Any],
+    comparison: Comparison,
+    *,
+    bench: dict[str, Any],
+    throughput: dict[str, Any],
+) -> str:
+    """The section's text.
+
+    Args:
+        card: The default model's.
+        base: The card of what it starts from.
+        comparison: What `python -m agegender compare --json` wrote.
+        bench: What `python -m agegender bench --json` wrote.
+        throughput: What `python -m tools.bench_training --json` wrote.
+
+    Returns:
+        Markdown.
+    """
+    detect = card["detect"]
     metrics, zero_shot = card["metrics"], base["zero_shot"]
     age, gender = metrics["age"], metrics["gender"]
-    groups = card.get("groups", {})
+    groups = card["groups"]
+    fixed, always = groups["baseline"], groups["overall"]
     rows = [
         ("**`vggface`**, on chips", age["mae"], age["cs5"], gender["accuracy"]),
         (
@@ -47,26 +59,26 @@ def figures() -> str:
             zero_shot["age_cs5"],
             zero_shot["gender_accuracy"],
         ),
+        (
+            f"always saying {fixed['age']:.0f} years and {fixed['gender']}",
+            always["age"]["baseline_mae"],
+            always["age"]["baseline_cs5"],
+            always["gender"]["baseline_accuracy"],
+        ),
     ]
-    if groups:
-        fixed, always = groups["baseline"], groups["overall"]
-        rows.append(
-            (
-                f"always saying {fixed['age']:.0f} years and {fixed['gender']}",
-                always["age"]["baseline_mae"],
-                always["age"]["baseline_cs5"],
-                always["gender"]["baseline_accuracy"],
-            )
-        )
     gained = zero_shot["age_mae"] - age["mae"]
     held, off = f"{age['interval_coverage']:.1%}", f"{gender['ece']:.1%}"
     lines = [
         f"Measured on the {metrics['n']:,} UTKFace chips of the test split, which no training of ours saw,",
         "not even as a copy:",
         "",
-        "| | age: mean absolute error | within 5 years | gender: accuracy |",
-        "|---|---|---|---|",
-        *(f"| {name} | {mae:.2f} years | {cs5:.1%} | {accuracy:.1%} |" for name, mae, cs5, accuracy in rows),
+        table(
+            ("", "age: mean absolute error", "within 5 years", "gender: accuracy"),
+            (
+                (name, f"{mae:.2f} years", say_figure(cs5, ".1%"), say_figure(accuracy, ".1%"))
+                for name, mae, cs5, accuracy in rows
+            ),
+        ),
         "",
         f"Training took {gained:.2f} years off the error. The age interval holds {held} of the labels and is",
         f"{age['interval_width']:.1f} years wide on average; the gender probability is off by {off} on",
@@ -75,66 +87,62 @@ def figures() -> str:
         "",
         *band_table(age, gender, groups),
     ]
-    speed = speed_sentence(read("docs/measurements/bench.json"))
-    throughput = throughput_sentence(read("docs/measurements/training-throughput.json"))
-    text = "\n".join([*lines, "", *systems_table(), "", speed, throughput])
+    sentences = speed_sentence(bench), throughput_sentence(throughput)
+    text = "\n".join([*lines, "", *systems_table(comparison), "", *sentences])
     return re.sub(r"(?<=\d)%", " %", text) + "\n"
 
 
-def systems_table() -> list[str]:
+def systems_table(comparison: Comparison) -> list[str]:
     """Every system that is trained, and the rivals, as `python -m agegender compare` has them."""
-    comparison = read("docs/measurements/compare.json")
     waiting = [f"`{entry['name']}`" for entry in comparison["models"] if not entry["trained"]]
     lines = [
         "Every system and rival on the same chips. [docs/systems.md](docs/systems.md) tells what each idea",
         "bought; `python -m agegender compare` and the page *Compare models* have more:",
         "",
     ]
-    lines += measured_table(comparison)
+    lines.append(measured_table(comparison))
     return [*lines, "", f"Not trained yet: {', '.join(waiting)}."] if waiting else lines
 
 
 def trust_sentences(card: dict[str, Any]) -> list[str]:
-    """When the model does not answer, and how it holds on bad photos, where the card says so."""
-    lines = []
-    gender = card.get("groups", {}).get("overall", {}).get("gender", {})
-    if "uncertain_share" in gender:
-        below = card["calibration"]["gender"]["uncertain_below"]
-        lines += [
-            f'Where neither gender reaches {below:.0%}, the answer is "can\'t tell": that is so for '
-            f"{gender['uncertain_share']['value']:.1%} of the",
-            f"faces, and of the others {gender['accuracy_outside']['value']:.1%} are right.",
-        ]
-    mean = card.get("corruptions", {}).get("mean")
-    if mean:
-        lines += [
-            "On the same chips made dark, blurred, tiny, compressed, covered, badly cropped or turned, the",
-            f"error is on average {mean['mae_ratio']:.2f} times as large and gender accuracy "
-            f"{mean['gender_points_lost']:.1f} points lower.",
-        ]
-    return lines
+    """When the model does not answer, and how it holds on bad photos."""
+    gender, mean = card["groups"]["overall"]["gender"], card["corruptions"]["mean"]
+    below = card["calibration"]["gender"]["uncertain_below"]
+    return [
+        f'Where neither gender reaches {below:.0%}, the answer is "can\'t tell": that is so for '
+        f"{gender['uncertain_share']['value']:.1%} of the",
+        f"faces, and of the others {gender['accuracy_outside']['value']:.1%} are right.",
+        "On the same chips made dark, blurred, tiny, compressed, covered, badly cropped or turned, the",
+        f"error is on average {mean['mae_ratio']:.2f} times as large and gender accuracy "
+        f"{mean['gender_points_lost']:.1f} points lower.",
+    ]
 
 
 def band_table(age: dict[str, Any], gender: dict[str, Any], groups: dict[str, Any]) -> list[str]:
-    """The table by age band, with confidence intervals where the card has them."""
-    bands = groups.get("by_age", {})
-    between = ", with 95% confidence intervals" if bands else ""
-    lines = [f"By labelled age{between}:", ""] if bands else []
-    lines += ["| age | chips | error in years | gender accuracy |", "|---|---|---|---|"]
+    """The table by age band; a band of few faces has no confidence intervals."""
+    rows = []
     for band, row in age["by_band"].items():
-        error, accuracy = f"{row['mae']:.2f}", f"{gender['by_band'][band]['accuracy']:.1%}"
-        found = bands.get(band, {})
-        if "age" in found:
-            error += " ({low:.2f} to {high:.2f})".format(**found["age"]["mae"])
-            accuracy += " ({low:.1%} to {high:.1%})".format(**found["gender"]["accuracy"])
-        lines.append(f"| {band.replace('-', '–')} | {row['n']} | {error} | {accuracy} |")
-    if bands:
-        lines += [
-            "",
-            "By gender, ethnicity code and their crossings, on bad photos, and how it was trained:",
-            "`python -m agegender card`.",
+        found = groups["by_age"].get(band, {})
+        intervals = [
+            (known["low"], known["high"]) if (known := found.get(task, {}).get(figure)) else None
+            for task, figure in (("age", "mae"), ("gender", "accuracy"))
         ]
-    return lines
+        rows.append(
+            (
+                band.replace("-", "–"),
+                row["n"],
+                say_figure(row["mae"], ".2f", intervals[0]),
+                say_figure(gender["by_band"][band]["accuracy"], ".1%", intervals[1]),
+            )
+        )
+    return [
+        "By labelled age, with 95% confidence intervals:",
+        "",
+        table(("age", "chips", "error in years", "gender accuracy"), rows),
+        "",
+        "By gender, ethnicity code and their crossings, on bad photos, and how it was trained:",
+        "`python -m agegender card`.",
+    ]
 
 
 def speed_sentence(bench: dict[str, Any]) -> str:
@@ -157,23 +165,3 @@ def throughput_sentence(bench: dict[str, Any]) -> str:
         f"could take; reading and augmenting alone would make {rates['generator']:,.0f} "
         "(`python -m tools.bench_training`)."
     )
-
-
-def main() -> int:
-    """Rewrites or checks the section."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    arguments = parser.parse_args()
-    path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8")
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    new = f"{head}{BEGIN}\n{figures()}\n{END}{tail}"
-    if arguments.check:
-        return int(new != text)
-    path.write_text(new, encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,28 +1,15 @@
-"""Writes docs/systems.md, what each idea bought: python -m agegender.reports.systems [--check].
-
-The figures are those of docs/measurements/compare.json, which `python -m agegender compare --json` writes.
---check changes nothing and exits with 1 where the report is not what that file says.
-"""
+"""docs/systems.md: what each idea bought, in the figures of `python -m agegender compare --json`."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from agegender.reports.comparison import measured_entries
+from agegender.reports.markdown import table, wrap
+from agegender.wording import ABSENT, say_figure
 
-ROOT: Final = Path(__file__).parents[2]
-REPORT: Final = ROOT / "docs" / "systems.md"
-COMPARISON: Final = ROOT / "docs" / "measurements" / "compare.json"
-
-_LINE: Final = 110
-_ABSENT: Final = "–"
 _BASELINE: Final = "baseline"
 
 Comparison = Mapping[str, Any]
@@ -95,24 +82,6 @@ IDEAS: Final[Mapping[str, Idea]] = {
 """From the plainest idea to the best, as they are told."""
 
 
-def main() -> int:
-    """Writes or checks the report; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only say whether the report is up to date")
-    check = parser.parse_args().check
-    text = report(read())
-    if check:
-        return int(not REPORT.is_file() or REPORT.read_text(encoding="utf-8") != text)
-    REPORT.write_text(text, encoding="utf-8")
-    return 0
-
-
-def read() -> Comparison:
-    """Reads the comparison that was written last."""
-    comparison: Comparison = json.loads(COMPARISON.read_text(encoding="utf-8"))
-    return comparison
-
-
 def report(comparison: Comparison) -> str:
     """Writes the report as Markdown.
 
@@ -124,7 +93,7 @@ def report(comparison: Comparison) -> str:
     """
     sections = (
         _opening(comparison),
-        "\n".join(_bought_table(comparison)),
+        _bought_table(comparison),
         _measured(comparison),
         _ideas(comparison),
         _published(comparison),
@@ -132,31 +101,31 @@ def report(comparison: Comparison) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def measured_table(comparison: Comparison) -> list[str]:
-    """A table of what was measured here, the best at age first, as lines of Markdown."""
+def measured_table(comparison: Comparison) -> str:
+    """A table of what was measured here, the best at age first, in Markdown."""
     entries = sorted(measured_entries(comparison), key=lambda e: (e["kind"] != "measured", e["mae"] or 1e3))
     header = ("system", "age error, years", "within 5", "gender", "parameters", "MB", "ms a face", "training")
     rows = [
         (
             f"`{entry['name']}`" + (" (rival)" if entry["kind"] == "rival" else ""),
-            _between(entry["mae"], entry.get("mae_interval"), ".2f"),
-            _figure(entry["cs5"], ".1%"),
-            _between(entry["gender_accuracy"], entry.get("gender_accuracy_interval"), ".1%"),
+            say_figure(entry["mae"], ".2f", entry.get("mae_interval")),
+            say_figure(entry["cs5"], ".1%"),
+            say_figure(entry["gender_accuracy"], ".1%", entry.get("gender_accuracy_interval")),
             _millions(entry.get("parameters")),
-            _figure(entry["megabytes"], ".1f"),
-            _figure(entry["ms_per_face"], ".1f"),
+            say_figure(entry["megabytes"], ".1f"),
+            say_figure(entry["ms_per_face"], ".1f"),
             _minutes((entry.get("training") or {}).get("seconds")),
         )
         for entry in entries
     ]
-    return _table(header, rows) if rows else ["Nothing is trained and measured yet."]
+    return table(header, rows) if rows else "Nothing is trained and measured yet."
 
 
 def _opening(comparison: Comparison) -> str:
     lines = [
         "# What each idea bought",
         "",
-        "<!-- written by agegender/reports/systems.py from docs/measurements/compare.json; do not edit -->",
+        "<!-- written by python -m agegender.reports; do not edit -->",
         "",
     ]
     if not comparison["n"]:
@@ -168,11 +137,11 @@ def _opening(comparison: Comparison) -> str:
         "two overlap, the gain is in brackets: it may be chance. The page *Compare models* shows the same by "
         "age and group."
     )
-    return "\n".join([*lines, _wrap(text)])
+    return "\n".join([*lines, wrap(text)])
 
 
-def _bought_table(comparison: Comparison) -> list[str]:
-    """What each trained model gained on its reference, as lines of Markdown."""
+def _bought_table(comparison: Comparison) -> str:
+    """What each trained model gained on its reference."""
     entries = _by_name(comparison)
     header = ("system", "held against", "age error, years", "gender, points", "what differs")
     rows = []
@@ -191,7 +160,7 @@ def _bought_table(comparison: Comparison) -> list[str]:
                 idea.why + _taught(entry, other) + _times(entry, other),
             )
         )
-    return _table(header, rows) if rows else []
+    return table(header, rows) if rows else ""
 
 
 def _by_name(comparison: Comparison) -> dict[str, Entry]:
@@ -201,7 +170,7 @@ def _by_name(comparison: Comparison) -> dict[str, Entry]:
 def _gain(entry: Entry, other: Entry, figure: str, form: str, *, scale: float = 1) -> str:
     """How much a figure changed, in brackets where the two intervals overlap."""
     if entry.get(figure) is None or other.get(figure) is None:
-        return _ABSENT
+        return ABSENT
     changed = format(scale * (entry[figure] - other[figure]), form).replace("-", "−")
     one, two = entry.get(f"{figure}_interval"), other.get(f"{figure}_interval")
     overlap = one and two and one[0] <= two[1] and two[0] <= one[1]
@@ -232,7 +201,7 @@ def _measured(comparison: Comparison) -> str:
         f"{'; '.join(hardware) or 'a machine that was not recorded'}, without its base and its teacher. A "
         "rival is somebody else's network, measured here."
     )
-    return "\n".join([*([_wrap(text), ""] if comparison["n"] else []), *measured_table(comparison)])
+    return "\n".join([*([wrap(text), ""] if comparison["n"] else []), measured_table(comparison)])
 
 
 def _ideas(comparison: Comparison) -> str:
@@ -248,7 +217,7 @@ def _ideas(comparison: Comparison) -> str:
             f"It also learnt from the answers of {taught}." if taught else "",
             "" if entry["trained"] else f"*Not trained yet: `{entry['how_to_train'][-2]}`.*",
         )
-        paragraphs.append(_wrap(" ".join(filter(None, words))))
+        paragraphs.append(wrap(" ".join(filter(None, words))))
     return "\n\n".join(paragraphs)
 
 
@@ -261,52 +230,28 @@ def _published(comparison: Comparison) -> str:
             None if years is None else f"{years:+.2f} years",
             None if points is None else f"{100 * points:+.1f} points",
         )
-        gender = entry["gender_accuracy_words"] or _figure(entry["gender_accuracy"], ".1%")
+        gender = entry["gender_accuracy_words"] or say_figure(entry["gender_accuracy"], ".1%")
         rows.append(
             (
                 entry["name"],
-                _figure(entry["mae"], ".2f"),
+                say_figure(entry["mae"], ".2f"),
                 gender if entry["score"] is None else f"leaderboard score {entry['score']:g}",
                 f"`{entry['against']}`",
-                ", ".join(filter(None, differences)) or _ABSENT,
+                ", ".join(filter(None, differences)) or ABSENT,
                 entry["source"],
             )
         )
-    text = _wrap(
+    text = wrap(
         "Published figures are their authors' words, on splits of their own; none was measured here. A "
         "random split leaves copies of test photos among the training photos, ours does not. A leaderboard's "
         "score is a measure of its own."
     )
-    return "\n".join([text, "", *_table(header, rows)])
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return [f"| {' | '.join(cells)} |" for cells in lines]
-
-
-def _between(value: float | None, interval: Sequence[float] | None, form: str) -> str:
-    if value is None or interval is None:
-        return _figure(value, form)
-    low, high = (format(end, form).rstrip("%") for end in interval)
-    return f"{_figure(value, form)} ({low}–{high})"
-
-
-def _figure(value: float | None, form: str) -> str:
-    return _ABSENT if value is None else format(value, form).replace("%", " %")
+    return "\n".join([text, "", table(header, rows)])
 
 
 def _millions(parameters: float | None) -> str:
-    return _ABSENT if parameters is None else f"{parameters / 1e6:.1f} M"
+    return ABSENT if parameters is None else f"{parameters / 1e6:.1f} M"
 
 
 def _minutes(seconds: float | None) -> str:
-    return _ABSENT if seconds is None else f"{seconds / 60:.0f} min"
-
-
-def _wrap(text: str) -> str:
-    return textwrap.fill(text, _LINE, break_long_words=False, break_on_hyphens=False)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return ABSENT if seconds is None else f"{seconds / 60:.0f} min"

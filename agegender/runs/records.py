@@ -36,6 +36,10 @@ BEST_WEIGHTS: Final = "best.weights.h5"
 LAST_WEIGHTS: Final = "last.weights.h5"
 TEACHER_CACHE: Final = ".teacher"
 """Folder beside the runs with answers of teachers, which runs share. It can be deleted at any time."""
+LANDMARKS_CACHE: Final = ".landmarks.npz"
+"""File beside the runs with the faces that were found in pictures to train on, which runs share."""
+SPLITS_CACHE: Final = ".splits"
+"""Folder beside the runs with copies and splits of datasets, by content. It can be deleted at any time."""
 STALE_AFTER_SECONDS: Final = 180.0
 """A run that says it is running but has not written for so long, or for as long as its slowest epoch took if
 that is longer, was killed: within an epoch it writes every few seconds, but not while it validates."""

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from agegender.assets import AUDIT
 from agegender.audit.audit import Audit, audit, explain_name
 from agegender.audit.findings import COLUMNS, KINDS, balance, document, findings
 from agegender.audit.suspects import Predictions
@@ -255,8 +256,7 @@ def test_damaged_names_are_explained(name, words):
 @pytest.mark.slow
 @pytest.mark.dataset
 def test_the_real_folder_is_as_reported(dataset_dir):
-    path = Path(__file__).parents[2] / "docs" / "measurements" / "audit.json"
-    reported = json.loads(path.read_text(encoding="utf-8"))
+    reported = json.loads(AUDIT.read_text(encoding="utf-8"))
     figures = json.loads(to_json(document(audit(read_dataset(dataset_dir)))))
     for part in figures.keys() - {"suspects"}:
         assert figures[part] == reported[part], part

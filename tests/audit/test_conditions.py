@@ -53,7 +53,7 @@ def test_what_cannot_be_decoded_is_neither_and_progress_counts_it(tmp_path, text
     gone = pd.concat([dataset.table, dataset.table.assign(file="gone.jpg").iloc[:1]], ignore_index=True)
     seen = []
     measured = measure_conditions(
-        Dataset(dataset.folder, gone, dataset.skipped), progress=lambda *step: seen.append(step)
+        Dataset(dataset.folder, gone, dataset.skipped), progress=lambda _, *step: seen.append(step)
     )
     assert np.isfinite(measured.sharpness).tolist() == [True, False, False, False]
     assert not measured.dim[1:].any()

@@ -14,13 +14,13 @@ from agegender.errors import DatasetError
 
 
 def test_an_examination_reports_forwards_and_finds_what_is_there(fake_utkface):
-    steps: list[tuple[str, float]] = []
-    found = examine(read_dataset(fake_utkface), lambda what, share: steps.append((what, share)))
-    shares = [share for _, share in steps]
+    steps: list[tuple[str, int, int]] = []
+    found = examine(read_dataset(fake_utkface), lambda *step: steps.append(step))
+    shares = [done / total for _, done, total in steps]
     assert shares == sorted(shares)
     assert shares[0] >= 0
     assert shares[-1] < 1
-    assert len({what for what, _ in steps}) == 4
+    assert len({what for what, _, _ in steps}) == 4
     assert not found.doubted
     found.prepare()
     assert len(found.faces) == found.figures["labelled"] == 120
@@ -29,13 +29,13 @@ def test_an_examination_reports_forwards_and_finds_what_is_there(fake_utkface):
 
 
 def test_few_files_are_too_few_to_doubt_labels(fake_utkface):
-    found = examine(read_dataset(fake_utkface), lambda what, share: None)
+    found = examine(read_dataset(fake_utkface), lambda what, done, total: None)
     with pytest.raises(DatasetError, match="120 files are too few"):
-        doubt_labels(found, lambda what, share: None)
+        doubt_labels(found, lambda what, done, total: None)
 
 
 def test_doubting_adds_suspects_and_leaves_the_first_look_as_it_was(fake_utkface, monkeypatch):
-    found = examine(read_dataset(fake_utkface), lambda what, share: None)
+    found = examine(read_dataset(fake_utkface), lambda what, done, total: None)
     table = found.audit.dataset.table
     monkeypatch.setattr(examination, "LEAST_FILES", 100)
     monkeypatch.setattr("agegender.audit.out_of_fold.LEAST_FILES", 100)
@@ -43,7 +43,7 @@ def test_doubting_adds_suspects_and_leaves_the_first_look_as_it_was(fake_utkface
     telling = np.stack([table["age"], table["gender"]], axis=1) + rng.normal(0, 0.01, (len(table), 2))
     network = SimpleNamespace(frozen_features=lambda files, progress: telling.astype(np.float32))
     monkeypatch.setitem(sys.modules, "agegender.audit.frozen_features", network)  # no TensorFlow here
-    doubted = doubt_labels(found, lambda what, share: None)
+    doubted = doubt_labels(found, lambda what, done, total: None)
     assert doubted.doubted
     assert not found.doubted
     assert "predicted_age" in doubted.faces

@@ -54,7 +54,7 @@ def test_the_last_columns_are_the_bases_own_answers(chips):
 
 def test_progress_counts_files_to_the_last(chips):
     seen = []
-    frozen_features(chips * 25, input_size=(32, 32), progress=lambda done, total: seen.append((done, total)))
+    frozen_features(chips * 25, input_size=(32, 32), progress=lambda _, *step: seen.append(step))
     assert seen == [(64, 150), (128, 150), (150, 150)]
 
 

@@ -11,7 +11,8 @@ from agegender.errors import AgeGenderError, UnknownModelError
 from agegender.labels import TASKS
 from agegender.models.registry import DEFAULT_MODEL, MODELS, describe_models, get_system, model_spec
 
-KEYS = {"name", "title", "default", "tasks", "parameters", "megabytes", "input", "trained", "metrics"}
+FACTS = {"name", "title", "default", "tasks", "parameters", "megabytes", "input"}
+KEYS = FACTS | {"trained", "engine", "metrics"}
 
 
 def publish(folder: Path, name: str, **values) -> None:
@@ -72,6 +73,7 @@ def test_a_published_model_is_described_by_its_card(tmp_path):
         "megabytes": 2.5,
         "input": [64, 96],
         "trained": True,
+        "engine": "Keras",
         "metrics": {"split": "test", "gender": {"accuracy": 0.9}},
     }
 
@@ -80,6 +82,12 @@ def test_an_untrained_model_is_listed_as_such(tmp_path):
     row = describe_models(tmp_path)[0]
     assert (row["name"], row["trained"], row["megabytes"], row["metrics"]) == (DEFAULT_MODEL, False, 0, {})
     assert row["input"] == [160, 160]
+    assert row["engine"] is None
+
+
+def test_a_light_form_is_what_answers(tmp_path):
+    publish(tmp_path, "mine", light={"files": {"gender.tflite": "0" * 64}})
+    assert [row["engine"] for row in describe_models(tmp_path) if row["name"] == "mine"] == ["LiteRT"]
 
 
 def test_a_base_is_no_model(tmp_path):

@@ -167,7 +167,7 @@ def test_training_says_where_it_began_how_long_it_took_and_who_taught(card):
 
 @pytest.mark.parametrize(
     "key",
-    ["groups", "corruptions", "detect", "calibration", "training", "metrics", "notes", "licence", "files"],
+    ["corruptions", "detect", "calibration", "training", "metrics", "notes", "licence", "files"],
 )
 def test_what_a_card_does_not_have_is_left_out(card, key):
     text = card_markdown({name: value for name, value in card.items() if name != key})

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import copy
+import json
 from typing import Any
 
 import pytest
 
+from agegender.assets import COMPARISON
 from agegender.models.registry import MODELS
-from agegender.reports import systems as write_systems_report
 from agegender.reports.comparison import compare_models
-from agegender.reports.systems import IDEAS, REPORT, report
+from agegender.reports.systems import IDEAS, report
 
 
 @pytest.fixture
 def comparison() -> Any:
-    return copy.deepcopy(write_systems_report.read())
+    return json.loads(COMPARISON.read_text(encoding="utf-8"))
 
 
 def entry_of(comparison: Any, name: str) -> dict[str, Any]:
@@ -35,12 +35,8 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_the_report_is_up_to_date(comparison):
-    assert REPORT.read_text(encoding="utf-8") == report(comparison), "run python -m agegender.reports.systems"
-
-
-def test_every_model_of_the_registry_is_told_and_held_against_something(comparison):
-    assert set(IDEAS) == set(MODELS)
+def test_what_is_told_is_of_a_model_and_held_against_something(comparison):
+    assert set(IDEAS) <= set(MODELS)
     known = {entry["name"] for entry in (*comparison["models"], *comparison["rivals"])} | {"baseline"}
     assert {idea.reference for idea in IDEAS.values()} <= known
 
@@ -58,7 +54,7 @@ def test_a_gain_is_told_from_the_figures(comparison):
     _, against, years, points, differs = bought(comparison, "resnet18-finetuned")
     assert (against, years, points) == ("`scratch-cnn`", "−1.50", "(+0.0)")
     assert differs.endswith("; 4.0 times the parameters")
-    assert "| `scratch-cnn` | 6.50 (6.20–6.80) |" in report(comparison)
+    assert "| `scratch-cnn` | 6.50 (6.20 to 6.80) |" in report(comparison)
 
 
 def test_a_loss_is_told_as_one_and_what_may_be_chance_stands_in_brackets(comparison):
@@ -88,7 +84,7 @@ def test_teachers_are_named(comparison):
 
 def test_without_any_model_there_is_still_a_report(tmp_path):
     (tmp_path / "weights").mkdir()
-    text = report(compare_models(tmp_path / "weights", measurements_dir=tmp_path))
+    text = report(compare_models(tmp_path / "weights", rivals_file=tmp_path / "rivals.json"))
     assert "Nothing is trained and measured yet." in text
     assert "MiVOLO" in text
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agegender.assets import COMPARISON
 from agegender.errors import ModelError
 from agegender.models.card import WEIGHTS_DIR
 from agegender.models.registry import MODELS
@@ -81,7 +82,7 @@ def publish(weights) -> Publish:
 
 @pytest.fixture
 def compared(weights, tmp_path) -> Callable[[], dict]:
-    return lambda: compare_models(weights, measurements_dir=tmp_path)
+    return lambda: compare_models(weights, rivals_file=tmp_path / "rivals.json")
 
 
 def entry_of(comparison: dict, name: str) -> dict:
@@ -258,9 +259,8 @@ def test_the_leaderboard_is_sorted_by_age_error_rivals_after_ours(compared, publ
 
 
 def test_the_shipped_table_is_that_of_the_shipped_cards():
-    path = Path(__file__).parents[2] / "docs" / "measurements" / "compare.json"
-    written = json.loads(path.read_text(encoding="utf-8"))
+    written = json.loads(COMPARISON.read_text(encoding="utf-8"))
     assert written == json.loads(json.dumps(compare_models(WEIGHTS_DIR))), (
-        "run python -m agegender compare --json docs/measurements/compare.json, "
-        "then python -m agegender.reports.systems"
+        "run python -m agegender compare --json agegender/assets/compare.json, "
+        "then python -m agegender.reports"
     )

@@ -25,6 +25,7 @@ from agegender.explain import ContributionMapper, occlude
 from agegender.explain.occlusion import CELLS, PATCH
 from agegender.files import paths_below
 from agegender.labels import Task
+from agegender.models.trained import TrainedModel
 from agegender.runtime import prepare_tensorflow
 
 LAST_MAP = 2
@@ -52,7 +53,7 @@ def validation_chips(folder: Path, n: int) -> list[NDArray[np.uint8]]:
     """Evenly spaced chips of the validation split, in the order of their names."""
     dataset = read_dataset(folder)
     with tqdm(total=len(dataset.table), desc="reading", unit="file") as bar:
-        splits = assign_splits(dataset, progress=lambda done, _: bar.update(done - bar.n))
+        splits = assign_splits(dataset, progress=lambda _what, done, _all: bar.update(done - bar.n))
     files = dataset.table.loc[splits == "validation", "file"].sort_values().tolist()
     chosen = np.linspace(0, len(files) - 1, min(n, len(files))).round().astype(int)
     return [read_image(path) for path in paths_below(dataset.folder, [files[index] for index in chosen])]
@@ -61,7 +62,7 @@ def validation_chips(folder: Path, n: int) -> list[NDArray[np.uint8]]:
 def measure(model: str, chips: list[NDArray[np.uint8]]) -> dict[str, object]:
     """Correlates the maps of every chip, and returns the figures for the JSON file."""
     predictor = Predictor(model)
-    trained = predictor.load()
+    trained = TrainedModel(model)
     last, ours = ContributionMapper(trained, min_cells=LAST_MAP), ContributionMapper(trained)
     agreement: dict[str, dict[str, list[float]]] = {}
     incomplete: dict[str, list[float]] = {}

@@ -85,7 +85,7 @@ def measure(files: list[Path]) -> dict[str, object]:
     scale, angle, shift_x, shift_y, apart = np.array(fits).T
     sure = np.array(confidences)
     return {
-        "mtcnn": version("mtcnn"),
+        "ai-edge-litert": version("ai-edge-litert"),
         "n": len(files),
         "n_found": len(found),
         "found_share_by_confidence": {

@@ -7,7 +7,7 @@ import sys
 
 from agegender.audit.audit import audit
 from agegender.audit.label_table import LABEL_TABLE, write_label_table
-from agegender.commands import progress_callback
+from agegender.commands import progress_bars
 from agegender.data.table import read_dataset
 from agegender.errors import DatasetError
 
@@ -22,7 +22,7 @@ def main() -> int:
     except DatasetError as error:
         print(error, file=sys.stderr)
         return 2
-    with progress_callback("Reading", "file") as progress:
+    with progress_bars("file") as progress:
         files = audit(dataset, progress=progress).files
     write_label_table(files)
     print(f"{LABEL_TABLE}: {len(files):,} labels, {LABEL_TABLE.stat().st_size / 1000:.0f} kB")

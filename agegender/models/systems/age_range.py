@@ -17,10 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agegender.labels import AGE_BANDS
+from agegender.labels import AGE_BANDS, NetworkTask
 from agegender.models.backbones import get_backbone
-from agegender.models.options import check_blocks, normalize_options
-from agegender.models.system import NetworkTask, System, network_of
+from agegender.models.options import check_blocks, validate_options
+from agegender.models.system import System, network_of
 
 if TYPE_CHECKING:
     import keras
@@ -50,7 +50,7 @@ class AgeRangeOptions:
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        normalize_options(self)
+        validate_options(self)
         check_blocks(self.filters, self.input_size)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agegender.labels import NetworkTask
 from agegender.models.backbones import get_backbone
-from agegender.models.options import normalize_options
-from agegender.models.system import NetworkTask, System, network_of
+from agegender.models.options import validate_options
+from agegender.models.system import System, network_of
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +31,7 @@ class ResNet18FinetunedOptions:
     input_size: tuple[int, int] = (96, 96)
 
     def __post_init__(self) -> None:
-        normalize_options(self)
+        validate_options(self)
 
 
 def build(task: NetworkTask, options: ResNet18FinetunedOptions) -> keras.Model:

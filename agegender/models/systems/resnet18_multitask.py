@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agegender.labels import NetworkTask
 from agegender.models.backbones import get_backbone
-from agegender.models.options import normalize_options
-from agegender.models.system import NetworkTask, System, network_of
+from agegender.models.options import validate_options
+from agegender.models.system import System, network_of
 
 if TYPE_CHECKING:
     import keras
@@ -35,7 +36,7 @@ class ResNet18MultitaskOptions:
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        normalize_options(self)
+        validate_options(self)
 
 
 def build(task: NetworkTask, options: ResNet18MultitaskOptions) -> keras.Model:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agegender.errors import ConfigError
-from agegender.labels import GENDERS
-from agegender.models.options import check_blocks, normalize_options
-from agegender.models.system import NetworkTask, System, network_of
+from agegender.labels import GENDERS, NetworkTask
+from agegender.models.options import check_blocks, validate_options
+from agegender.models.system import System, network_of
 
 if TYPE_CHECKING:
     import keras
@@ -38,7 +38,7 @@ class ScratchCNNOptions:
     backbone: None = None
 
     def __post_init__(self) -> None:
-        normalize_options(self)
+        validate_options(self)
         if self.backbone is not None:
             raise ConfigError(f"scratch-cnn has no backbone, not {self.backbone!r}")
         check_blocks(self.filters, self.input_size)

