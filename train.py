@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,9 @@ from tqdm import tqdm
 
 from agegender.data.table import read_dataset
 from agegender.errors import AgeGenderError, ConfigError
+from agegender.progress import Progress
+from agegender.runs.records import RUNS_DIR, latest_run, new_run_folder
 from agegender.runtime import prepare_tensorflow
-from agegender.training.runs import RUNS_DIR, latest_run, new_run_folder
 from agegender.training.tracking import DASHBOARD_COMMAND, TRACKERS, open_tracker
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _add_recipe(p: argparse.ArgumentParser) -> None:
     add("--balance", choices=("none", "age", "gender", "both"), help="weigh rare chips more; default none")
 
     add = p.add_argument_group("data").add_argument
-    add("--data", default=None, metavar="DIR", help="UTKFace folder; default $UTKFACE_DIR")
+    add("--data", default=None, nargs="+", metavar="DIR", help="folders of faces; default $UTKFACE_DIR")
     add("--augmentation", type=float, metavar="STRENGTH", help="1 as the recipe has it, 0 none")
     add("--mixup", type=float, metavar="ALPHA", help="blend pairs of chips, 0 to 1; default 0.0")
     add("--cutmix", type=float, metavar="ALPHA", help="paste patches of other chips, 0 to 1; default 0.0")
@@ -187,7 +187,7 @@ def _read_recipe(file: Path | None, values: dict[str, Any]) -> dict[str, Any]:
 
     Gives it the task "both" where neither it nor an option says one, and its system is multi-task.
     """
-    from agegender.models.systems import get_system
+    from agegender.models.registry import get_system
     from agegender.training.config import TrainingConfig, read_config_values
 
     recipe = {} if file is None else read_config_values(file)
@@ -239,11 +239,11 @@ def drop_if_empty(folder: Path | None) -> bool:
     return not folder.exists()
 
 
-def show_reading() -> Callable[[int, int], None]:
+def show_reading() -> Progress:
     """A progress bar over the files that are read to find the split; ends itself with the last one."""
     bar: tqdm[Any] = tqdm(desc="reading chips", unit="file", leave=False)
 
-    def advance(done: int, total: int) -> None:
+    def advance(_what: str, done: int, total: int) -> None:
         bar.total = total
         bar.update(done - bar.n)
         if done == total:
@@ -254,7 +254,7 @@ def show_reading() -> Callable[[int, int], None]:
 
 def how_to_go_on(folder: Path, *, data: str | None, runs: Path, strategy: str, track: str | None) -> str:
     """The command that resumes a run."""
-    where = [] if data is None else ["--data", str(data)]
+    where = [] if data is None else ["--data", *map(str, data)]
     elsewhere = [] if runs == RUNS_DIR else ["--runs", str(runs)]
     devices = [] if strategy == "none" else ["--strategy", strategy]
     tracker = [] if track is None else ["--track", track]
@@ -284,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         tracker = None if track is None else open_tracker(track)
         dataset = read_dataset(data)
-        prepare_tensorflow()
+        prepare_tensorflow(training=True)
         # TensorFlow takes seconds to import, and reads its settings then.
         from agegender.training.loop import describe_stage_plan, train
 

@@ -7,7 +7,6 @@ the file and the reason. `find_images` turns what a person types (files, folders
 from __future__ import annotations
 
 import os
-import re
 import stat
 import struct
 from collections.abc import Iterable, Iterator
@@ -26,6 +25,7 @@ from agegender.errors import (
     NotAnImageError,
     TruncatedImageError,
 )
+from agegender.files import glob, is_glob, walk_files
 from agegender.image_formats import FORMATS, ImageFormat
 
 MAX_PIXELS: Final = 120_000_000
@@ -313,8 +313,9 @@ def find_images(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
               folder is entered twice, so a loop of links ends. A folder that cannot be listed is given back
               itself, for the caller to report.
             - A glob (``*``, ``?``, ``[…]``, ``**`` for any depth) gives what it matches: folders as above,
-              files with one of these endings or with the very ending that it spells out. Hidden names need
-              a pattern that begins with a dot.
+              files with one of these endings or with the very ending that it spells out. Leading parts that
+              exist are taken as they are written, brackets and all. Hidden names need a part that begins with
+              a dot.
             - Anything else is the name of one file, given back as it is, even when its ending is unknown
               or it does not exist, for `read_image` to report. An existing file wins over a glob.
 
@@ -332,49 +333,18 @@ def find_images(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 def _expand(pattern: Path) -> Iterator[Path]:
     if pattern.is_dir():
-        yield from _walk(pattern)
-    elif os.path.lexists(pattern) or not _is_glob(str(pattern)):
+        yield from _pictures_below(pattern)
+    elif os.path.lexists(pattern) or not is_glob(str(pattern)):
         yield pattern
     else:
-        suffix = "" if _is_glob(pattern.suffix) else pattern.suffix
-        for path in _glob(pattern):
+        suffix = "" if is_glob(pattern.suffix) else pattern.suffix
+        for path in glob(pattern):
             if path.is_dir():
-                yield from _walk(path)
+                yield from _pictures_below(path)
             elif path.suffix.lower() in IMAGE_SUFFIXES or (suffix and path.suffix == suffix):
                 yield path
 
 
-def _is_glob(text: str) -> bool:
-    return any(character in text for character in "*?[")
-
-
-def _glob(pattern: Path) -> Iterator[Path]:
-    """Path.glob from the first part with a wildcard on, without the hidden names that it would include."""
-    first = next(i for i, part in enumerate(pattern.parts) if _is_glob(part))
-    root = Path(*pattern.parts[:first])
-    # Python before 3.13 refuses "**.jpg"; elsewhere, and in a shell, it means "*.jpg".
-    wild = [part if part == "**" else re.sub(r"\*{2,}", "*", part) for part in pattern.parts[first:]]
-    wants_hidden = any(part.startswith(".") for part in wild)
-    for path in root.glob(str(Path(*wild))):
-        if wants_hidden or not any(part.startswith(".") for part in path.relative_to(root).parts):
-            yield path
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    entered: set[str] = set()
-    unreadable: list[Path] = []
-
-    def report(error: OSError) -> None:
-        unreadable.append(Path(error.filename))
-
-    for parent, folders, files in os.walk(folder, onerror=report, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in entered:
-            folders.clear()
-            continue
-        entered.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(parent, name)
-    yield from unreadable
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    for paths in walk_files(folder, IMAGE_SUFFIXES):
+        yield from paths

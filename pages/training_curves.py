@@ -4,7 +4,7 @@ import streamlit as st
 
 from agegender import charts
 from agegender.labels import TASKS
-from agegender.training.runs import RunRecord
+from agegender.runs.records import RunRecord
 from ui import training
 from ui.widgets import ensure_menu
 

@@ -11,8 +11,8 @@ import pytest
 
 from agegender.__main__ import main
 from agegender.errors import ModelError
-from agegender.evaluation.comparison import compare_models
 from agegender.models.card import WEIGHTS_DIR
+from agegender.reports.comparison import compare_models
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,7 +22,7 @@ def nothing(tmp_path, monkeypatch) -> None:
     """No model is trained."""
     folder = tmp_path / "weights"
     folder.mkdir()
-    found = compare_models(folder, measurements_dir=tmp_path)
+    found = compare_models(folder, rivals_file=tmp_path / "rivals.json")
     monkeypatch.setattr("agegender.commands.compare.compare_models", lambda: found)
 
 

@@ -24,7 +24,7 @@ from agegender.errors import (
     NotAnImageError,
     TruncatedImageError,
 )
-from agegender.images import IMAGE_SUFFIXES, MAX_BYTES, MAX_PIXELS, find_images, read_image
+from agegender.images import IMAGE_SUFFIXES, MAX_BYTES, MAX_PIXELS, read_image
 
 WIDTH, HEIGHT = 48, 32
 
@@ -163,6 +163,11 @@ def test_content_decides_not_the_name(tmp_path: Path) -> None:
     path = tmp_path / "photo.txt"
     path.write_bytes(LOSSLESS["png"])
     np.testing.assert_array_equal(read_image(path), PIXELS)
+
+
+def test_suffixes_are_lower_case_with_a_dot() -> None:
+    assert {".jpg", ".jpeg", ".png", ".webp", ".heic", ".gif", ".bmp", ".tif", ".tiff"} <= IMAGE_SUFFIXES
+    assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in IMAGE_SUFFIXES)
 
 
 # Sources
@@ -708,98 +713,3 @@ assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
 """
     root = Path(__file__).resolve().parents[1]
     subprocess.run([sys.executable, "-c", code], input=LOSSY["heic"], cwd=root, check=True, timeout=60)
-
-
-# find_images
-
-
-@pytest.fixture
-def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with pictures at several depths, hidden ones, and files of other kinds; the current folder."""
-    for name in (
-        "b.jpg",
-        "a.PNG",
-        "notes.txt",
-        "raw.dat",
-        "odd[1].jpg",
-        ".hidden.jpg",
-        "trip/c.heic",
-        "trip/day 2/d.webp",
-        "trip/.cache/e.jpg",
-    ):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def names(patterns: list[str] | str) -> list[str]:
-    return [path.as_posix() for path in find_images(patterns)]
-
-
-def test_folder_gives_its_pictures_at_any_depth(photos: Path) -> None:
-    everything = ["a.PNG", "b.jpg", "odd[1].jpg", "trip/c.heic", "trip/day 2/d.webp"]
-    assert names(["."]) == everything
-    assert find_images([photos]) == [photos / name for name in everything]
-    assert names(["trip"]) == names("trip/") == everything[3:]
-    assert names(["trip/.cache"]) == ["trip/.cache/e.jpg"]  # hidden, but named
-
-
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("*.jpg", ["b.jpg", "odd[1].jpg"]),
-        ("[ab].*", ["a.PNG", "b.jpg"]),
-        ("?.jpg", ["b.jpg"]),
-        ("*.dat", ["raw.dat"]),  # an ending that is spelled out is meant
-        ("**/*.webp", ["trip/day 2/d.webp"]),
-        ("**/*.jpg", ["b.jpg", "odd[1].jpg"]),
-        ("**.jpg", ["b.jpg", "odd[1].jpg"]),
-        ("trip/**", ["trip/c.heic", "trip/day 2/d.webp"]),
-        ("t*", ["trip/c.heic", "trip/day 2/d.webp"]),
-        ("*", ["a.PNG", "b.jpg", "odd[1].jpg", "trip/c.heic", "trip/day 2/d.webp"]),
-        (".*.jpg", [".hidden.jpg"]),
-        ("odd[1].jpg", ["odd[1].jpg"]),  # exists: not a glob
-        ("*.gif", []),
-        ("missing/*.jpg", []),
-    ],
-)
-def test_globs(photos: Path, pattern: str, expected: list[str]) -> None:
-    assert names([pattern]) == expected
-    assert find_images([photos / pattern]) == [photos / name for name in expected]
-
-
-def test_named_files_are_kept_for_the_caller_to_report(photos: Path) -> None:
-    assert names(["notes.txt", "missing.jpg", ".hidden.jpg"]) == [".hidden.jpg", "missing.jpg", "notes.txt"]
-
-
-def test_each_file_comes_once_and_in_order(photos: Path) -> None:
-    found = find_images(["b.jpg", "./b.jpg", "trip/../b.jpg", photos / "b.jpg", "*.jpg", "."])
-    assert [path.name for path in found].count("b.jpg") == 1
-    assert len(found) == 5
-    assert names(["trip", "b.jpg", "a.PNG"]) == sorted(names(["a.PNG", "b.jpg", "trip"]))
-    assert find_images([]) == []
-
-
-def test_home_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(photos))
-    assert find_images(["~/trip/*.heic"]) == [photos / "trip" / "c.heic"]
-    assert names(["~no-such-user/a.jpg"]) == ["~no-such-user/a.jpg"]
-
-
-def test_links_are_followed_but_loops_end(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (elsewhere / "f.jpg").touch()
-    (photos / "trip" / "linked").symlink_to(elsewhere)
-    (photos / "trip" / "loop").symlink_to(photos)
-    (elsewhere / "back").symlink_to(photos / "trip")
-    (photos / "trip" / "broken.jpg").symlink_to("nowhere.jpg")
-    assert names(["trip"])[:2] == ["trip/broken.jpg", "trip/c.heic"]
-    found = [path.name for path in find_images(["trip"])]
-    assert found.count("f.jpg") == found.count("c.heic") == found.count("b.jpg") == 1
-
-
-def test_suffixes_are_lower_case_with_a_dot() -> None:
-    assert {".jpg", ".jpeg", ".png", ".webp", ".heic", ".gif", ".bmp", ".tif", ".tiff"} <= IMAGE_SUFFIXES
-    assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in IMAGE_SUFFIXES)

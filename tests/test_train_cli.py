@@ -16,9 +16,9 @@ from types import ModuleType
 import pytest
 
 from agegender.data.table import DATA_ENVIRONMENT_VARIABLE
-from agegender.models.vggface import VGGFaceOptions
+from agegender.models.systems.vggface import VGGFaceOptions
+from agegender.runs.records import read_history, read_json, write_json
 from agegender.training.config import Stage, TrainingConfig
-from agegender.training.runs import read_history, read_json, write_json
 from agegender.training.tracking import Tracker
 
 ROOT = Path(__file__).parents[1]

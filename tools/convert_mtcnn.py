@@ -39,7 +39,8 @@ import tensorflow as tf
 from mtcnn import MTCNN
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from agegender.faces.cascade import ASSETS, O_BATCH, O_SIDE, R_BATCH, R_SIDE, SHEET
+from agegender.assets import MTCNN
+from agegender.faces.cascade import O_BATCH, O_SIDE, R_BATCH, R_SIDE, SHEET
 from agegender.litert import LiteRTModel
 
 Array = NDArray[np.float32]
@@ -172,7 +173,7 @@ def difference(content: bytes, model: Any, shape: Sequence[int]) -> float:
 def main() -> None:
     """Converts, compares and writes."""
     source = files("mtcnn.assets.weights")
-    ASSETS.mkdir(parents=True, exist_ok=True)
+    MTCNN.mkdir(parents=True, exist_ok=True)
     networks: dict[str, dict[str, object]] = {}
     for name, build, shape, stage in zip(
         ("pnet", "rnet", "onet"),
@@ -187,7 +188,7 @@ def main() -> None:
         apart = difference(content, stage.model, shape)
         if not apart < 1e-4:
             raise SystemExit(f"{name}: {apart} apart from the package's network")
-        (ASSETS / f"{name}.tflite").write_bytes(content)
+        (MTCNN / f"{name}.tflite").write_bytes(content)
         networks[f"{name}.tflite"] = {
             "sha256": hashlib.sha256(content).hexdigest(),
             "input": list(shape),
@@ -202,7 +203,7 @@ def main() -> None:
         "files": networks,
     }
     text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
-    (ASSETS / "provenance.json").write_text(text, encoding="utf-8")
+    (MTCNN / "provenance.json").write_text(text, encoding="utf-8")
     print(text)
 
 

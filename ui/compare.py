@@ -11,8 +11,8 @@ import streamlit as st
 
 from agegender import charts
 from agegender.charts.compare import Cost, Figure
-from agegender.evaluation.comparison import compare_models, leaderboard, measured_entries
 from agegender.export import to_json
+from agegender.reports.comparison import compare_models, leaderboard, measured_entries
 from ui.state import linked, linked_many
 from ui.widgets import quote, show_chart
 

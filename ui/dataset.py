@@ -13,14 +13,16 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-import agegender
-from agegender.data.examination import Examination, Report, examine, same_labels
-from agegender.data.gallery import FLAGS, Selection
-from agegender.data.label_table import read_label_table
+from agegender.assets import AUDIT
+from agegender.audit.examination import Examination, examine, same_labels
+from agegender.audit.gallery import FLAGS, Selection
+from agegender.audit.label_table import read_label_table
 from agegender.data.split import SPLITS
 from agegender.data.table import Dataset, default_data_folder, read_dataset
 from agegender.errors import DatasetError
+from agegender.files import unescape_name
 from agegender.labels import ETHNICITIES, GENDERS, MAX_AGE
+from agegender.progress import Progress
 from ui.jobs import Job, watch
 from ui.state import keep, linked, restore
 from ui.widgets import quote
@@ -34,7 +36,6 @@ HOW_TO_GET: Final = """
    training, before you start either:
 """
 
-_FIGURES: Final = Path(agegender.__file__).parents[1] / "docs" / "measurements" / "audit.json"
 _REMEMBERED: Final = 2  # folders, with all that was found in them
 _AGE_RANGES: Final = tuple(f"{low}-{high}" for low in range(MAX_AGE + 1) for high in range(low, MAX_AGE + 1))
 _ALL: Final = "all"
@@ -68,7 +69,7 @@ class Source:
         """Where the picture of a face is; only for folders."""
         if self.dataset is None:
             raise DatasetError("the shipped labels have no pictures")
-        return self.dataset.folder / str(self.faces["file"].iloc[row])
+        return self.dataset.folder / unescape_name(str(self.faces["file"].iloc[row]))
 
 
 def choose_source() -> Source:
@@ -157,7 +158,7 @@ def is_at_work(source: Source) -> bool:
 
 
 def run_beside(
-    source: Source, work: Callable[[Report], Examination], label: str, words: str, *, key: str
+    source: Source, work: Callable[[Progress], Examination], label: str, words: str, *, key: str
 ) -> None:
     """Offers work on a folder, or shows how far it is; what comes of it is kept for all visitors.
 
@@ -176,9 +177,9 @@ def run_beside(
     if job is not None and job.error:
         st.error(job.error, icon=":material/error:")
 
-    def work_and_keep(report: Report) -> None:
-        examination = work(report)
-        report("Making lists", 0.98)
+    def work_and_keep(progress: Progress) -> None:
+        examination = work(progress)
+        progress("Making lists", 98, 100)
         examination.prepare()
         found[source.names] = examination
         while len(found) > _REMEMBERED:
@@ -299,11 +300,8 @@ def _shipped_labels() -> pd.DataFrame:
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _shipped_figures() -> dict[str, Any] | None:
-    try:
-        figures: dict[str, Any] = json.loads(_FIGURES.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def _shipped_figures() -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads(AUDIT.read_text(encoding="utf-8"))
     return figures
 
 

@@ -10,9 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from agegender import charts
-from agegender.data.audit import explain_name
-from agegender.data.audit_report import CONFLICT_YEARS, KINDS
-from agegender.data.examination import Examination, doubt_labels
+from agegender.audit.audit import explain_name
+from agegender.audit.examination import Examination, doubt_labels
+from agegender.audit.findings import CONFLICT_YEARS, KINDS
 from ui.dataset import Source, label_words, need_examination, need_pictures, run_beside
 from ui.dataset_gallery import show_face, show_gallery, thumbnails
 from ui.state import linked

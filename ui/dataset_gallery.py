@@ -12,10 +12,10 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from agegender import charts
-from agegender.data.augment import resize_chip
-from agegender.data.gallery import FLAGS, ORDERS, in_order, thumbnail
+from agegender.audit.gallery import FLAGS, ORDERS, in_order, thumbnail
 from agegender.errors import AgeGenderError, ImageError
 from agegender.faces import CHIP_SIZE
+from agegender.faces.chip import resize_chip
 from agegender.images import read_image
 from agegender.labels import ETHNICITIES, GENDERS
 from agegender.wording import say_age, say_gender

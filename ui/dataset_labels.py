@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from agegender import charts
-from agegender.data.audit_report import balance
-from agegender.data.gallery import Selection
+from agegender.audit.findings import balance
+from agegender.audit.gallery import Selection
 from agegender.labels import AGE_BAND_NAMES, AGE_BANDS, ETHNICITIES, GENDERS, age_band
 from ui.dataset import Source, choose_by_click, choose_faces, show_no_face
 from ui.widgets import show_chart, show_tile

@@ -6,10 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from agegender import charts
-from agegender.data.examination import Examination
+from agegender.audit.examination import Examination
+from agegender.audit.split_report import QUALITIES, expected_leak, split_balance, straddling_photos
 from agegender.data.split import SPLITS
 from agegender.data.split_file import SPLIT_FILE, check_split
-from agegender.data.split_report import QUALITIES, expected_leak, split_balance, straddling_photos
 from agegender.errors import ConfigError
 from agegender.models.card import WEIGHTS_DIR
 from ui.dataset import Source, need_examination

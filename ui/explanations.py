@@ -19,7 +19,7 @@ from agegender.explain import (
     occlude,
     vary,
 )
-from agegender.explain.occlusion import exact_years, share_of_female
+from agegender.explain.occlusion import exact_years
 from agegender.labels import TASKS, Task
 from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
@@ -121,7 +121,10 @@ def _trace(face: Prediction, found: Explanation, settings: Settings) -> None:
 @st.cache_resource(max_entries=2, show_spinner=False)
 def load_mapper(model: str) -> ContributionMapper:
     """The one mapper of a model that all visitors share. It keeps no picture."""
-    return ContributionMapper(load_predictor(model).load())
+    # The maps follow gradients through the Keras networks, whatever engine answers.
+    from agegender.models.trained import TrainedModel
+
+    return ContributionMapper(TrainedModel(model))
 
 
 def _say_sum(found: ContributionMap) -> str:
@@ -159,7 +162,7 @@ def show_occlusion(face: Prediction, found: Explanation, settings: Settings) -> 
         found.occlusion = occlude(
             load_predictor(settings.model),
             face.chip,
-            progress=lambda done, all_: bar.progress(done / all_, f"Covered {done} of {all_} places …"),
+            progress=lambda _, done, all_: bar.progress(done / all_, f"Covered {done} of {all_} places …"),
         )
         place.empty()
     grid = st.grid(2, min_column_width=300)
@@ -194,7 +197,7 @@ def show_stability(face: Prediction, found: Explanation, settings: Settings) -> 
             if variant.age is not None:
                 answers.append(f"{exact_years(variant.age):.0f} years")
             if variant.gender is not None:
-                answers.append(f"female {say_probability(share_of_female(variant.gender))}")
+                answers.append(f"female {say_probability(variant.gender.female)}")
             show_picture(variant.chip, alt=f"The face, {variant.name}")
             st.caption("  \n".join(answers))
 

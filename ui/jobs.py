@@ -12,11 +12,12 @@ from typing import Final
 import streamlit as st
 
 from agegender.errors import AgeGenderError
+from agegender.progress import Progress
 
 _LOOK_SECONDS: Final = 1.0
 
-Work = Callable[[Callable[[str, float], None]], None]
-"""Gets a function to report to, with words and the share that is done; keeps its result itself."""
+Work = Callable[[Progress], None]
+"""Gets what to report to; keeps its result itself."""
 
 
 class StopRequestedError(Exception):
@@ -66,10 +67,10 @@ class Job:
             self.error = f"{type(error).__name__}; the app's log says more"
             raise  # to the log, by the thread's own handler
 
-    def _report(self, what: str, share: float) -> None:
+    def _report(self, what: str, done: int, total: int) -> None:
         if self._stop.is_set():
             raise StopRequestedError
-        self.what, self.share = what, share
+        self.what, self.share = what, done / max(total, 1)
 
 
 def watch(job: Job, *, key: str) -> None:

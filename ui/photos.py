@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.formparsers import MultiPartParser
 
-import agegender
 from agegender import Predictor
 from agegender.annotate import annotate
 from agegender.errors import ImageError
@@ -31,8 +30,6 @@ from agegender.export import image_record
 from agegender.images import read_image
 from agegender.prediction import Prediction
 from agegender.runtime import prepare_tensorflow
-
-EXAMPLE: Final = Path(agegender.__file__).parent / "assets" / "example.jpg"
 
 EXAMPLE_CREDIT: Final = (
     "Mariachi band in Guadalajara by Elidealista (CC0); Eileen Collins by NASA and Grace Hopper by "

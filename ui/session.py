@@ -13,8 +13,9 @@ from typing import Final
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from agegender.assets import EXAMPLE
 from agegender.faces.detector import DEFAULT_MIN_CONFIDENCE
-from ui.photos import EXAMPLE, EXAMPLE_CREDIT, MAX_PHOTOS, Photo, Settings, forget_all_but
+from ui.photos import EXAMPLE_CREDIT, MAX_PHOTOS, Photo, Settings, forget_all_but
 from ui.state import linked_toggle
 from ui.widgets import quote
 

@@ -111,8 +111,7 @@ def gender_gauge(gender: GenderEstimate) -> go.Figure:
         part is coloured, and neither where the estimate is too near one half to call.
     """
     male, female = GENDERS
-    share_of_female = gender.probability if gender.label == female else 1 - gender.probability
-    shares = {female: share_of_female, male: 1 - share_of_female}
+    shares = {female: gender.female, male: 1 - gender.female}
     words = {label: f"{label} {say_probability(share)}" for label, share in shares.items()}
     called = None if gender.uncertain else gender.label
     traces = [

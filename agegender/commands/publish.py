@@ -5,25 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agegender.commands import OK, prepare_output, progress_bars, say, write_json
+from agegender.commands import OK, prepare_outputs, progress_bars, say, write_json
 from agegender.data.table import read_dataset
 from agegender.errors import ConfigError
 from agegender.models.registry import DEFAULT_MODEL, MODELS
 
 if TYPE_CHECKING:
-    from agegender.models.systems import NetworkTask
+    from agegender.labels import NetworkTask
 
 
 def run(
     *,
     runs: dict[NetworkTask, Path | None],
-    data: str | None,
+    data: list[str] | None,
     name: str | None,
     title: str | None,
     notes: list[str],
     corruptions: bool,
     detect: bool,
     share: bool,
+    light: bool | None,
     again: bool,
     json: str | None,
 ) -> int:
@@ -38,6 +39,8 @@ def run(
         corruptions: Whether the test split is also measured dark, blurred, covered and turned.
         detect: Whether it is also measured through detection and cropping.
         share: Whether a pair stores the layers that its networks have in common once.
+        light: Whether to write the light form, which predicts without TensorFlow; ``None`` does for a new
+            model, and leaves that of one measured again as it is.
         again: Whether to measure the model ``name`` again instead; no run is then named.
         json: Where to write the card as JSON, besides ``weights/<name>/card.json``.
 
@@ -53,18 +56,25 @@ def run(
         raise ConfigError("--again measures a model that is published: name no run")
     if not again and (not given or ("both" in given and len(given) > 1)):
         raise ConfigError("name --age RUN, --gender RUN or one of them, or --both RUN alone")
-    prepare_output(json)
+    prepare_outputs({"--json": json})
     name = name or DEFAULT_MODEL
     title = title or (MODELS[name].title if name in MODELS else name)
     dataset = read_dataset(data)
 
     from agegender.faces import FaceDetector  # after the checks: these import TensorFlow
-    from agegender.training.publish import measure_again, publish
+    from agegender.publishing.publish import measure_again, publish
 
     with progress_bars("file") as progress:
         detector = FaceDetector() if detect else None
         if again:
-            card = measure_again(name, dataset, corruptions=corruptions, detector=detector, progress=progress)
+            card = measure_again(
+                name,
+                dataset,
+                corruptions=corruptions,
+                detector=detector,
+                light=bool(light),
+                progress=progress,
+            )
         else:
             card = publish(
                 given,
@@ -75,6 +85,7 @@ def run(
                 corruptions=corruptions,
                 detector=detector,
                 share=share,
+                light=light is not False,
                 progress=progress,
             )
     if json is not None:

@@ -18,19 +18,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Final, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agegender.assets import MTCNN
 from agegender.errors import ModelError, WeightsNotFoundError
 from agegender.faces.pyramid import WINDOW, Pyramid
 from agegender.litert import LiteRTModel, default_threads
-
-ASSETS: Final = Path(__file__).parents[1] / "assets" / "mtcnn"
-"""The networks, as tools/convert_mtcnn.py writes them."""
 
 SHEET: Final = 192
 R_SIDE: Final = 24
@@ -218,15 +215,15 @@ class Cascade:
 
 def _load(name: str, *, copies: int) -> LiteRTModel:
     try:
-        content = (ASSETS / name).read_bytes()
-        expected = json.loads((ASSETS / "provenance.json").read_text("utf-8"))["files"][name]["sha256"]
+        content = (MTCNN / name).read_bytes()
+        expected = json.loads((MTCNN / "provenance.json").read_text("utf-8"))["files"][name]["sha256"]
     except FileNotFoundError as error:
         raise WeightsNotFoundError(f"the face detector's {error.filename} is missing") from error
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"the face detector in {ASSETS} cannot be read: {error}") from error
+        raise ModelError(f"the face detector in {MTCNN} cannot be read: {error}") from error
     if hashlib.sha256(content).hexdigest() != expected:
         raise ModelError(
-            f"{ASSETS / name} is damaged or was replaced: its SHA-256 is not that of its provenance"
+            f"{MTCNN / name} is damaged or was replaced: its SHA-256 is not that of its provenance"
         )
     return LiteRTModel(content, threads=1, copies=copies)
 

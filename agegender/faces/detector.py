@@ -18,6 +18,7 @@ import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import cv2
@@ -119,6 +120,10 @@ class FaceDetector:
         self._threads = threads
         self._lock = threading.Lock()
         self._cascade: Cascade | None = None
+
+    def __reduce__(self) -> tuple[partial[FaceDetector], tuple[()]]:
+        """How to copy and pickle it: by its options; a copy loads the nets anew."""
+        return partial(type(self), max_side=self.max_side), ()
 
     def detect(
         self,

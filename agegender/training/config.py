@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from agegender.data.augment import Augmentation
+from agegender.data.sampling import SamplingRule
 from agegender.errors import ConfigError
+from agegender.labels import NetworkTask
 from agegender.models.backbones import get_backbone
-from agegender.models.systems import NetworkTask, get_system
+from agegender.models.registry import get_system
 
 ACCURACY_IN_YEARS: Final = 50.0
 """What a network of both tasks is judged by: its mean absolute error in years plus so many times its share of
@@ -49,7 +51,7 @@ class TrainingConfig:
 
     Attributes:
         task: "age", "gender", or "both" where one network answers both.
-        system: Name of a family in `agegender.models.systems`.
+        system: Name of a family in `agegender.models.system`.
         options: How the network is built, an instance of the system's options.
         base_weights: "default" for the backbone's own weights, "none" for a random start, the name of
             others it knows, or the path of a weight file.
@@ -95,6 +97,8 @@ class TrainingConfig:
         patience: Epochs of the last stage without a better validation figure after which the run stops
             early. Stages before it, which prepare for it, run as planned.
         augmentation: What the generator does to chips.
+        sampling: Which pictures come more often than others, see `agegender.data.sampling`.
+        epoch_chips: Pictures an epoch, drawn by ``sampling``; ``None`` for as many as there are.
         limit: Train, and validate, on at most so many chips; ``None`` for all. For trying things out.
         seed: Of initialisation, order and augmentation.
     """
@@ -132,6 +136,8 @@ class TrainingConfig:
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = "auto"
     patience: int = 5
     augmentation: Augmentation = field(default_factory=Augmentation)
+    sampling: tuple[SamplingRule, ...] = ()
+    epoch_chips: int | None = None
     limit: int | None = None
     seed: int = 0
 
@@ -167,8 +173,9 @@ class TrainingConfig:
     def _check_numbers(self) -> None:
         _check_whole(self, ("batch_size", "patience", "plateau_patience"), least=1)
         _check_whole(self, ("seed",), least=0)
-        if self.limit is not None:
-            _check_whole(self, ("limit",), least=1)
+        for name in ("limit", "epoch_chips"):
+            if getattr(self, name) is not None:
+                _check_whole(self, (name,), least=1)
         at_least_0 = ("weight_decay", "warmup_epochs", "age_weight", "gender_weight", "range_weight")
         _check_number(self, at_least_0, "at least 0", lambda value: 0 <= value < math.inf)
         _check_number(self, ("clip_norm", "age_sigma"), "over 0", lambda value: 0 < value < math.inf)
@@ -229,6 +236,10 @@ class TrainingConfig:
         system = get_system(rest.get("system", "vggface"))
         rest["options"] = _from_known(system.options, rest.pop("options", None) or {}, "options")
         rest["augmentation"] = _from_known(Augmentation, rest.pop("augmentation", {}), "augmentation")
+        rules = rest.pop("sampling", ())
+        if not isinstance(rules, (list, tuple)):
+            raise ConfigError(f"sampling is a list of rules, not {rules!r}")
+        rest["sampling"] = tuple(_from_known(SamplingRule, rule, "sampling") for rule in rules)
         if "stages" in rest:
             if not isinstance(rest["stages"], (list, tuple)):
                 raise ConfigError(f"stages is a list of stages, not {rest['stages']!r}")

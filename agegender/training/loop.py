@@ -13,18 +13,31 @@ import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from agegender.data.duplicates import Fingerprints, duplicate_groups, fingerprint
-from agegender.data.duplicates import Progress as FileProgress
 from agegender.data.generator import ChipGenerator
+from agegender.data.landmarks import find_faces
 from agegender.data.mixing import Mixing
-from agegender.data.split import SPLIT_SALT, assign_splits, split_hash
+from agegender.data.sampling import sampling_shares
+from agegender.data.split import SPLIT_SALT, Partition, split_hash
+from agegender.data.split import partition as find_partition
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError, DatasetError
+from agegender.faces.face import Face
+from agegender.files import paths_below
 from agegender.models.card import HISTORY_FILE
 from agegender.models.store import load_weights
-from agegender.models.systems import named_outputs
+from agegender.models.system import named_outputs
+from agegender.progress import Progress as FileProgress
+from agegender.runs.records import (
+    BEST_WEIGHTS,
+    LANDMARKS_CACHE,
+    LAST_WEIGHTS,
+    SPLITS_CACHE,
+    TEACHER_CACHE,
+    read_history,
+    read_json,
+    write_json,
+)
 from agegender.training.callbacks import (
     PlateauRate,
     Progress,
@@ -42,14 +55,6 @@ from agegender.training.devices import (
     precision_policy,
 )
 from agegender.training.optimise import prepare
-from agegender.training.runs import (
-    BEST_WEIGHTS,
-    LAST_WEIGHTS,
-    TEACHER_CACHE,
-    read_history,
-    read_json,
-    write_json,
-)
 from agegender.training.start import build_network
 from agegender.training.targets import balance_weights, make_targets, resolve_conflicts
 from agegender.training.tracking import Tracker
@@ -74,6 +79,9 @@ def environment(dataset: Dataset, digests: list[str], splits: pd.Series, gpus: i
         "dataset": {"files": len(dataset.table), "skipped": len(dataset.skipped)},
         "split": {
             "salt": SPLIT_SALT,
+            "sources": {
+                str(name): int(size) for name, size in dataset.table["source"].value_counts().items()
+            },
             "hash": split_hash(digests, splits),
             "sizes": {str(name): int(size) for name, size in splits.value_counts().items()},
         },
@@ -110,7 +118,7 @@ def train(
         strategy: What the batches are spread over: see `make_strategy`. It changes nothing but rounding
             and the masks of dropout, so it is not part of the recipe, and a run may be resumed under another.
         tracker: Gets a copy of the record as it grows; see `open_tracker`.
-        file_progress: Called while the dataset is read for the split.
+        file_progress: Called while files are read for the split, faces found, and the teacher asked.
 
     Returns:
         What ``metrics.json`` holds: figures of the kept epoch on the validation split, and how the run
@@ -133,24 +141,28 @@ def train(
     with machine.building():
         network, base = build_network(config, with_weights=not resume)
 
-    prints = fingerprint(dataset, progress=file_progress)
-    splits = assign_splits(dataset, prints=prints)
-    parts = _training_rows(config, dataset, splits, prints)
+    partition = find_partition(dataset, cache=folder.parent / SPLITS_CACHE, progress=file_progress)
+    parts = _training_rows(config, dataset, partition)
+    parts, faces = _with_faces(dataset, parts, folder.parent / LANDMARKS_CACHE, file_progress)
     generators = _generators(
         config,
         dataset.folder,
         parts,
+        faces,
         list(named_outputs(network)),
         teacher_cache=folder.parent / TEACHER_CACHE,
-        quiet=quiet,
+        progress=file_progress,
     )
     if not resume:
-        record = environment(dataset, prints.digests, splits, gpus)
+        record = environment(dataset, partition.digests, partition.names, gpus)
         record |= {"base": base, "precision": machine.policy, "strategy": strategy}
         write_json(folder / "config.json", config.to_dict())
         write_json(folder / "environment.json", record)
         np.savetxt(
-            folder / "split.csv", np.array([prints.digests, splits], dtype=object).T, "%s", delimiter=","
+            folder / "split.csv",
+            np.array([partition.digests, partition.names], dtype=object).T,
+            "%s",
+            delimiter=",",
         )
 
     done = read_checkpoint(folder)[1] if resume else 0
@@ -179,12 +191,13 @@ def train(
     return metrics
 
 
-def _training_rows(
-    config: TrainingConfig, dataset: Dataset, splits: pd.Series, prints: Fingerprints
-) -> dict[str, pd.DataFrame]:
+def _training_rows(config: TrainingConfig, dataset: Dataset, partition: Partition) -> dict[str, pd.DataFrame]:
     """The rows to train and to validate on; those to train on with conflicting labels settled."""
-    parts = {name: dataset.table[(splits == name) & prints.decodable] for name in ("train", "validation")}
-    groups = pd.Series(duplicate_groups(prints), index=dataset.table.index)
+    parts = {
+        name: dataset.table[(partition.names == name) & partition.decodable]
+        for name in ("train", "validation")
+    }
+    groups = pd.Series(partition.groups, index=dataset.table.index)
     parts["train"] = resolve_conflicts(parts["train"], groups[parts["train"].index].to_numpy())
     if config.task != "age":
         parts["train"] = parts["train"].dropna(subset=["gender"])
@@ -198,32 +211,43 @@ def _training_rows(
     return parts
 
 
+def _with_faces(
+    dataset: Dataset, parts: dict[str, pd.DataFrame], cache: Path, progress: FileProgress | None
+) -> tuple[dict[str, pd.DataFrame], dict[str, list[Face | None]]]:
+    """Where the faces are in what is not a chip already; pictures without a face are left out."""
+    rows = pd.concat(parts.values())
+    rows = rows[~rows["aligned"].astype(bool)]
+    if rows.empty:
+        return parts, {name: [None] * len(part) for name, part in parts.items()}
+    where = dict(zip(rows.index, find_faces(dataset, rows, cache=cache, progress=progress), strict=True))
+    kept = {
+        name: part[part["aligned"] | np.array([where.get(i) is not None for i in part.index])]
+        for name, part in parts.items()
+    }
+    return kept, {name: [where.get(i) for i in part.index] for name, part in kept.items()}
+
+
 def _generators(
     config: TrainingConfig,
     folder: Path,
     parts: dict[str, pd.DataFrame],
+    faces: dict[str, list[Face | None]],
     outputs: list[str],
     *,
     teacher_cache: Path,
-    quiet: bool,
+    progress: FileProgress | None,
 ) -> dict[str, ChipGenerator]:
-    with tqdm(
-        desc="asking the teacher", unit="chip", leave=False, disable=quiet or config.teacher is None
-    ) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        train, validation = parts["train"], parts["validation"]
-        taught = make_targets(config, train, outputs, folder, teacher_cache=teacher_cache, progress=advance)
+    train, validation = parts["train"], parts["validation"]
+    taught = make_targets(config, train, outputs, folder, teacher_cache=teacher_cache, progress=progress)
     mixing = Mixing(config.mixup, config.cutmix, config.erasing)
 
-    def generate(part: pd.DataFrame, targets: dict[str, NDArray[np.float32]], **how: Any) -> ChipGenerator:
+    def generate(name: str, targets: dict[str, NDArray[np.float32]], **how: Any) -> ChipGenerator:
         return ChipGenerator(
-            [folder / file for file in part["file"]],
+            paths_below(folder, parts[name]["file"]),
             targets,
             input_size=config.options.input_size,
+            faces=faces[name],
+            margin=getattr(config.options, "margin", 0),
             batch_size=config.batch_size,
             seed=config.seed,
             **how,
@@ -231,13 +255,14 @@ def _generators(
 
     return {
         "train": generate(
-            train,
+            "train",
             taught,
             augmentation=config.augmentation,
             weights=balance_weights(config, train),
+            shares=sampling_shares(config.sampling, train, config.epoch_chips),
             mixing=mixing if mixing else None,
         ),
-        "validation": generate(validation, make_targets(config, validation, outputs)),
+        "validation": generate("validation", make_targets(config, validation, outputs)),
     }
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from agegender.errors import ConfigError
 from agegender.models.card import HISTORY_FILE
-from agegender.training.runs import read_history, read_json
+from agegender.runs.records import read_history, read_json
 
 TRACKERS: Final = ("trackio",)
 PROJECT: Final = "agegender"

@@ -10,8 +10,8 @@ from conftest import FakePredictor, photo, texts
 from streamlit.testing.v1 import AppTest
 
 from agegender.errors import ModelError, WeightsNotFoundError
-from agegender.evaluation.comparison import compare_models
 from agegender.prediction import AgeEstimate, GenderEstimate
+from agegender.reports.comparison import compare_models
 
 PAGE = "pages/compare_models.py"
 CHARTS = ("Age error in years against", "Age error in years by labelled age", "Age error in years by group")
@@ -179,7 +179,7 @@ def test_without_any_range_or_reliability_the_page_says_how_to_measure(open_page
 
 def test_nothing_trained_yet_is_a_page_of_commands(open_page, tmp_path, monkeypatch):
     (tmp_path / "weights").mkdir()
-    found = compare_models(tmp_path / "weights", measurements_dir=tmp_path)
+    found = compare_models(tmp_path / "weights", rivals_file=tmp_path / "rivals.json")
     monkeypatch.setattr("ui.compare.compare_models", lambda: found)
     app = open_page(PAGE)
     assert not app.exception

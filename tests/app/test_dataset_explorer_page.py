@@ -8,9 +8,9 @@ import pytest
 from conftest import MODELS, ROOT, FakePredictor, texts
 from streamlit.testing.v1 import AppTest
 
+from agegender.audit.label_table import read_label_table
+from agegender.audit.suspects import Predictions
 from agegender.data.augment import Augmentation
-from agegender.data.label_table import read_label_table
-from agegender.data.suspects import Predictions
 from tests.conftest import make_chip, write_chip
 from ui import dataset, dataset_gallery
 
@@ -217,10 +217,10 @@ def test_suspicious_labels_are_shown_with_what_the_model_expects(fake_utkface, g
     liar = int(np.argmax(ages))
     seen = np.where(np.arange(len(ages)) == liar, 1.0, ages)
     expected = Predictions(seen, np.maximum(seen - 4, 0), seen + 4, files["gender"].to_numpy(np.float64))
-    monkeypatch.setattr("agegender.data.examination.LEAST_FILES", 100)
-    monkeypatch.setattr("agegender.data.examination.predict_out_of_fold", lambda *_: expected)
+    monkeypatch.setattr("agegender.audit.examination.LEAST_FILES", 100)
+    monkeypatch.setattr("agegender.audit.examination.predict_out_of_fold", lambda *_: expected)
     network = SimpleNamespace(frozen_features=lambda paths, progress: np.zeros((len(paths), 1)))
-    monkeypatch.setitem(sys.modules, "agegender.models.frozen_features", network)  # no TensorFlow here
+    monkeypatch.setitem(sys.modules, "agegender.audit.frozen_features", network)  # no TensorFlow here
     examine(app, "audit_doubt")
     assert not app.exception
     assert [face["row"] for face in gallery.shown] == [liar]

@@ -9,7 +9,7 @@ import streamlit as st
 from conftest import ROOT, texts
 from streamlit.testing.v1 import AppTest
 
-from agegender.training.runs import HISTORY_COLUMNS, RunRecord, list_runs
+from agegender.runs.records import HISTORY_COLUMNS, RunRecord, list_runs
 
 PAGE = "pages/training_curves.py"
 
@@ -47,7 +47,7 @@ def run_record(
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[RunRecord]:
     records = [run_record("pair", ("age", "gender")), run_record("second", ("age",)), run_record("new", ())]
-    monkeypatch.setattr("agegender.training.runs.list_runs", lambda: records)
+    monkeypatch.setattr("agegender.runs.records.list_runs", lambda: records)
     return records
 
 
@@ -228,7 +228,7 @@ def test_a_run_without_validation_is_shown_without_a_best(open_page, runs):
 
 
 def test_shipped_weights_have_curves(open_page, tmp_path, monkeypatch):
-    monkeypatch.setattr("agegender.training.runs.list_runs", lambda: list_runs(runs_dir=tmp_path))
+    monkeypatch.setattr("agegender.runs.records.list_runs", lambda: list_runs(runs_dir=tmp_path))
     app = open_page(PAGE)
     assert not app.exception
     names = app.multiselect(key="runs").options

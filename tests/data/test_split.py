@@ -118,7 +118,7 @@ def test_names_and_labels_do_not_matter(fake_utkface, tmp_path):
 def test_the_split_is_aligned_with_the_table(fake_utkface):
     dataset = read_dataset(fake_utkface)
     seen = []
-    splits = assign_splits(dataset, progress=lambda done, total: seen.append((done, total)))
+    splits = assign_splits(dataset, progress=lambda _, done, total: seen.append((done, total)))
     assert splits.index.equals(dataset.table.index)
     assert set(splits) <= set(SPLITS)
     assert seen[-1] == (120, 120)

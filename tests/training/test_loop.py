@@ -13,18 +13,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agegender.data.augment import resize_chip
 from agegender.data.duplicates import fingerprint
 from agegender.data.generator import read_chip
 from agegender.data.split import assign_splits, split_hash
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import ConfigError, DatasetError
-from agegender.models import vggface
+from agegender.faces.chip import resize_chip
 from agegender.models.store import load_weights
+from agegender.models.systems import vggface
+from agegender.runs.records import HISTORY_COLUMNS, list_runs, read_history, read_json
 from agegender.training import loop
 from agegender.training.config import Stage, TrainingConfig
 from agegender.training.loop import describe_stage_plan, train
-from agegender.training.runs import HISTORY_COLUMNS, list_runs, read_history, read_json
 from agegender.training.start import build_network
 
 RECORD = {

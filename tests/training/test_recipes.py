@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agegender.models.registry import MODELS
-from agegender.models.systems import SYSTEMS, get_system
+from agegender.models.registry import MODELS, SYSTEMS, get_system
 from agegender.training.config import TrainingConfig
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))

@@ -21,12 +21,12 @@ import pytest
 from agegender.data.generator import ChipGenerator
 from agegender.data.split import assign_splits
 from agegender.labels import MAX_AGE
-from agegender.models import vggface
 from agegender.models.store import load_weights
+from agegender.models.systems import vggface
+from agegender.runs.records import LAST_WEIGHTS, latest_run, read_history, read_json
 from agegender.training.callbacks import Progress, RunRecorder
 from agegender.training.config import TrainingConfig
 from agegender.training.loop import train
-from agegender.training.runs import LAST_WEIGHTS, latest_run, read_history, read_json
 from agegender.training.start import build_network
 
 pytestmark = [

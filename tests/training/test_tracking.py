@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from agegender.errors import ConfigError
+from agegender.runs.records import HISTORY_COLUMNS, read_history, write_json
 from agegender.training import callbacks
 from agegender.training.config import TrainingConfig
 from agegender.training.loop import train
-from agegender.training.runs import HISTORY_COLUMNS, read_history, write_json
 from agegender.training.tracking import PROJECT, Tracker, flatten, open_tracker
 
 
