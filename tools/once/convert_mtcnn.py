@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import mtcnn
 import tensorflow as tf
-from mtcnn import MTCNN as Original
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from agegender.assets import MTCNN
@@ -179,7 +179,7 @@ def main() -> None:
         ("pnet", "rnet", "onet"),
         (pnet, rnet, onet),
         ((1, SHEET, SHEET, 4), (R_BATCH, R_SIDE, R_SIDE, 3), (O_BATCH, O_SIDE, O_SIDE, 3)),
-        Original().stages,
+        mtcnn.MTCNN().stages,
         strict=True,
     ):
         packed = source.joinpath(f"{name}.lz4")
