@@ -15,8 +15,7 @@ from agegender.audit.findings import CONFLICT_YEARS, KINDS
 from agegender.audit.steps import FolderAudit, audit_labels
 from ui.dataset import Source, label_words, need_audit, need_pictures, run_beside
 from ui.dataset_gallery import show_face, show_gallery, thumbnails
-from ui.state import linked
-from ui.widgets import show_chart, show_tile
+from ui.widgets import choose_part, show_chart, show_tile
 
 _PHOTOS_A_PAGE: Final = 12
 _SUSPECTS_A_PAGE: Final = 24
@@ -159,25 +158,24 @@ def _show_copies(source: Source, found: FolderAudit) -> None:
         "ethnicity": groups["ethnicity_differs"],
     }
     conflict["none"] = ~np.logical_or.reduce(list(conflict.values()))
-    kind = linked(
-        st.segmented_control,
+    kind = st.segmented_control(
         "Conflict in",
         list(_CONFLICTS),
-        name="conflict",
-        key="audit_conflict",
         default="gender",
         required=True,
-        format_func=lambda name: f"{name.capitalize()} ({conflict[name].sum():,})",
+        format_func=str.capitalize,
         help=f"*Age*: more than {CONFLICT_YEARS} years apart. *None*: copies whose labels agree well enough.",
+        key="conflict",
+        bind="query-params",
     )
+    st.caption(" · ".join(f"{name.capitalize()}: {found.sum():,}" for name, found in conflict.items()))
     chosen = groups[conflict[kind]].sort_values(["age_gap", "copies"], ascending=False, kind="stable")
     if chosen.empty:
         st.caption("No photo has such a conflict.")
         return
-    pages = -(-len(chosen) // _PHOTOS_A_PAGE)
-    page = st.pagination(pages, key=f"copies page {kind}") if pages > 1 else 1
+    part = choose_part(chosen.index.tolist(), _PHOTOS_A_PAGE, "photos", key=f"copies page {kind}")
     grid = st.grid(3, min_column_width=290, border=True)
-    for group in chosen.index[(page - 1) * _PHOTOS_A_PAGE : page * _PHOTOS_A_PAGE]:
+    for group in part:
         rows = np.flatnonzero((source.faces["group"] == group).to_numpy())
         shown = source.faces.iloc[rows]
         pictures = thumbnails(source.names[0], tuple(shown["file"]))
@@ -214,11 +212,9 @@ def _show_suspects(source: Source, found: FolderAudit) -> None:
         f"**{len(suspects):,} labels** do not fit their face, the least likely first. A suspicion is a "
         "reason to look, not a verdict: to a model, an unusual face looks the same as a wrong label."
     )
-    pages = -(-len(suspects) // _SUSPECTS_A_PAGE)
-    page = st.pagination(pages, key="suspects page") if pages > 1 else 1
-    part = suspects.iloc[(page - 1) * _SUSPECTS_A_PAGE : page * _SUSPECTS_A_PAGE]
-    captions = [_suspicion(source.faces.iloc[row]) for row in part["row"]]
-    opened = show_gallery(source, part["row"].tolist(), key="suspects_gallery", captions=captions)
+    rows = choose_part(suspects["row"].tolist(), _SUSPECTS_A_PAGE, "labels", key="suspects page")
+    captions = [_suspicion(source.faces.iloc[row]) for row in rows]
+    opened = show_gallery(source, rows, key="suspects_gallery", captions=captions)
     if opened is not None:
         show_face(source, opened, None)
 

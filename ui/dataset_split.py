@@ -13,7 +13,6 @@ from agegender.data.split_file import SPLIT_FILE, check_split
 from agegender.errors import ConfigError
 from agegender.models.card import WEIGHTS_DIR
 from ui.dataset import Source, need_audit
-from ui.state import linked
 from ui.widgets import quote, show_chart, show_tile
 
 
@@ -39,16 +38,15 @@ def show_split(source: Source) -> None:
         )
     _show_tightness(source, facts)
     st.subheader("Are the parts alike?")
-    quality = linked(
-        st.segmented_control,
+    quality = st.segmented_control(
         "By",
         list(QUALITIES),
-        name="by",
-        key="split_by",
         default="age",
         required=True,
         format_func=str.capitalize,
         label_visibility="collapsed",
+        key="by",
+        bind="query-params",
     )
     if sizes.min() == 0:
         st.info("One of the parts is empty, so there is nothing to compare.")

@@ -39,7 +39,7 @@ import mtcnn
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from agegender.assets import MTCNN
+from agegender import assets
 from agegender.faces.cascade import O_BATCH, O_SIDE, R_BATCH, R_SIDE, SHEET
 from agegender.litert import LiteRTModel
 
@@ -173,7 +173,7 @@ def difference(content: bytes, model: Any, shape: Sequence[int]) -> float:
 def main() -> None:
     """Converts, compares and writes."""
     source = files("mtcnn.assets.weights")
-    MTCNN.mkdir(parents=True, exist_ok=True)
+    assets.MTCNN.mkdir(parents=True, exist_ok=True)
     networks: dict[str, dict[str, object]] = {}
     for name, build, shape, stage in zip(
         ("pnet", "rnet", "onet"),
@@ -188,7 +188,7 @@ def main() -> None:
         apart = difference(content, stage.model, shape)
         if not apart < 1e-4:
             raise SystemExit(f"{name}: {apart} apart from the package's network")
-        (MTCNN / f"{name}.tflite").write_bytes(content)
+        (assets.MTCNN / f"{name}.tflite").write_bytes(content)
         networks[f"{name}.tflite"] = {
             "sha256": hashlib.sha256(content).hexdigest(),
             "input": list(shape),
@@ -203,7 +203,7 @@ def main() -> None:
         "files": networks,
     }
     text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
-    (MTCNN / "provenance.json").write_text(text, encoding="utf-8")
+    (assets.MTCNN / "provenance.json").write_text(text, encoding="utf-8")
     print(text)
 
 
