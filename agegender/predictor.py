@@ -129,8 +129,8 @@ class Predictor:
         self._enter_process()
         confidence = {} if min_confidence is None else {"min_confidence": min_confidence}
         faces = self._detector.detect(image, min_face=min_face, **confidence)
-        chips = [crop_face(image, face, self.margin) for face in faces]
-        return self._combine(faces, chips, self.margin)
+        margin = self.margin
+        return self._combine(faces, [crop_face(image, face, margin) for face in faces], margin)
 
     def predict_chip_image(self, source: Source) -> Prediction:
         """Predicts a picture that is a face chip already; no detection runs.
