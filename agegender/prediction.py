@@ -17,7 +17,7 @@ class AgeEstimate:
     """How old a face looks.
 
     Attributes:
-        years: The point estimate, in years: whole, as labels are (older cards may say fractions).
+        years: The point estimate, in years: whole, as labels are.
         low: Lower end of the interval, in years; the interval holds its ends.
         high: Upper end of the interval, in years.
         coverage: The share of faces whose labelled age the interval is calibrated to hold, 0 to 1.

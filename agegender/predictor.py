@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from agegender.models.engine import Engine
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
+FoundFace = tuple[Face, Chip]
+
+_WIDEST_MARGIN: Final = 24
+"""Pixels that a found face's chip shows around UTKFace's: enough for every model, which cuts off the rest."""
 
 
 class Predictor:
@@ -42,6 +47,10 @@ class Predictor:
         model: Name of a model.
         detector: Another face detector to use.
         weights_dir: Where the models are.
+
+    Attributes:
+        model: Its name.
+        margin: Pixels that its chips show beyond UTKFace's on each side, where those are 200 wide.
 
     Raises:
         UnknownModelError: No model has that name.
@@ -62,7 +71,7 @@ class Predictor:
         detector: FaceDetector | None = None,
         weights_dir: Path = WEIGHTS_DIR,
     ) -> None:
-        model_spec(model, weights_dir)
+        self.margin = model_spec(model, weights_dir).margin
         self.model = model
         self._weights_dir = weights_dir
         self._detector = detector if detector is not None else FaceDetector()
@@ -74,11 +83,6 @@ class Predictor:
         """How to copy and pickle it: by name and options."""
         options: dict[str, Any] = {"detector": self._detector, "weights_dir": self._weights_dir}
         return partial(type(self), self.model, **options), ()
-
-    @property
-    def margin(self) -> int:
-        """Pixels that its model's chips show beyond UTKFace's on each side, where those are 200 wide."""
-        return int(self.card["options"].get("margin", 0))
 
     @property
     def card(self) -> dict[str, Any]:
@@ -125,12 +129,51 @@ class Predictor:
             ValueError: ``source`` is an array of another shape, or an option is out of range.
             ModelError: As `load`.
         """
+        return self.predict_faces(self.find_faces(source, min_confidence=min_confidence, min_face=min_face))
+
+    def find_faces(
+        self, source: Source, *, min_confidence: float | None = None, min_face: float = 0.0
+    ) -> list[FoundFace]:
+        """Finds the faces in a picture: the first half of `predict`, which is the same for every model.
+
+        Args:
+            source: As for `predict`.
+            min_confidence: As for `predict`.
+            min_face: As for `predict`.
+
+        Returns:
+            Each face with its chip, from left to right.
+
+        Raises:
+            Exception: As `predict`.
+        """
         image = source if isinstance(source, np.ndarray) else read_image(source)
         self._enter_process()
         confidence = {} if min_confidence is None else {"min_confidence": min_confidence}
         faces = self._detector.detect(image, min_face=min_face, **confidence)
+        return [(face, crop_face(image, face, _WIDEST_MARGIN)) for face in faces]
+
+    def predict_faces(self, found: Sequence[FoundFace]) -> list[Prediction]:
+        """Predicts faces that were found: the second half of `predict`.
+
+        Args:
+            found: As `find_faces` of this or of another predictor gives them.
+
+        Returns:
+            One prediction a face, in the same order.
+
+        Raises:
+            ModelError: As `load`.
+        """
+        if not found:
+            return []
         margin = self.margin
-        return self._combine(faces, [crop_face(image, face, margin) for face in faces], margin)
+        chips = [change_margin(chip.pixels, chip.margin, margin) for _, chip in found]
+        answers = self.predict_chips(np.stack(chips), margin=margin)
+        return [
+            Prediction(face, pixels, age, gender, chip.warnings, margin)
+            for (face, chip), pixels, (age, gender) in zip(found, chips, answers, strict=True)
+        ]
 
     def predict_chip_image(self, source: Source) -> Prediction:
         """Predicts a picture that is a face chip already; no detection runs.
@@ -156,7 +199,7 @@ class Predictor:
         points = tuple((float(x), float(y)) for x, y in CHIP_LANDMARKS * scale)
         face = Face((0.0, 0.0, float(width), float(height)), 1.0, points)  # type: ignore[arg-type]
         chip = Chip(resize_chip(image, (CHIP_SIZE, CHIP_SIZE)), ())
-        return self._combine([face], [chip], 0)[0]
+        return self.predict_faces([(face, chip)])[0]
 
     def predict_chips(self, chips: NDArray[np.uint8], *, margin: int = 0) -> list[Answer]:
         """Predicts a batch of face chips.
@@ -219,15 +262,6 @@ class Predictor:
             self._process, self._lock = process, threading.Lock()
             self._left_behind = (self._loaded, self._detector)  # freeing them would wait for their threads
             self._loaded, self._detector = None, copy(self._detector)
-
-    def _combine(self, faces: list[Face], chips: list[Chip], margin: int) -> list[Prediction]:
-        if not faces:
-            return []
-        answers = self.predict_chips(np.stack([chip.pixels for chip in chips]), margin=margin)
-        return [
-            Prediction(face, chip.pixels, age, gender, chip.warnings, margin)
-            for face, chip, (age, gender) in zip(faces, chips, answers, strict=True)
-        ]
 
 
 def load_engine(name: str, weights_dir: Path = WEIGHTS_DIR) -> Engine:

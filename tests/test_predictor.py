@@ -56,6 +56,7 @@ class FakeModel:
     """Says that a chip is as old as its mean brightness, and female where that is over 50."""
 
     card = {"calibration": {"age": AGE_CALIBRATION, "gender": GENDER_CALIBRATION}}  # noqa: RUF012
+    margin = 0
 
     def __init__(self, *, age: bool = True, gender: bool = True) -> None:
         self.tasks = age, gender

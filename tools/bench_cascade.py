@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.commands.bench import EXAMPLE, describe_machine, scaled
+from agegender.assets import EXAMPLE
+from agegender.commands.bench import describe_machine, scaled
 from agegender.faces import FaceDetector
 from agegender.faces.cascade import Cascade, Detections
 from agegender.faces.pyramid import Pyramid

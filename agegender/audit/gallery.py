@@ -1,7 +1,7 @@
 """Looking through a dataset: which faces are wanted, and in what order.
 
 A table of faces has one row a labelled file: ``age`` (years), ``gender`` and ``ethnicity`` (codes). What an
-examination found adds ``split``, ``copies``, ``group`` and a bool column a quality flag (`FLAGS`).
+audit found adds ``split``, ``copies``, ``group`` and a bool column a quality flag (`FLAGS`).
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ class Evaluation:
     Attributes:
         model: Name of the model.
         faces: One row a measured chip, in the order of the dataset's table: its columns ``file``, ``age``,
-            ``age_min``, ``age_max``, ``gender``, ``group`` and ``source``, then ``predicted_age``, ``low`` and
-            ``high`` (years), ``female`` (probability), ``uncertain`` (whether gender is left open). The
+            ``age_min``, ``age_max``, ``gender``, ``group`` and ``source``, then ``predicted_age``, ``low``
+            and ``high`` (years), ``female`` (probability), ``uncertain`` (whether gender is left open). The
             columns of what the model does not predict are missing; ``predicted_range`` (index of one of the
             nine) is there only where the model answers age ranges by themselves.
         no_face: Files in which, under detection, no face was found.

@@ -333,6 +333,8 @@ def _suppress(
     Returns:
         Indices of those that stay, the most confident first.
     """
+    if len(boxes) < 2:
+        return np.arange(len(boxes))
     order = np.argsort(-scores, kind="stable")
     x1, y1, x2, y2 = boxes[order].astype(np.float32).T
     area = (x2 - x1) * (y2 - y1)

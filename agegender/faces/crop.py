@@ -83,10 +83,12 @@ class Chip:
         pixels: RGB, uint8, 200 px and twice the margin a side. What lies outside the photo is black, as in
             UTKFace, where one chip in twenty shows a black edge.
         warnings: Reasons to trust a prediction on it less, from `CROP_WARNINGS`. Often empty.
+        margin: Pixels that it shows beyond UTKFace's chips on each side.
     """
 
     pixels: NDArray[np.uint8]
     warnings: tuple[str, ...] = ()
+    margin: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ def crop_face(image: NDArray[np.uint8], face: Face, margin: int = 0) -> Chip:
         warnings.add(SMALL)
     if present < 1 - _LARGEST_MISSING:
         warnings.add(EDGE)
-    return Chip(_render(image, to_chip, margin), tuple(word for word in CROP_WARNINGS if word in warnings))
+    listed = tuple(word for word in CROP_WARNINGS if word in warnings)
+    return Chip(_render(image, to_chip, margin), listed, margin)
 
 
 def check_rgb(image: NDArray[np.uint8]) -> None:

@@ -123,7 +123,7 @@ class FaceDetector:
 
     def __reduce__(self) -> tuple[partial[FaceDetector], tuple[()]]:
         """How to copy and pickle it: by its options; a copy loads the nets anew."""
-        return partial(type(self), max_side=self.max_side), ()
+        return partial(type(self), max_side=self.max_side, threads=self._threads), ()
 
     def detect(
         self,

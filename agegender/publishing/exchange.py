@@ -86,7 +86,7 @@ def _join(model: TrainedModel) -> keras.Model:
 
 def _metadata(model: TrainedModel, outputs: list[str]) -> dict[str, Any]:
     height, width = model.input_size
-    card = model.card
+    card, margin = model.card, model.margin
     said = ("title", "published", "calibration", "intended_use", "limits", "licence")
     return {
         "name": model.name,
@@ -96,8 +96,8 @@ def _metadata(model: TrainedModel, outputs: list[str]) -> dict[str, Any]:
             "dtype": "float32",
             "pixels": "RGB, 0 to 255; scaled down by averaging",
             "chip": {
-                "size": CHIP_SIZE,
-                "landmarks": CHIP_LANDMARKS.tolist(),
+                "size": CHIP_SIZE + 2 * margin,
+                "landmarks": (CHIP_LANDMARKS + margin).round(2).tolist(),
                 "meaning": "where the chip has left eye, right eye, nose, left and right corner of the mouth",
             },
         },

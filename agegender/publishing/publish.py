@@ -188,8 +188,8 @@ def measure_again(
 ) -> dict[str, Any]:
     """Repeats the measurements of a published model, whose weights and calibration stay as they are.
 
-    For figures that cards of before lack, and for the time a face takes, which other work on the machine may
-    have disturbed. What is not asked for again stays in the card.
+    For figures that were not asked for at first, and for the time a face takes, which other work on the
+    machine may have disturbed. What is not asked for again stays in the card.
 
     Args:
         name: The model.

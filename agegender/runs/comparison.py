@@ -25,7 +25,9 @@ def compare_configs(
         text. Nested keys are dotted, and the members of a list go by their name where they have one:
         "stages.finetune.epochs". `ABSENT` stands where a run does not have the setting.
     """
-    lines = {run: flatten(config) for run, config in configs.items()}
+    lines = {
+        run: {key: _say(value) for key, value in flatten(config).items()} for run, config in configs.items()
+    }
     settings = dict.fromkeys(key for flat in lines.values() for key in flat)
     rows = {key: [flat.get(key, ABSENT) for flat in lines.values()] for key in settings}
     kept = {key: row for key, row in rows.items() if not only_differences or len(set(row)) > 1}
@@ -33,20 +35,28 @@ def compare_configs(
     return table.rename_axis("setting").reset_index()
 
 
-def flatten(config: Mapping[str, Any]) -> dict[str, str]:
-    """Turns a nested recipe into lines of text by dotted key; see `compare_configs`."""
-    lines: dict[str, str] = {}
+def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns a nested recipe into one level.
+
+    Args:
+        config: As JSON gives it.
+
+    Returns:
+        Values by dotted key: ``options.dropout``. An object in a list goes by its ``name`` or else its place,
+        counted from 1: ``stages.head.epochs``. Other lists, and empty objects, stay as they are.
+    """
+    flat: dict[str, Any] = {}
     for key, value in config.items():
         members = _members(value)
         if members is None:
-            lines[str(key)] = _say(value)
+            flat[str(key)] = value
         else:
-            lines |= {f"{key}.{inner}": text for inner, text in flatten(members).items()}
-    return lines
+            flat |= {f"{key}.{inner}": found for inner, found in flatten(members).items()}
+    return flat
 
 
 def _members(value: Any) -> Mapping[str, Any] | None:
-    """What a value holds by name, or ``None`` where it is a line of its own."""
+    """What a value holds by name, or ``None`` where it stays as it is."""
     if isinstance(value, Mapping):
         return value or None
     if not (isinstance(value, list) and value and all(isinstance(member, Mapping) for member in value)):

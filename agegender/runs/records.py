@@ -105,9 +105,7 @@ class RunRecord:
         A network of both tasks is judged by both at once, so it may be the best epoch of neither.
         """
         if self.state == "published":
-            network = self._network(task)
-            # Cards of before tell the epochs of the last run only.
-            epoch = network.get("kept_epoch", _dict(network.get("validation")).get("best_epoch"))
+            epoch = self._network(task).get("kept_epoch")
         else:
             epoch = self.metrics.get("best_epoch")
         return epoch if isinstance(epoch, int) else None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from agegender.assets import MTCNN
+from agegender import assets
 from agegender.errors import ModelError, WeightsNotFoundError
 from agegender.faces import cascade as module
 from agegender.faces.cascade import Cascade
@@ -25,7 +25,7 @@ def resized(image: np.ndarray, long_side: int) -> np.ndarray:
 
 
 def photos() -> dict[str, np.ndarray]:
-    astronaut, wall = skimage.data.astronaut(), cv2.imread(str(MTCNN.parent / "example.jpg"))[..., ::-1]
+    astronaut, wall = skimage.data.astronaut(), cv2.imread(str(assets.EXAMPLE))[..., ::-1]
     head = np.ascontiguousarray(astronaut[0:260, 100:360])
     chosen = {
         "portrait": astronaut,
@@ -123,7 +123,7 @@ def test_shrinking_takes_the_mean_of_areas(pictures):
 
 def test_damaged_and_missing_files_say_so(monkeypatch, tmp_path):
     folder = tmp_path / "mtcnn"
-    shutil.copytree(MTCNN, folder)
+    shutil.copytree(assets.MTCNN, folder)
     monkeypatch.setattr(module, "MTCNN", folder)
     network = folder / "onet.tflite"
     content = bytearray(network.read_bytes())

@@ -53,7 +53,8 @@ def test_values_become_plain_words():
         "empty": {},
         "none": [],
     }
-    assert flatten(values) == {
+    table = compare_configs({"run": values}, only_differences=False)
+    assert dict(zip(table["setting"], table["run"], strict=True)) == {
         "start": "none",
         "limit": "5",
         "on": "yes",
@@ -64,8 +65,8 @@ def test_values_become_plain_words():
     }
 
 
-def test_members_without_a_name_are_numbered():
-    assert flatten({"stages": [{"epochs": 1}, {"epochs": 2}]}) == {
-        "stages.1.epochs": "1",
-        "stages.2.epochs": "2",
-    }
+def test_members_go_by_name_or_else_by_number_and_values_stay_as_they_are():
+    nested = {"a": {"b": {"c": 1}}, "sizes": [8, 4], "none": [], "empty": {}}
+    assert flatten(nested) == {"a.b.c": 1, "sizes": [8, 4], "none": [], "empty": {}}
+    stages = {"stages": [{"name": "head", "epochs": 2}, {"epochs": 3}]}
+    assert flatten(stages) == {"stages.head.epochs": 2, "stages.2.epochs": 3}

@@ -235,8 +235,8 @@ def published(tmp_path: Path, card: object, rows: str) -> RunRecord:
 
 def test_the_networks_of_a_published_pair_are_told_apart(tmp_path):
     training = {
-        "age": {"config": {"seed": 1}, "validation": {"best_epoch": 2}},
-        "gender": {"config": {"seed": 2}, "validation": {"best_epoch": 1}},
+        "age": {"config": {"seed": 1}, "kept_epoch": 2},
+        "gender": {"config": {"seed": 2}, "kept_epoch": 1},
     }
     card = {"name": "model", "training": training, "split": {"sizes": {"validation": 2141}}}
     rows = "task,epoch,val_mae,val_accuracy\nage,1,9,\nage,2,8,\ngender,1,,0.9\n"
@@ -249,7 +249,7 @@ def test_the_networks_of_a_published_pair_are_told_apart(tmp_path):
 
 
 def test_a_network_of_both_tasks_is_of_either(tmp_path):
-    card = {"training": {"both": {"config": {"seed": 3}, "validation": {"best_epoch": 1}}}}
+    card = {"training": {"both": {"config": {"seed": 3}, "kept_epoch": 1}}}
     record = published(tmp_path, card, "task,epoch,val_mae,val_accuracy\nboth,1,9,0.9\n")
     for task in ("age", "gender"):
         assert len(record.history_of(task)) == 1

@@ -150,6 +150,8 @@ def test_nothing_else_is_left_in_the_weights_folder(published):
     weights_dir, _ = published
     assert [path.name for path in weights_dir.iterdir()] == [NAME]
     assert {path.name for path in (weights_dir / NAME).iterdir()} == {
+        "age.tflite",
+        "gender.tflite",
         "age.weights.h5",
         "gender.weights.h5",
         "card.json",

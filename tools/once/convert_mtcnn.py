@@ -1,6 +1,6 @@
 """Converts the networks of the `mtcnn` package into the files of `agegender.faces.cascade`, and proves it.
 
-    python -m tools.convert_mtcnn
+    python -m tools.once.convert_mtcnn
 
 Needs TensorFlow and `mtcnn`, which detection itself does not. Writes agegender/assets/mtcnn: three files and
 provenance.json, with their checksums and how far their answers are from the package's.
@@ -36,10 +36,10 @@ from numpy.typing import NDArray
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
-from mtcnn import MTCNN
+from mtcnn import MTCNN as Original  # noqa: N811
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from agegender.assets import MTCNN
+from agegender import assets
 from agegender.faces.cascade import O_BATCH, O_SIDE, R_BATCH, R_SIDE, SHEET
 from agegender.litert import LiteRTModel
 
@@ -173,13 +173,13 @@ def difference(content: bytes, model: Any, shape: Sequence[int]) -> float:
 def main() -> None:
     """Converts, compares and writes."""
     source = files("mtcnn.assets.weights")
-    MTCNN.mkdir(parents=True, exist_ok=True)
+    assets.MTCNN.mkdir(parents=True, exist_ok=True)
     networks: dict[str, dict[str, object]] = {}
     for name, build, shape, stage in zip(
         ("pnet", "rnet", "onet"),
         (pnet, rnet, onet),
         ((1, SHEET, SHEET, 4), (R_BATCH, R_SIDE, R_SIDE, 3), (O_BATCH, O_SIDE, O_SIDE, 3)),
-        MTCNN().stages,
+        Original().stages,
         strict=True,
     ):
         packed = source.joinpath(f"{name}.lz4")
@@ -188,7 +188,7 @@ def main() -> None:
         apart = difference(content, stage.model, shape)
         if not apart < 1e-4:
             raise SystemExit(f"{name}: {apart} apart from the package's network")
-        (MTCNN / f"{name}.tflite").write_bytes(content)
+        (assets.MTCNN / f"{name}.tflite").write_bytes(content)
         networks[f"{name}.tflite"] = {
             "sha256": hashlib.sha256(content).hexdigest(),
             "input": list(shape),
@@ -203,7 +203,7 @@ def main() -> None:
         "files": networks,
     }
     text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
-    (MTCNN / "provenance.json").write_text(text, encoding="utf-8")
+    (assets.MTCNN / "provenance.json").write_text(text, encoding="utf-8")
     print(text)
 
 

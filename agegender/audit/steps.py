@@ -1,4 +1,4 @@
-"""A dataset examined in two steps, for somebody who waits: what pixels say, then what a model says.
+"""A dataset audited in two steps, for somebody who waits: what pixels say, then what a model says.
 
 The first step reads every file: copies, split, conflicts, dim and blurred pictures. The second takes
 TensorFlow and most of the time: which labels do not fit their face. `python -m agegender audit` does both
@@ -29,42 +29,42 @@ _LABELS: Final = ("age", "gender", "ethnicity", "captured")
 
 
 @dataclass(frozen=True, eq=False)
-class Examination:
+class FolderAudit:
     """What was found.
 
     Attributes:
-        audit: Its tables.
+        tables: Of the audit.
         prints: Of the files.
         conditions: Of the files.
     """
 
-    audit: Audit
+    tables: Audit
     prints: Fingerprints
     conditions: Conditions
 
     @cached_property
     def faces(self) -> pd.DataFrame:
         """One row a labelled file; see `gallery.flagged_faces`."""
-        return flagged_faces(self.audit, self.conditions)
+        return flagged_faces(self.tables, self.conditions)
 
     @cached_property
     def figures(self) -> dict[str, Any]:
         """See `audit_report.document`."""
-        return document(self.audit)
+        return document(self.tables)
 
     @cached_property
     def findings(self) -> pd.DataFrame:
         """See `audit_report.findings`."""
-        return findings(self.audit)
+        return findings(self.tables)
 
     def prepare(self) -> None:
         """Makes the tables above now, not at the first look at them."""
         _ = self.faces, self.figures, self.findings
 
     @property
-    def doubted(self) -> bool:
+    def has_suspects(self) -> bool:
         """Whether the second step was taken."""
-        return self.audit.suspects is not None
+        return self.tables.suspects is not None
 
 
 def same_labels(table: pd.DataFrame, facts: pd.DataFrame) -> bool:
@@ -88,7 +88,7 @@ def same_labels(table: pd.DataFrame, facts: pd.DataFrame) -> bool:
     return bool(first.equals(second))
 
 
-def examine(dataset: Dataset, progress: Progress) -> Examination:
+def audit_files(dataset: Dataset, progress: Progress) -> FolderAudit:
     """Takes the first step: reads every file, twice.
 
     Args:
@@ -103,14 +103,14 @@ def examine(dataset: Dataset, progress: Progress) -> Examination:
     progress("Comparing", 65, 100)
     groups = duplicate_groups(prints)
     progress("Summing up", 80, 100)
-    return Examination(audit(dataset, prints=prints, groups=groups), prints, conditions)
+    return FolderAudit(audit(dataset, prints=prints, groups=groups), prints, conditions)
 
 
-def doubt_labels(examination: Examination, progress: Progress) -> Examination:
+def audit_labels(first: FolderAudit, progress: Progress) -> FolderAudit:
     """Takes the second step: a model that never saw the faces says what it expects of each.
 
     Args:
-        examination: Result of `examine`.
+        first: Result of `audit_files`.
         progress: Called often, with percent of the whole step.
 
     Returns:
@@ -120,7 +120,7 @@ def doubt_labels(examination: Examination, progress: Progress) -> Examination:
         DatasetError: There are fewer than `LEAST_FILES` readable files: too few to tell what is usual.
         WeightsNotFoundError: The face-recognition base is not there.
     """
-    found = examination.audit
+    found = first.tables
     table, folder = found.dataset.table, found.dataset.folder
     if len(table) < LEAST_FILES:
         raise DatasetError(
@@ -144,4 +144,4 @@ def doubt_labels(examination: Examination, progress: Progress) -> Examination:
         "predicted_female": predictions.female,
     }
     doubted = replace(found, files=found.files.assign(**expected), suspects=find_suspects(table, predictions))
-    return replace(examination, audit=doubted)
+    return replace(first, tables=doubted)

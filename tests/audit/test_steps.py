@@ -6,22 +6,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from agegender.audit import examination
-from agegender.audit.examination import doubt_labels, examine, same_labels
+from agegender.audit import steps as module
 from agegender.audit.label_table import read_label_table
+from agegender.audit.steps import audit_files, audit_labels, same_labels
 from agegender.data.table import read_dataset
 from agegender.errors import DatasetError
 
 
-def test_an_examination_reports_forwards_and_finds_what_is_there(fake_utkface):
+def test_the_first_step_reports_forwards_and_finds_what_is_there(fake_utkface):
     steps: list[tuple[str, int, int]] = []
-    found = examine(read_dataset(fake_utkface), lambda *step: steps.append(step))
+    found = audit_files(read_dataset(fake_utkface), lambda *step: steps.append(step))
     shares = [done / total for _, done, total in steps]
     assert shares == sorted(shares)
     assert shares[0] >= 0
     assert shares[-1] < 1
     assert len({what for what, _, _ in steps}) == 4
-    assert not found.doubted
+    assert not found.has_suspects
     found.prepare()
     assert len(found.faces) == found.figures["labelled"] == 120
     assert {"split", "duplicate", "blurred"} <= set(found.faces)
@@ -29,26 +29,26 @@ def test_an_examination_reports_forwards_and_finds_what_is_there(fake_utkface):
 
 
 def test_few_files_are_too_few_to_doubt_labels(fake_utkface):
-    found = examine(read_dataset(fake_utkface), lambda what, done, total: None)
+    found = audit_files(read_dataset(fake_utkface), lambda what, done, total: None)
     with pytest.raises(DatasetError, match="120 files are too few"):
-        doubt_labels(found, lambda what, done, total: None)
+        audit_labels(found, lambda what, done, total: None)
 
 
 def test_doubting_adds_suspects_and_leaves_the_first_look_as_it_was(fake_utkface, monkeypatch):
-    found = examine(read_dataset(fake_utkface), lambda what, done, total: None)
-    table = found.audit.dataset.table
-    monkeypatch.setattr(examination, "LEAST_FILES", 100)
+    found = audit_files(read_dataset(fake_utkface), lambda what, done, total: None)
+    table = found.tables.dataset.table
+    monkeypatch.setattr(module, "LEAST_FILES", 100)
     monkeypatch.setattr("agegender.audit.out_of_fold.LEAST_FILES", 100)
     rng = np.random.default_rng(0)
     telling = np.stack([table["age"], table["gender"]], axis=1) + rng.normal(0, 0.01, (len(table), 2))
     network = SimpleNamespace(frozen_features=lambda files, progress: telling.astype(np.float32))
     monkeypatch.setitem(sys.modules, "agegender.audit.frozen_features", network)  # no TensorFlow here
-    doubted = doubt_labels(found, lambda what, done, total: None)
-    assert doubted.doubted
-    assert not found.doubted
+    doubted = audit_labels(found, lambda what, done, total: None)
+    assert doubted.has_suspects
+    assert not found.has_suspects
     assert "predicted_age" in doubted.faces
     assert "predicted_age" not in found.faces
-    assert doubted.figures["suspects"]["files"] == len(doubted.audit.suspects)
+    assert doubted.figures["suspects"]["files"] == len(doubted.tables.suspects)
 
 
 def test_tables_of_the_same_labels_are_known_whatever_their_order():
