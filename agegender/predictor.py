@@ -260,7 +260,6 @@ class Predictor:
         Predictor._used_in = process
         if self._process != process:
             self._process, self._lock = process, threading.Lock()
-            self._left_behind = (self._loaded, self._detector)  # freeing them would wait for their threads
             self._loaded, self._detector = None, copy(self._detector)
 
 
