@@ -11,7 +11,7 @@ import csv
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -181,9 +181,13 @@ def read_source(folder: Path) -> Source:
     if form is not None:
         found_there = _FROM_CSV[form][1](folder)
     else:
-        inner = {path.parent.name for pattern, _ in _FROM_CSV.values() for path in folder.glob(f"*/{pattern}")}
+        inner = {
+            path.parent.name for pattern, _ in _FROM_CSV.values() for path in folder.glob(f"*/{pattern}")
+        }
         if inner:
-            raise DatasetError(f"{folder} holds several sources, to be named each: {', '.join(sorted(inner))}")
+            raise DatasetError(
+                f"{folder} holds several sources, to be named each: {', '.join(sorted(inner))}"
+            )
         files = list(_images_below(folder))
         first = next((file for file in files if isinstance(file, str)), "")
         form = "UTKFace" if _ALL_AGE_FACES.fullmatch(first.rpartition("/")[2]) is None else "All-Age-Faces"
@@ -250,7 +254,7 @@ def _read_plain(folder: Path) -> _Found:
             continue
         split = _SPLIT_WORDS[stated] if stated else _split_of(row["file"])
         group = row.get("group") or row.get("race") or ""
-        yield _listed(folder, row["file"], age, row["gender"], group, split)
+        yield _listed(folder, Labelled(row["file"], age, row["gender"], group.strip(), split))
 
 
 def _split_of(file: str) -> str:
@@ -259,16 +263,14 @@ def _split_of(file: str) -> str:
     return _SPLIT_WORDS.get(first.lower(), "") if slash else ""
 
 
-def _listed(
-    folder: Path, file: str, age: str, gender: str, group: str, split: str
-) -> Labelled | tuple[str, str]:
+def _listed(folder: Path, row: Labelled) -> Labelled | tuple[str, str]:
     """A file that a CSV names; or why it is none of the folder's. The CSV may be longer than the folder."""
-    path, name = PurePosixPath(file), escape_name(file)
-    if not file or path.is_absolute() or ".." in path.parts:
+    path, name = PurePosixPath(row.file), escape_name(row.file)
+    if not row.file or path.is_absolute() or ".." in path.parts:
         return name, "not a path below the folder"
     if not os.path.isfile(folder / path):  # noqa: PTH113 - Path.is_file raises where a name is too long
         return name, "there is no such file"
-    return Labelled(name, age, gender, group.strip(), split)
+    return replace(row, file=name)
 
 
 def _read_fairface(folder: Path) -> _Found:
@@ -276,7 +278,8 @@ def _read_fairface(folder: Path) -> _Found:
     for path in sorted(folder.glob(_FAIRFACE_FILES)):
         for row in _csv_rows(path, {"file", "age", "gender", "race"}):
             file = row["file"]
-            yield _listed(folder, file, row["age"], row["gender"], row["race"], _split_of(file))
+            labelled = Labelled(file, row["age"], row["gender"], row["race"], _split_of(file))
+            yield _listed(folder, labelled)
 
 
 def _read_appa_real(folder: Path) -> _Found:
@@ -290,7 +293,8 @@ def _read_appa_real(folder: Path) -> _Found:
             # The set's own crops: the photo beside each may show other people.
             file = f"{part}/{row['file_name']}_face.jpg"
             split = "train" if part == "train" else "dev"
-            yield _listed(folder, file, row["real_age"], person["gender"], person["race"], split)
+            labelled = Labelled(file, row["real_age"], person["gender"], person["race"], split)
+            yield _listed(folder, labelled)
 
 
 def _read_all_age_faces(files: Iterable[str | tuple[str, str]]) -> _Found:

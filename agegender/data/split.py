@@ -8,23 +8,30 @@ near copy with a smaller digest can move the copies that were there.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from agegender.data.duplicates import Fingerprints, duplicate_groups, file_digests, fingerprint
+from agegender.data.duplicates import (
+    NEAR_DUPLICATE_BITS,
+    Fingerprints,
+    duplicate_pairs,
+    file_digests,
+    fingerprint,
+    group_pairs,
+)
+from agegender.data.kept import read_arrays, write_arrays
 from agegender.data.table import Dataset
+from agegender.faces.face import Face
 from agegender.progress import Progress
 
 SPLITS: Final[tuple[str, ...]] = ("train", "validation", "test")
-EXCLUDED: Final = "excluded"
 VALIDATION_SHARE: Final = 0.1
 TEST_SHARE: Final = 0.1
 
@@ -67,39 +74,37 @@ def assign_splits(
     dataset: Dataset,
     *,
     prints: Fingerprints | None = None,
-    groups: NDArray[np.int64] | None = None,
+    pairs: NDArray[np.int64] | None = None,
     progress: Progress | None = None,
 ) -> pd.Series:
     """Splits a dataset 80/10/10 by content, duplicates kept together.
 
+    What has no split of its own is split by itself, and so is what sources name "train": UTKFace is split in
+    the same way whatever is read beside it.
+
     Args:
         dataset: The files.
         prints: Their fingerprints where they are already known; otherwise every file is read once.
-        groups: Result of `duplicate_groups` for them, where already known.
+        pairs: Result of `duplicate_pairs` for them, by the whole picture, where already known.
         progress: Called after each file that is read.
 
     Returns:
         Aligned with ``dataset.table``: "train", "validation" or "test" where the source says nothing. Of a
-        source's own "train" a tenth is "validation" and nothing "test"; its "dev" stays. `EXCLUDED` is a file
-        whose photo, from another source, is in a split that is measured on.
+        source's own "train" a tenth is "validation" and nothing "test"; its "dev" stays.
     """
     if prints is None:
         prints = fingerprint(dataset, progress=progress)
-    table = dataset.table
-    given = table["given_split"].to_numpy(dtype=object)
-    digests = np.array(prints.digests, dtype=object)
-    names = given.copy()
-    if groups is None:
-        groups = duplicate_groups(prints)
-    # Without other sources the split of what is split by content is the same as with them.
+    if pairs is None:
+        pairs = duplicate_pairs(prints, progress=progress)
+    given = dataset.table["given_split"].to_numpy(dtype=object)
+    names, digests = given.copy(), np.array(prints.digests, dtype=object)
     for part in (given == "", given == "train"):
-        rows = np.flatnonzero(part)
-        own = groups if len(rows) == len(given) else duplicate_groups(prints.rows(rows))
-        names[rows] = split_by_content(digests[rows].tolist(), own)
+        place = np.cumsum(part) - 1
+        inside = place[pairs[:2, part[pairs[0]] & part[pairs[1]]]]
+        own = digests[part].tolist()
+        names[part] = split_by_content(own, group_pairs(own, inside))
     names[(given == "train") & (names == "test")] = "train"
-    if (given != "").any():
-        names = _without_leaks(names, groups)
-    return pd.Series(names, index=table.index, name="split", dtype="object")
+    return pd.Series(names, index=dataset.table.index, name="split", dtype="object")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,55 +116,78 @@ class Partition:
         decodable: Whether its pixels can be decoded, bool of shape (n,).
         groups: Number of the photo it shows, int64 of shape (n,); copies have the same.
         names: Its split, as `assign_splits` says.
+        leaked: Whether it must not be learned from, because its photo is also, from another source or in
+            another part of its own, in a split that is measured on: bool of shape (n,).
     """
 
     digests: list[str]
     decodable: NDArray[np.bool_]
     groups: NDArray[np.int64]
     names: pd.Series
+    leaked: NDArray[np.bool_]
 
 
-def partition(dataset: Dataset, *, cache: Path | None = None, progress: Progress | None = None) -> Partition:
+def partition(
+    dataset: Dataset,
+    *,
+    faces: Sequence[Face | None] | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Partition:
     """Reads every file and finds copies and splits.
 
     Args:
         dataset: The files.
-        cache: Folder to keep the result in, by the files' contents: comparing 64,000 photos takes minutes.
-        progress: Called after each file that is read.
+        faces: Where they are in them, as `agegender.data.landmarks.find_faces` says of all: copies that are
+            cut differently are found by them, which changes ``groups`` and ``leaked`` and no split.
+        cache: Folder to keep the result in, by the files' contents: comparing 64,000 photos takes a minute.
+        progress: Called as files are read and compared.
 
     Returns:
         In the order of ``dataset.table``.
     """
     digests = file_digests(dataset)
-    known = zip(digests, dataset.table["given_split"], strict=True)
-    kept = None
-    if cache is not None:
-        key = hashlib.sha256("\n".join(f"{digest} {given}" for digest, given in known).encode()).hexdigest()
-        kept = cache / f"{key[:24]}.npz"
-        with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(kept) as found:
-            names = pd.Series(found["names"].astype(object), index=dataset.table.index, name="split")
-            return Partition(digests, found["decodable"], found["groups"], names)
-    prints = fingerprint(dataset, progress=progress)
-    groups = duplicate_groups(prints)
-    result = Partition(
-        digests, prints.decodable, groups, assign_splits(dataset, prints=prints, groups=groups)
-    )
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(".part.npz")
-        np.savez_compressed(
-            part, decodable=result.decodable, groups=groups, names=result.names.to_numpy(dtype=str)
-        )
-        part.replace(kept)
-    return result
+    kept = None if cache is None else cache / f"{_key(dataset, digests, faces)}.npz"
+    found = read_arrays(kept)
+    if found.keys() != {"decodable", "groups", "names"}:
+        prints = fingerprint(dataset, faces=faces, progress=progress)
+        pairs = [duplicate_pairs(prints, progress=progress)]
+        names = assign_splits(dataset, prints=prints, pairs=pairs[0])
+        if faces is not None:
+            pairs.append(duplicate_pairs(prints, by_face=True, progress=progress))
+        groups = group_pairs(digests, *pairs)
+        found = {"decodable": prints.decodable, "groups": groups, "names": names.to_numpy(dtype=str)}
+        if kept is not None:
+            write_arrays(kept, found)
+    names = pd.Series(found["names"].astype(object), index=dataset.table.index, name="split")
+    return Partition(digests, found["decodable"], found["groups"], names, leaks(names, found["groups"]))
 
 
-def _without_leaks(names: NDArray[Any], groups: NDArray[np.int64]) -> NDArray[Any]:
-    """Leaves out what is trained on here and measured on there: a photo of two sources, or of two parts."""
-    rank = pd.Series(names).map({"train": 0, "validation": 1, "dev": 2, "test": 2}).to_numpy()
-    highest = np.zeros(groups.max(initial=-1) + 1, dtype=np.int64)
-    np.maximum.at(highest, groups, rank)
-    return np.where(rank < highest[groups], EXCLUDED, names)
+def leaks(names: ArrayLike, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Says which files show a photo that is in a split which is looked at later, and so must not be learned.
+
+    Args:
+        names: Split of each of n files.
+        groups: Number of the photo of each, shape (n,).
+
+    Returns:
+        bool of shape (n,): of "train" with a copy in another split, and of "validation" with one in "dev" or
+        "test".
+    """
+    order = {"train": 0, "validation": 1, "dev": 2, "test": 2}
+    rank = np.array([order[name] for name in np.asarray(names).tolist()], dtype=np.int64)
+    latest = np.zeros(groups.max(initial=-1) + 1, dtype=np.int64)
+    np.maximum.at(latest, groups, rank)
+    return np.asarray(rank < latest[groups])
+
+
+def _key(dataset: Dataset, digests: list[str], faces: Sequence[Face | None] | None) -> str:
+    """Names all that a partition follows from."""
+    key = hashlib.sha256(f"{SPLIT_SALT} {NEAR_DUPLICATE_BITS} {faces is not None}".encode())
+    kinds = dataset.table[["given_split", "aligned", "source"]].itertuples(index=False)
+    for digest, kind, face in zip(digests, kinds, faces or [None] * len(digests), strict=True):
+        key.update(f"{digest} {tuple(kind)} {face and face.landmarks}\n".encode())
+    return key.hexdigest()[:24]
 
 
 def split_hash(digests: list[str], splits: pd.Series) -> str:

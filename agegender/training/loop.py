@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -141,9 +142,13 @@ def train(
     with machine.building():
         network, base = build_network(config, with_weights=not resume)
 
-    partition = find_partition(dataset, cache=folder.parent / SPLITS_CACHE, progress=file_progress)
+    landmarks, splits = folder.parent / LANDMARKS_CACHE, folder.parent / SPLITS_CACHE
+    # To try something on a few chips, not all of a source's faces need be found.
+    everywhere = config.limit is None and not dataset.table["aligned"].all()
+    known = find_faces(dataset, cache=landmarks, progress=file_progress) if everywhere else None
+    partition = find_partition(dataset, faces=known, cache=splits, progress=file_progress)
     parts = _training_rows(config, dataset, partition)
-    parts, faces = _with_faces(dataset, parts, folder.parent / LANDMARKS_CACHE, file_progress)
+    parts, faces = _with_faces(dataset, parts, known, landmarks, file_progress)
     generators = _generators(
         config,
         dataset.folder,
@@ -193,10 +198,8 @@ def train(
 
 def _training_rows(config: TrainingConfig, dataset: Dataset, partition: Partition) -> dict[str, pd.DataFrame]:
     """The rows to train and to validate on; those to train on with conflicting labels settled."""
-    parts = {
-        name: dataset.table[(partition.names == name) & partition.decodable]
-        for name in ("train", "validation")
-    }
+    usable = partition.decodable & ~partition.leaked
+    parts = {name: dataset.table[(partition.names == name) & usable] for name in ("train", "validation")}
     groups = pd.Series(partition.groups, index=dataset.table.index)
     parts["train"] = resolve_conflicts(parts["train"], groups[parts["train"].index].to_numpy())
     if config.task != "age":
@@ -212,19 +215,22 @@ def _training_rows(config: TrainingConfig, dataset: Dataset, partition: Partitio
 
 
 def _with_faces(
-    dataset: Dataset, parts: dict[str, pd.DataFrame], cache: Path, progress: FileProgress | None
+    dataset: Dataset,
+    parts: dict[str, pd.DataFrame],
+    known: Sequence[Face | None] | None,
+    cache: Path,
+    progress: FileProgress | None,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, list[Face | None]]]:
     """Where the faces are in what is not a chip already; pictures without a face are left out."""
-    rows = pd.concat(parts.values())
-    rows = rows[~rows["aligned"].astype(bool)]
-    if rows.empty:
-        return parts, {name: [None] * len(part) for name, part in parts.items()}
-    where = dict(zip(rows.index, find_faces(dataset, rows, cache=cache, progress=progress), strict=True))
-    kept = {
-        name: part[part["aligned"] | np.array([where.get(i) is not None for i in part.index])]
-        for name, part in parts.items()
-    }
-    return kept, {name: [where.get(i) for i in part.index] for name, part in kept.items()}
+    rows = dataset.table if known is not None else pd.concat(parts.values())
+    if known is None:
+        known = find_faces(dataset, rows, cache=cache, progress=progress)
+    where = dict(zip(rows.index, known, strict=True))
+    seen = {i for i, aligned in rows["aligned"].items() if aligned or where[i] is not None}
+    kept = {name: part[part.index.isin(seen)] for name, part in parts.items()}
+    if any(part.empty for part in kept.values()):
+        raise DatasetError(f"no face was found in the pictures of {dataset.folder} to train or validate on")
+    return kept, {name: [where[i] for i in part.index] for name, part in kept.items()}
 
 
 def _generators(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.generator import read_chip
+from agegender.data.kept import read_arrays, write_arrays
+from agegender.data.pictures import read_chip
 from agegender.faces.chip import resize_chip
 from agegender.faces.face import Face
 from agegender.labels import AGE_BANDS
@@ -50,7 +49,7 @@ def teacher_answers(
     if cache is None:
         return _ask(TrainedModel(name), files, where, progress)
     kept = cache / f"{name}-{_fingerprint_of_model(name)}.npz"
-    known = _read(kept)
+    known = read_arrays(kept)
     chips = [_fingerprint_of_chip(file) for file in files]
     place = {chip: i for i, chip in enumerate(known.get(_CHIPS, np.array([])).tolist())}
     new = [i for i, chip in enumerate(chips) if chip not in place]
@@ -59,7 +58,7 @@ def teacher_answers(
         answers[_CHIPS] = np.array([chips[i] for i in new])
         known = {k: np.concatenate([known[k], v]) if k in known else v for k, v in answers.items()}
         place = {chip: i for i, chip in enumerate(known[_CHIPS].tolist())}
-        _write(kept, known)
+        write_arrays(kept, known)
     rows = [place[chip] for chip in chips]
     return {key: values[rows] for key, values in known.items() if key != _CHIPS}
 
@@ -78,23 +77,6 @@ def _fingerprint_of_model(name: str) -> str:
 def _fingerprint_of_chip(file: Path) -> str:
     """By content: a dataset that was copied or unpacked anew is the same one, whatever its files' dates."""
     return hashlib.sha256(file.read_bytes()).hexdigest()[:32]
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """What was kept; nothing where there is nothing, or nothing that can be read."""
-    try:
-        with np.load(path) as kept:
-            return {key: kept[key] for key in kept.files}
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return {}
-
-
-def _write(path: Path, answers: dict[str, NDArray[Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Two runs may ask at once: each writes a file of its own, and the last one stays.
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-        np.savez(part, **answers)  # type: ignore[arg-type]  # of its flags, to the stubs
-    Path(part.name).replace(path)
 
 
 def _ask(

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from agegender.data.augment import Augmentation
-from agegender.data.generator import ChipGenerator, read_chip
+from agegender.data.generator import ChipGenerator
 from agegender.data.mixing import Mixing
+from agegender.data.pictures import read_chip
 from agegender.errors import DatasetError
 
 N = 11

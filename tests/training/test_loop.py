@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from agegender.data.duplicates import fingerprint
-from agegender.data.generator import read_chip
+from agegender.data.pictures import read_chip
 from agegender.data.split import assign_splits, split_hash
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import ConfigError, DatasetError

@@ -12,7 +12,7 @@ import pytest
 
 from agegender import Predictor
 from agegender.data.duplicates import fingerprint
-from agegender.data.generator import read_chip
+from agegender.data.pictures import read_chip
 from agegender.data.split import assign_splits
 from agegender.data.split_file import check_split
 from agegender.data.table import Dataset, read_dataset
