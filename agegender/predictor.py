@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agegender.calibration import AgeCalibration, GenderCalibration
 from agegender.errors import EmptyImageError, ModelError
 from agegender.faces import CHIP_SIZE, Chip, Face, FaceDetector, crop_face
-from agegender.faces.chip import change_margin, resize_chip
+from agegender.faces.chip import MAX_MARGIN, change_margin, resize_chip
 from agegender.faces.crop import CHIP_LANDMARKS, check_rgb
 from agegender.images import read_image
 from agegender.labels import GENDERS, Task
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
 FoundFace = tuple[Face, Chip]
-
-_WIDEST_MARGIN: Final = 24
-"""Pixels that a found face's chip shows around UTKFace's: enough for every model, which cuts off the rest."""
 
 
 class Predictor:
@@ -151,7 +148,7 @@ class Predictor:
         self._enter_process()
         confidence = {} if min_confidence is None else {"min_confidence": min_confidence}
         faces = self._detector.detect(image, min_face=min_face, **confidence)
-        return [(face, crop_face(image, face, _WIDEST_MARGIN)) for face in faces]
+        return [(face, crop_face(image, face, MAX_MARGIN)) for face in faces]
 
     def predict_faces(self, found: Sequence[FoundFace]) -> list[Prediction]:
         """Predicts faces that were found: the second half of `predict`.

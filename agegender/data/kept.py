@@ -30,8 +30,8 @@ def read_arrays(path: Path | None) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path) as kept:
             return {name: kept[name] for name in kept.files}
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error):
-        return {}  # AttributeError: a lone array, which numpy reads too
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error):
+        return {}  # TypeError: a lone array, which numpy reads too
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -174,27 +174,23 @@ def read_source(folder: Path) -> Source:
         Its rows, named after the folder, and what was skipped.
 
     Raises:
-        DatasetError: A labels file lacks a column or cannot be read, or the folder holds folders of other
-            forms, which are to be named one by one.
+        DatasetError: A labels file lacks a column or cannot be read, or the folder holds nothing but folders
+            with labels files, which are to be named one by one.
     """
     form = next((form for form, (pattern, _) in _FROM_CSV.items() if any(folder.glob(pattern))), None)
+    inner: set[str] = set()
     if form is not None:
         found_there = _FROM_CSV[form][1](folder)
     else:
-        inner = {
-            path.parent.name for pattern, _ in _FROM_CSV.values() for path in folder.glob(f"*/{pattern}")
-        }
-        if inner:
-            raise DatasetError(
-                f"{folder} holds several sources, to be named each: {', '.join(sorted(inner))}"
-            )
-        files = list(_images_below(folder))
+        labelled = (path for pattern, _ in _FROM_CSV.values() for path in folder.glob(f"*/{pattern}"))
+        inner = {escape_name(path.parent.name) for path in labelled}
+        files = [file for file in _images_below(folder) if _first_folder(file) not in inner]
         first = next((file for file in files if isinstance(file, str)), "")
         form = "UTKFace" if _ALL_AGE_FACES.fullmatch(first.rpartition("/")[2]) is None else "All-Age-Faces"
         found_there = (_read_utkface if form == "UTKFace" else _read_all_age_faces)(files)
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
-    skipped: list[tuple[str, str]] = []
+    skipped = [(name, "a source of its own, to be named too") for name in sorted(inner)]
     for found in found_there:
         if not isinstance(found, Labelled):
             skipped.append(found)
@@ -211,11 +207,17 @@ def read_source(folder: Path) -> Source:
         values = {**vars(found), "age_min": age_min, "age_max": age_max, "gender": gender}
         del values["age"]
         rows.append(values)
+    if inner and not rows:
+        raise DatasetError(f"{folder} holds several sources, to be named each: {', '.join(sorted(inner))}")
     return Source(escape_name(folder.resolve().name), form, rows, skipped)
 
 
 _Found = Iterator[Labelled | tuple[str, str]]
 """Labelled files, and (file, reason) for those without a label."""
+
+
+def _first_folder(file: str | tuple[str, str]) -> str:
+    return (file if isinstance(file, str) else file[0]).partition("/")[0]
 
 
 def _images_below(folder: Path) -> Iterator[str | tuple[str, str]]:
