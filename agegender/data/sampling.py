@@ -90,11 +90,11 @@ def sampling_shares(
 
 
 def sample_rows(shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Systematic sampling: of shares that sum to a whole number row i comes ⌊share⌋ or ⌈share⌉ times, on
-    average its share.
+    """Systematic sampling: row i comes ⌊share⌋ or ⌈share⌉ times, on average its share.
 
-    Madow, "On the theory of systematic sampling, II" (1949): one random start, equal steps along the summed
-    shares, the rows in random order.
+    That is where shares sum to a whole number; others are brought to the nearest one. Madow, "On the theory
+    of systematic sampling, II" (1949): one random start, equal steps along the summed shares, the rows in
+    random order.
 
     Args:
         shares: Shape (n,), each at least 0.
