@@ -494,6 +494,7 @@ def test_bench_describes_the_machine():
 def test_bench_in_words():
     figures = {
         "model": "vggface",
+        "engine": "LiteRT",
         "machine": {"system": "Test", "processor": "x", "cores": 2},
         "versions": {"python": "3.11", "agegender": None},
         "start": {"import_seconds": 3.0, "model_seconds": 1.0, "detector_seconds": 0.5},
@@ -503,6 +504,7 @@ def test_bench_in_words():
         "peak_memory_mb": None,
     }
     lines = bench._in_words(figures)
+    assert "LiteRT" in lines[0]
     assert "agegender" not in lines[1]
     assert any(line.endswith("321 ms") and "6 faces" in line for line in lines)
 

@@ -228,8 +228,8 @@ def _litert_in_threads(folder: Path, chips: NDArray[np.float32], cores: int) -> 
 def _time(call: Callable[[], object], parts: int) -> dict[str, float]:
     """Milliseconds a part of a call, after one call to warm up.
 
-    The fastest repeat is what the engine can do; the median also tells how it fares beside the machine's other
-    work, which engines whose threads wait busily suffer from most.
+    The fastest repeat is what the engine can do; the median also tells how it fares beside the machine's
+    other work, which engines whose threads wait busily suffer from most.
     """
     call()
     times = []
@@ -243,16 +243,8 @@ def _time(call: Callable[[], object], parts: int) -> dict[str, float]:
 def _run_apart(what: list[str], folder: Path, settings: Mapping[str, str] | None = None) -> Any:
     """Runs a part of this tool in a process of its own: imports and memory are then that part's."""
     output = folder / "figures.json"
-    command = [
-        sys.executable,
-        "-m",
-        "tools.bench_engines",
-        *what,
-        "--folder",
-        str(folder),
-        "--json",
-        str(output),
-    ]
+    arguments = [*what, "--folder", str(folder), "--json", str(output)]
+    command = [sys.executable, "-m", "tools.bench_engines", *arguments]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(settings or {})}
     subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
     return json.loads(output.read_text(encoding="utf-8"))

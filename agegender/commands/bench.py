@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,7 +32,6 @@ PHOTO_SIDES: Final = (640, 1280, 4000)
 REPEATS: Final = 5
 _PACKAGES: Final = (
     "agegender",
-    "ai-edge-litert",
     "tensorflow",
     "keras",
     "ai-edge-litert",
