@@ -497,7 +497,12 @@ def test_bench_in_words():
         "engine": "LiteRT",
         "machine": {"system": "Test", "processor": "x", "cores": 2},
         "versions": {"python": "3.11", "agegender": None},
-        "start": {"import_seconds": 3.0, "model_seconds": 1.0, "detector_seconds": 0.5},
+        "start": {
+            "process_seconds": 0.9,
+            "process_memory_mb": None,
+            "model_seconds": 0.2,
+            "detector_seconds": 0.5,
+        },
         "predict_ms_per_face": {"1": 9.0, "8": 5.0},
         "detect_ms": {"640": 150.0},
         "photo": {"width": 1600, "height": 858, "faces": 6, "ms": 321.4},
