@@ -36,7 +36,7 @@ PACKAGES: Final = {
     "TensorFlow": "tensorflow",
     "TensorFlow, oneDNN": "tensorflow",
 }
-BATCHES: Final = (1, 2, 4, 8, 16, 32)
+BATCHES: Final = (1, 8, 32)
 PLATFORMS: Final = {
     "Linux x86-64": "manylinux_2_28_x86_64",
     "Linux ARM64": "manylinux_2_28_aarch64",
@@ -58,10 +58,11 @@ def main() -> int:
     parser.add_argument("--packages", action="store_true", help="ask pip for releases and wheels")
     parser.add_argument("--convert", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--measure", choices=PACKAGES, help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.folder:
-        found = measure(options.measure, options.folder) if options.measure else None
+        found = measure(options.measure, options.folder, options.threads) if options.measure else None
         if options.convert:
             convert(options.model, options.folder)
         options.json.write_text(json.dumps(found), encoding="utf-8")
@@ -70,12 +71,11 @@ def main() -> int:
         found = compare(options.model, Path(folder), asking_pip=options.packages)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    for engine, figures in found["engines"].items():
-        by_batch = ", ".join(
-            f"{n}: {ms['fastest']} ({ms['median']})" for n, ms in figures["ms_per_face"].items()
-        )
-        memory = f"{figures['first_answer_s']} s, {figures['first_answer_mb']} MB"
-        print(f"{engine:19} first answer {memory}; ms a face, fastest (median) {by_batch}")
+    for engine, by_threads in found["engines"].items():
+        for threads, figures in by_threads.items():
+            first = f"{figures['first_answer_s']} s, {figures['first_answer_mb']} MB"
+            ms = ", ".join(f"{n}: {t['fastest']} ({t['median']})" for n, t in figures["ms_per_face"].items())
+            print(f"{engine:19} {threads}: first answer {first}; ms a face, fastest (median), by batch {ms}")
     return 0
 
 
@@ -83,12 +83,19 @@ def compare(model: str, folder: Path, *, asking_pip: bool) -> dict[str, Any]:
     """Converts, measures every engine that is installed, and returns what the JSON file holds."""
     _run_apart(["--convert", "--model", model], folder)
     engines = [engine for engine, package in PACKAGES.items() if _installed(package)]
-    rounds: dict[str, list[dict[str, Any]]] = {engine: [] for engine in engines}
+    cores = describe_machine()["cores"]
+    rounds: dict[str, list[Any]] = {engine: [] for engine in engines}
     for _ in range(ROUNDS):
         for engine in engines:
             settings = {"TF_ENABLE_ONEDNN_OPTS": str(int(engine.endswith("oneDNN")))}
-            rounds[engine].append(_run_apart(["--measure", engine], folder, settings))
-            print(engine, rounds[engine][-1], file=sys.stderr)
+            by_threads = {
+                f"{threads} threads": _run_apart(
+                    ["--measure", engine, "--threads", str(threads)], folder, settings
+                )
+                for threads in sorted({1, cores})
+            }
+            rounds[engine].append(by_threads)
+            print(engine, by_threads, file=sys.stderr)
     return {
         "command": "python -m tools.bench_engines",
         "model": model,
@@ -120,10 +127,9 @@ def convert(model: str, folder: Path) -> None:
     (folder / "model").write_text(model, encoding="utf-8")
 
 
-def measure(engine: str, folder: Path) -> dict[str, Any]:
+def measure(engine: str, folder: Path, threads: int) -> dict[str, Any]:
     """Times one engine in this process, which has imported none yet."""
     chips = np.load(folder / "chips.npy")
-    cores = describe_machine()["cores"]
     began = time.perf_counter()
     run = {
         "LiteRT": _litert,
@@ -131,7 +137,7 @@ def measure(engine: str, folder: Path) -> dict[str, Any]:
         "OpenVINO": _openvino,
         "TensorFlow": _tensorflow,
         "TensorFlow, oneDNN": _tensorflow,
-    }[engine](folder, cores)
+    }[engine](folder, threads)
     run(chips[:1])
     first = time.perf_counter() - began
     memory = peak_memory_mb()
@@ -143,15 +149,15 @@ def measure(engine: str, folder: Path) -> dict[str, Any]:
         "peak_mb": peak_memory_mb(),
         "difference": {name: float(f"{np.abs(found[name] - expected[name]).max():.2g}") for name in found},
     }
-    if engine == "LiteRT":
-        figures |= _litert_in_threads(folder, chips, cores)
+    if engine == "LiteRT" and threads > 1:
+        figures |= _litert_in_threads(folder, chips, threads)
     return figures
 
 
-def _litert(folder: Path, cores: int) -> Run:
+def _litert(folder: Path, threads: int) -> Run:
     from agegender.litert import LiteRTModel
 
-    networks = [LiteRTModel(path, threads=cores) for path in sorted(folder.glob("*.tflite"))]
+    networks = [LiteRTModel(path, threads=threads) for path in sorted(folder.glob("*.tflite"))]
     return lambda batch: {
         name: output
         for network in networks
@@ -159,11 +165,11 @@ def _litert(folder: Path, cores: int) -> Run:
     }
 
 
-def _onnxruntime(folder: Path, cores: int) -> Run:
+def _onnxruntime(folder: Path, threads: int) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cores
+    options.intra_op_num_threads = threads
     sessions = [onnxruntime.InferenceSession(path, options) for path in sorted(folder.glob("*.onnx"))]
     names = [[output.name for output in session.get_outputs()] for session in sessions]
     return lambda batch: {
@@ -173,11 +179,11 @@ def _onnxruntime(folder: Path, cores: int) -> Run:
     }
 
 
-def _openvino(folder: Path, cores: int) -> Run:
+def _openvino(folder: Path, threads: int) -> Run:
     import openvino
 
     core = openvino.Core()
-    settings = {"INFERENCE_NUM_THREADS": cores, "PERFORMANCE_HINT": "LATENCY"}
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     # The processor's own choice may be half precision; all engines are to compute the same.
     settings["INFERENCE_PRECISION_HINT"] = "f32"
     models = [core.compile_model(str(path), "CPU", settings) for path in sorted(folder.glob("*.onnx"))]
@@ -188,7 +194,11 @@ def _openvino(folder: Path, cores: int) -> Run:
     }
 
 
-def _tensorflow(folder: Path, cores: int) -> Run:
+def _tensorflow(folder: Path, threads: int) -> Run:
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     from agegender.models.trained import TrainedModel
 
     return TrainedModel((folder / "model").read_text(encoding="utf-8"))._run

@@ -144,8 +144,8 @@ def measure_process(repeats: int = REPEATS) -> dict[str, float | None]:
     """Times `python -m agegender predict` of the example, from starting the process to its end.
 
     Returns:
-        ``process_seconds``, the median, and ``process_memory_mb``, the most that one of them held, in MB of 10⁶
-        bytes; ``None`` on Windows.
+        ``process_seconds``, the median, and ``process_memory_mb``, the most that one of them held, in MB of
+        10⁶ bytes; ``None`` on Windows.
 
     Raises:
         AgeGenderError: Predicting failed.
