@@ -5,9 +5,11 @@ LiteRT (`ai-edge-litert`) runs what TensorFlow's converter writes, without Tenso
 
 from __future__ import annotations
 
+import ctypes
 import os
 import queue
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +65,7 @@ class LiteRTModel:
         self._idle: queue.LifoQueue[_Prepared] = queue.LifoQueue()
         for _ in range(copies):
             interpreter = Interpreter(model_content=content, num_threads=threads or default_threads())
+            _keep_in_forks(interpreter)
             self._idle.put(_Prepared(interpreter))
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         if len(inputs) != 1:
@@ -96,6 +99,21 @@ class LiteRTModel:
             return [own.interpreter.get_tensor(index) for index in self._outputs]
         finally:
             self._idle.put(own)
+
+
+def _keep_in_forks(interpreter: Any) -> None:
+    """Sees to it that a forked process never frees an interpreter of the process it was forked from.
+
+    Freeing one waits for its threads to end, and threads stay behind at a fork: the process would never exit.
+    """
+    kept = weakref.ref(interpreter)
+
+    def keep() -> None:
+        if (found := kept()) is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(found))
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=keep)
 
 
 _GREETED: Final = threading.Lock()

@@ -145,7 +145,7 @@ class Predictor:
             Each face with its chip, from left to right.
 
         Raises:
-            ImageError: The picture cannot be used.
+            Exception: As `predict`.
         """
         image = source if isinstance(source, np.ndarray) else read_image(source)
         self._enter_process()
@@ -260,7 +260,6 @@ class Predictor:
         Predictor._used_in = process
         if self._process != process:
             self._process, self._lock = process, threading.Lock()
-            self._left_behind = (self._loaded, self._detector)  # freeing them would wait for their threads
             self._loaded, self._detector = None, copy(self._detector)
 
 

@@ -21,6 +21,7 @@ from agegender.errors import UnknownModelError, WeightsNotFoundError
 from agegender.faces.face import Face
 from agegender.files import unescape_name
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
+from agegender.runtime import without_chatter
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,7 +45,7 @@ class FakePredictor:
     def predict_chip_image(self, source):
         return self._prediction((0.0, 0.0, 200.0, 200.0))
 
-    def predict_chips(self, chips):
+    def predict_chips(self, chips, *, margin=0):
         if self.model == "missing":
             raise WeightsNotFoundError("missing has no weights here; train it first")
         return [(AgeEstimate(31.2, 26.0, 37.1, 0.9), GenderEstimate("female", 0.97))] * len(chips)
@@ -166,6 +167,15 @@ def test_chips_skip_detection(photos, capsys):
     assert main(["predict", "--chips", str(photos / "dark.png"), "--json", "-"]) == 0
     [image] = read_strict(capsys.readouterr().out)["images"]
     assert image["faces"][0]["box"] == [0.0, 0.0, 200.0, 200.0]
+
+
+def test_what_tensorflow_tells_of_itself_is_left_out_and_nothing_else(capfd):
+    with pytest.raises(RuntimeError), without_chatter():
+        os.write(2, b"I0000 00:00:1795703112.273786 12063 port.cc:153] oneDNN custom operations are on.\n")
+        os.write(2, b"a real warning\n")
+        print("from Python", file=sys.__stderr__)
+        raise RuntimeError
+    assert capfd.readouterr().err.splitlines() == ["a real warning", "from Python"]
 
 
 def test_globs_are_expanded(photos, capsys):

@@ -295,8 +295,12 @@ def test_errors_cross_processes_whole():
 
 
 FORK = """
-import multiprocessing, sys
+import copy, multiprocessing, os, sys, time
 import agegender
+import numpy as np
+from agegender.assets import MTCNN
+from agegender.faces import FaceDetector
+from agegender.litert import LiteRTModel
 predictor = agegender.Predictor()
 
 def count(path):
@@ -305,8 +309,27 @@ def count(path):
     except agegender.ModelError as error:
         return str(error)
 
+def detect_alone(path):
+    detector, network = FaceDetector(), LiteRTModel(MTCNN / "rnet.tflite", threads=2)
+    patches = np.zeros((64, 24, 24, 3), np.float32)
+    found = detector.detect(agegender.read_image(path)), network(patches)[0].sum()
+    child = os.fork()
+    if not child:  # new ones work, and the process ends
+        detector, network = copy.copy(detector), LiteRTModel(MTCNN / "rnet.tflite", threads=2)
+        sys.exit(int((detector.detect(agegender.read_image(path)), network(patches)[0].sum()) != found))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            assert status == 0
+            return
+        time.sleep(0.05)
+    os.kill(child, 9)
+    raise AssertionError("the forked process does not end")
+
 if __name__ == "__main__":
     path = sys.argv[1]
+    detect_alone(path)
     found = count(path)
     with multiprocessing.get_context("fork").Pool(2) as pool:
         answers = pool.map_async(count, [path] * 2).get(timeout=60)

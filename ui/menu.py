@@ -31,6 +31,11 @@ page = st.navigation(
         for section, pages in MENU.items()
     }
 )
+if st.session_state.get("open page") != page.url_path:
+    # Streamlit carries these from page to page, but a choice that an address made only after one more click.
+    st.session_state["open page"] = page.url_path
+    for key in {"model", "example", "face"} & set(st.session_state):
+        st.session_state[key] = st.session_state[key]
 st.set_page_config(
     page_title=f"{page.title.partition(': ')[2]} · Age and gender",
     page_icon=str(PRODUCT / "ui" / "icon.svg"),

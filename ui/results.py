@@ -10,7 +10,6 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-from agegender import charts
 from agegender.export import faces_table, predictions_document, to_json
 from agegender.faces.detector import DEFAULT_MIN_CONFIDENCE
 from agegender.prediction import Prediction
@@ -25,7 +24,7 @@ from ui.photos import (
     records,
 )
 from ui.session import use_settings
-from ui.widgets import choose_part, quote, show_chart, show_link, show_picture
+from ui.widgets import choose_part, quote, show_drawing, show_link, show_picture
 
 _FACES_A_PAGE: Final = 24
 _PHOTO_WIDTH: Final = 900  # pixels on the screen, and no higher than 70 % of that
@@ -144,10 +143,7 @@ def _show_card(number: int, prediction: Prediction) -> None:
                 st.markdown(say_gender(prediction.gender))
     if prediction.warnings:
         st.markdown(" ".join(f":orange-badge[:material/warning: {text}]" for text in prediction.warnings))
-    if prediction.age is not None:
-        show_chart(charts.age_chart(prediction.age), key=f"age_{number}", caption=False)
-    if prediction.gender is not None:
-        show_chart(charts.gender_gauge(prediction.gender), key=f"gender_{number}", caption=False)
+    show_drawing(prediction.age, prediction.gender)
     show_link("explain", f"Why this answer for face {number}?", ":material/help:", face=str(number))
 
 

@@ -21,6 +21,7 @@ from agegender import charts
 from agegender.errors import AgeGenderError
 from agegender.files import escape_no_text
 from agegender.places import PRODUCT, weights_folders
+from agegender.prediction import AgeEstimate, GenderEstimate
 
 Item = TypeVar("Item")
 
@@ -161,6 +162,14 @@ def show_picture(
 def encode(picture: NDArray[np.uint8], suffix: Literal[".jpg", ".png"], *settings: int) -> bytes:
     """Writes RGB pixels of shape (height, width, 3) as a file, with OpenCV's settings for it."""
     return bytes(cv2.imencode(suffix, picture[..., ::-1], settings)[1])
+
+
+def show_drawing(age: AgeEstimate | None, gender: GenderEstimate | None) -> None:
+    """Draws what a model says of a face, small."""
+    ink = "#e7ecf1" if st.context.theme.type == "dark" else "#101820"  # as .streamlit/config.toml has it
+    drawing = charts.draw_answer(age, gender, ink=ink)
+    address = base64.b64encode(drawing.svg.encode()).decode("ascii")
+    st.image(f"data:image/svg+xml;base64,{address}", alt=drawing.words)
 
 
 def jpeg_address(file: bytes) -> str:

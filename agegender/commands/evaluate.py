@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
+
 from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_bars, say, write_json
 from agegender.data.table import read_dataset
 from agegender.evaluation.corruptions import CORRUPTIONS, evaluate_corruptions
 from agegender.evaluation.evaluate import Evaluation, evaluate, select_rows
 from agegender.faces import FaceDetector
+from agegender.runtime import without_chatter
 from agegender.wording import say_figure
 
 _UNLABELLED_SHOWN: Final = 20
@@ -53,6 +56,8 @@ def run(
     from agegender.predictor import Predictor  # after the checks: it imports TensorFlow
 
     predictor = Predictor() if model is None else Predictor(model)
+    with without_chatter():
+        predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
     detector = _detector() if detect or not rows["aligned"].all() else None
     with progress_bars("face") as progress:
         result = evaluate(predictor, dataset, rows, detector=detector, progress=progress)

@@ -40,6 +40,7 @@ from agegender.export import (
 from agegender.files import unique_names
 from agegender.images import find_images, read_image
 from agegender.prediction import Prediction
+from agegender.runtime import without_chatter
 from agegender.wording import describe
 
 _KEPT_SUFFIXES: Final = JPEG_SUFFIXES | {".png"}
@@ -136,7 +137,8 @@ def predict_files(paths: Sequence[Path], predictor: PhotoPredictor, *, chips: bo
     """
     # A model that cannot be loaded is one error for the run, not one for each picture, and not hidden by
     # pictures without faces.
-    predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
+    with without_chatter():
+        predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
 
     copies = annotated_paths(paths, outputs.annotated) if outputs.annotated is not None else {}
 

@@ -17,6 +17,7 @@ import keras
 from agegender.export import write_atomically
 from agegender.faces.chip import CHIP_SIZE
 from agegender.faces.crop import CHIP_LANDMARKS
+from agegender.labels import AGE_BANDS
 from agegender.models.conversion import INPUT, to_litert, to_onnx
 from agegender.models.system import OUTPUTS, with_named_outputs
 from agegender.models.trained import TrainedModel
@@ -29,7 +30,7 @@ at the end of the model, where LiteRT's metadata keeps associated files."""
 
 _MEANINGS: Final = {
     "age_distribution": "probability of each year, 0 to 116, before calibration",
-    "age_range": "probability of each of nine age ranges, before calibration",
+    "age_range": "probability of each of age_bands",
     "age": "years, before calibration",
     "female": "probability of female, before calibration",
 }
@@ -45,8 +46,8 @@ def export_model(name: str, format: Format, path: Path, *, weights_dir: Path | N
         weights_dir: Where the models are.
 
     Returns:
-        The metadata: ``input`` and ``outputs`` of the network, the card's ``calibration``, ``intended_use``,
-        ``limits`` and ``licence``, and what the model is.
+        The metadata: ``input`` and ``outputs`` of the network, ``age_bands`` in years, the card's
+        ``calibration``, ``intended_use``, ``limits`` and ``licence``, and what the model is.
 
     Raises:
         UnknownModelError: There is no such model.
@@ -100,6 +101,7 @@ def _metadata(model: TrainedModel, outputs: list[str]) -> dict[str, Any]:
                 "meaning": "where the chip has left eye, right eye, nose, left and right corner of the mouth",
             },
         },
+        "age_bands": [list(band) for band in AGE_BANDS],
         "outputs": {name: _MEANINGS[name] for name in outputs},
         **{key: card[key] for key in said if key in card},
     }
