@@ -28,11 +28,12 @@ from agegender.evaluation.groups import fit_baseline, measure_groups
 from agegender.faces import FaceDetector
 from agegender.files import paths_below
 from agegender.labels import NetworkTask
-from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
+from agegender.models.card import CARD_FILE, HISTORY_FILE, find_model, read_card
 from agegender.models.registry import get_system
 from agegender.models.store import file_sha256, load_weights, save_float16
 from agegender.models.system import named_outputs
 from agegender.models.trained import TrainedModel
+from agegender.places import weights_folders
 from agegender.predictor import Predictor
 from agegender.progress import Progress
 from agegender.publishing.answers import answer_files
@@ -103,7 +104,7 @@ def publish(
     detector: FaceDetector | None = None,
     share: bool = False,
     light: bool = True,
-    weights_dir: Path = WEIGHTS_DIR,
+    weights_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Makes a model out of finished runs and measures it.
@@ -118,7 +119,7 @@ def publish(
         detector: When given, the test split is also measured through detection and the crop of photos.
         share: Whether layers that both networks of a pair have in common are stored once.
         light: Whether to write the light form too, which predicts without TensorFlow.
-        weights_dir: Where models live.
+        weights_dir: Where models live; ``None`` for the first place that `agegender.places` lists.
         progress: Called in each of the passes over files.
 
     Returns:
@@ -134,9 +135,10 @@ def publish(
     networks = [FinishedRun.of(task, folder) for task, folder in runs.items()]
     options = _common_options(networks)
 
-    weights_dir.mkdir(parents=True, exist_ok=True)
+    home = weights_folders(weights_dir)[0]
+    home.mkdir(parents=True, exist_ok=True)
     # Made beside the models and moved in whole, so that a failure costs no model that was there.
-    with tempfile.TemporaryDirectory(dir=weights_dir, prefix=".publishing-") as staging:
+    with tempfile.TemporaryDirectory(dir=home, prefix=".publishing-") as staging:
         folder = Path(staging) / name
         folder.mkdir()
         card: dict[str, Any] = {
@@ -170,10 +172,10 @@ def publish(
             progress=progress,
         )
         write_json(folder / CARD_FILE, card)
-        if (weights_dir / name).exists():
-            (weights_dir / name).rename(Path(staging) / "replaced")
-        folder.rename(weights_dir / name)
-    return read_card(name, weights_dir)
+        if (home / name).exists():
+            (home / name).rename(Path(staging) / "replaced")
+        folder.rename(home / name)
+    return read_card(name, home)
 
 
 def measure_again(
@@ -183,7 +185,7 @@ def measure_again(
     corruptions: bool = False,
     detector: FaceDetector | None = None,
     light: bool = False,
-    weights_dir: Path = WEIGHTS_DIR,
+    weights_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Repeats the measurements of a published model, whose weights and calibration stay as they are.
@@ -197,7 +199,7 @@ def measure_again(
         corruptions: Whether to repeat those under corruptions.
         detector: When given, those through detection are repeated.
         light: Whether to write the light form first, anew where there is one.
-        weights_dir: Where models live.
+        weights_dir: Where models live; ``None`` for the first place that `agegender.places` lists.
         progress: Called in each of the passes over files.
 
     Returns:
@@ -216,7 +218,7 @@ def measure_again(
         raise ConfigError(
             f"{dataset.folder} is not in the state that {name!r} was trained on: its split differs"
         )
-    folder = weights_dir / name
+    folder = find_model(name, weights_dir)
     if light:
         card["light"] = write_light(TrainedModel(name, weights_dir), folder, splits.files("test"), progress)
         write_json(folder / CARD_FILE, card)

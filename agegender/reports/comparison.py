@@ -15,7 +15,7 @@ import pandas as pd
 
 from agegender.assets import RIVALS
 from agegender.labels import AGE_BAND_NAMES
-from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.models.card import read_card
 from agegender.models.registry import MODELS, describe_models, model_spec
 from agegender.reports.others import (
     published_figures,
@@ -36,7 +36,7 @@ _LEADERBOARD_COLUMNS: Final = (
 )
 
 
-def compare_models(weights_dir: Path = WEIGHTS_DIR, *, rivals_file: Path = RIVALS) -> dict[str, Any]:
+def compare_models(weights_dir: Path | None = None, *, rivals_file: Path = RIVALS) -> dict[str, Any]:
     """Lays all models side by side, and rivals and published figures beside them.
 
     Args:
@@ -126,7 +126,7 @@ def measured_entries(comparison: Mapping[str, Any]) -> list[Entry]:
     return [entry for entry in comparison["models"] if entry["trained"]] + list(comparison["rivals"])
 
 
-def _model(row: Mapping[str, Any], weights_dir: Path) -> Entry:
+def _model(row: Mapping[str, Any], weights_dir: Path | None) -> Entry:
     name, trained, system = row["name"], row["trained"], model_spec(row["name"], weights_dir).system
     card = read_card(name, weights_dir) if trained else {}
     metrics, groups = card.get("metrics", {}), card.get("groups", {})
