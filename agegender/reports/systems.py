@@ -105,7 +105,16 @@ def measured_table(comparison: Comparison) -> str:
     """A table of what was measured here, the best at age first, in Markdown."""
     entries = sorted(measured_entries(comparison), key=lambda e: (e["kind"] != "measured", e["mae"] or 1e3))
     adults = any(entry.get("adults", {}).get("mae") is not None for entry in entries)
-    header = ("system", "age error, years", "within 5", "gender", "parameters", "MB", "ms a face", "training")
+    header: tuple[str, ...] = (
+        "system",
+        "age error, years",
+        "within 5",
+        "gender",
+        "parameters",
+        "MB",
+        "ms a face",
+        "training",
+    )
     if adults:  # papers that leave out children and old people can be compared with these only
         header = (*header[:4], "error at 21–60", "gender at 21–60", *header[4:])
     rows = [
