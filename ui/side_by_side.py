@@ -106,8 +106,8 @@ def _show(photo: Photo, analysis: Analysis, answers: Mapping[str, Answer]) -> No
     if ages:
         show_chart(charts.answer_ranges(ages), key="answer_ranges", caption=False)
         st.caption(
-            "Blue is each system's own interval, made to hold the labelled age of nine faces in ten like those "
-            "it was fitted on. How many it held of each age on test faces is on *About* and in its card."
+            "Blue is each system's own interval, made to hold the labelled age of nine faces in ten like "
+            "those it was fitted on. What it held of each age on test faces is on *About* and in its card."
         )
     for model, answer in answers.items():
         if answer.error:
