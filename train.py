@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from agegender.data.table import read_dataset
 from agegender.errors import AgeGenderError, ConfigError
+from agegender.places import TRAIN_COMMAND
 from agegender.progress import Progress
 from agegender.runs.records import RUNS_DIR, latest_run, new_run_folder
 from agegender.runtime import prepare_tensorflow
@@ -36,6 +37,7 @@ _OPTIONS = ("backbone", "age_head", "dropout", "input_size")
 def parser() -> argparse.ArgumentParser:
     """The command line. It names `TrainingConfig`'s defaults, but leaves out what was not given."""
     p = argparse.ArgumentParser(
+        prog=TRAIN_COMMAND,
         usage="%(prog)s --task TASK | --config FILE | --resume RUN [--data DIR] [option ...]",
         description=__doc__,
         epilog="Defaults are those without --config.",
@@ -44,7 +46,9 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_recipe(p)
     add = p.add_argument_group("run").add_argument
-    add("--runs", type=Path, default=RUNS_DIR, metavar="DIR", help="where run records go; default runs")
+    add(
+        "--runs", type=Path, default=RUNS_DIR, metavar="DIR", help="where run records go; default %(default)s"
+    )
     add(
         "--resume",
         nargs="?",
@@ -259,7 +263,7 @@ def how_to_go_on(folder: Path, *, data: str | None, runs: Path, strategy: str, t
     devices = [] if strategy == "none" else ["--strategy", strategy]
     tracker = [] if track is None else ["--track", track]
     name = folder.name if folder.parent == runs else str(folder)
-    return shlex.join(["python", "train.py", *where, *elsewhere, *devices, *tracker, "--resume", name])
+    return shlex.join([*TRAIN_COMMAND.split(), *where, *elsewhere, *devices, *tracker, "--resume", name])
 
 
 def describe_end(folder: Path, metrics: dict[str, Any]) -> str:
@@ -308,7 +312,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except AgeGenderError as error:
         drop_if_empty(folder)
-        print(f"train.py: {error}", file=sys.stderr)
+        print(f"{TRAIN_COMMAND}: {error}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
         print("\ninterrupted.", file=sys.stderr)

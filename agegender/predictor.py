@@ -21,7 +21,7 @@ from agegender.faces.chip import change_margin, resize_chip
 from agegender.faces.crop import CHIP_LANDMARKS, check_rgb
 from agegender.images import read_image
 from agegender.labels import GENDERS, Task
-from agegender.models.card import WEIGHTS_DIR, read_card, runtime_of
+from agegender.models.card import read_card, runtime_of
 from agegender.models.registry import DEFAULT_MODEL, model_spec
 from agegender.prediction import AgeEstimate, Answer, GenderEstimate, Prediction
 
@@ -46,7 +46,7 @@ class Predictor:
     Args:
         model: Name of a model.
         detector: Another face detector to use.
-        weights_dir: Where the models are.
+        weights_dir: Where the models are; ``None`` looks in the places that `agegender.places` lists.
 
     Attributes:
         model: Its name.
@@ -69,7 +69,7 @@ class Predictor:
         model: str = DEFAULT_MODEL,
         *,
         detector: FaceDetector | None = None,
-        weights_dir: Path = WEIGHTS_DIR,
+        weights_dir: Path | None = None,
     ) -> None:
         self.margin = model_spec(model, weights_dir).margin
         self.model = model
@@ -263,7 +263,7 @@ class Predictor:
             self._loaded, self._detector = None, copy(self._detector)
 
 
-def load_engine(name: str, weights_dir: Path = WEIGHTS_DIR) -> Engine:
+def load_engine(name: str, weights_dir: Path | None = None) -> Engine:
     """Loads what answers for a published model.
 
     Args:

@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 
 from agegender.__main__ import main
-from agegender.commands import card as command
 from agegender.data.duplicates import fingerprint
 from agegender.data.split import assign_splits
 from agegender.data.split_file import SPLIT_FILE, write_split
 from agegender.data.table import read_dataset
-from agegender.models import card as cards
 
 
 @pytest.fixture
@@ -23,9 +21,7 @@ def weights(tmp_path, monkeypatch) -> Path:
     folder.mkdir(parents=True)
     values = {"name": "mine", "title": "Mine — 1", "tasks": ["age"], "limits": ["Not for decisions."]}
     (folder / "card.json").write_text(json.dumps(values), encoding="utf-8")
-    monkeypatch.setattr(command, "WEIGHTS_DIR", folder.parent)
-    read = cards.read_card
-    monkeypatch.setattr(command, "read_card", lambda name: read(name, folder.parent))
+    monkeypatch.setenv("AGEGENDER_WEIGHTS", str(folder.parent))
     return folder
 
 

@@ -24,8 +24,9 @@ from agegender.errors import EmptyImageError, UnknownModelError, WeightsNotFound
 from agegender.faces import CHIP_SIZE, Face, FaceDetector
 from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.labels import MAX_AGE
-from agegender.models.card import WEIGHTS_DIR, trained_models
+from agegender.models.card import trained_models
 from agegender.models.engine import RawAnswers
+from agegender.places import SHIPPED_WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 
@@ -281,7 +282,7 @@ def test_what_is_no_chip_gets_the_documented_error(monkeypatch, call, error):
 
 
 def test_a_pickled_or_copied_predictor_is_its_name_and_options(tmp_path):
-    predictor = Predictor(detector=FaceDetector(max_side=640), weights_dir=WEIGHTS_DIR)
+    predictor = Predictor(detector=FaceDetector(max_side=640), weights_dir=SHIPPED_WEIGHTS)
     for copy in (pickle.loads(pickle.dumps(predictor)), deepcopy(predictor)):
         assert copy.model == predictor.model
         assert copy.card == predictor.card

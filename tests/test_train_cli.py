@@ -435,19 +435,19 @@ def interrupt(*_args, **_kwargs):
 
 @pytest.fixture
 def at_home(cli, fake_utkface, tmp_path, monkeypatch) -> Callable[[list[str]], int]:
-    """The command line as people call it: the dataset by environment, records in ``runs/``."""
+    """The command line as people call it: the dataset by environment, records where they go by themselves."""
     monkeypatch.setenv(DATA_ENVIRONMENT_VARIABLE, str(fake_utkface))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "RUNS_DIR", tmp_path / "runs")
     return cli.main
 
 
-def test_ctrl_c_exits_130_with_the_command_that_goes_on(at_home, eager, capsys):
+def test_ctrl_c_exits_130_with_the_command_that_goes_on(at_home, eager, tmp_path, capsys):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("agegender.training.callbacks.Progress.on_train_batch_end", interrupt)
         assert at_home(["--task", "gender", *TINY]) == 130
     message = capsys.readouterr().err
     assert "interrupted" in message
-    [folder] = Path("runs").iterdir()
+    [folder] = (tmp_path / "runs").iterdir()
     assert read_json(folder / "status.json")["state"] == "interrupted"
     assert at_home([*command_in(message), "--quiet"]) == 0
     assert read_json(folder / "status.json")["state"] == "finished"

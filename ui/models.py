@@ -14,6 +14,7 @@ import streamlit as st
 from agegender import Predictor
 from agegender.faces import FaceDetector
 from agegender.models import registry
+from agegender.places import TRAIN_COMMAND
 from agegender.runtime import prepare_tensorflow
 from agegender.wording import say_probability
 
@@ -37,7 +38,7 @@ def choose_model() -> str | None:
     if not models:
         st.error(
             "No model has its weights here, so nothing can be predicted. Put the repository's `weights` "
-            "folder back, or train a model: `python train.py --help` says how.",
+            f"folder back, or train a model: `{TRAIN_COMMAND} --help` says how.",
             icon=":material/model_training:",
         )
         return None

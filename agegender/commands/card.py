@@ -10,7 +10,7 @@ from agegender.data.split import assign_splits
 from agegender.data.split_file import SPLIT_FILE, check_split
 from agegender.data.table import read_dataset
 from agegender.export import write_atomically
-from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.models.card import find_model, read_card
 from agegender.models.registry import DEFAULT_MODEL
 from agegender.reports.card import card_markdown
 
@@ -47,8 +47,6 @@ def _same_split(name: str, data: list[str]) -> bool:
     dataset = read_dataset(data)
     with progress_bars("file") as progress:
         prints = fingerprint(dataset, progress=progress)
-    check = check_split(
-        WEIGHTS_DIR / name / SPLIT_FILE, prints.digests, assign_splits(dataset, prints=prints)
-    )
+    check = check_split(find_model(name) / SPLIT_FILE, prints.digests, assign_splits(dataset, prints=prints))
     complain(f"split of {', '.join(data)}: {check.in_words()}")
     return check.same

@@ -5,6 +5,7 @@ The validation split fits the calibration; the test split is then looked at, onc
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from agegender.assets import AUDIT
 from agegender.calibration import AgeCalibration, GenderCalibration, fit_age, fit_gender
 from agegender.data.duplicates import duplicate_groups, fingerprint
 from agegender.data.split import SPLITS, assign_splits, split_hash
@@ -28,11 +30,12 @@ from agegender.evaluation.groups import fit_baseline, measure_groups
 from agegender.faces import FaceDetector
 from agegender.files import paths_below
 from agegender.labels import NetworkTask
-from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
+from agegender.models.card import CARD_FILE, HISTORY_FILE, find_model, read_card
 from agegender.models.registry import get_system
 from agegender.models.store import file_sha256, load_weights, save_float16
 from agegender.models.system import named_outputs
 from agegender.models.trained import TrainedModel
+from agegender.places import weights_folders
 from agegender.predictor import Predictor
 from agegender.progress import Progress
 from agegender.publishing.answers import answer_files
@@ -57,9 +60,18 @@ LIMITS: Final = (
     "The ethnicity codes are UTKFace's, five words for all people; they are used to compare errors only.",
     "Trained on aligned, mostly well-lit faces; dark, blurred, covered or turned faces are answered worse: "
     "see the figures under corruptions.",
-    "Labels are guesses too: two labels of the same photo differ by 3.8 years on average in UTKFace, and "
-    "by gender in 6.5 % of such pairs. No figure on it can be free of that.",
 )
+
+
+def limits() -> list[str]:
+    """`LIMITS`, and what the audit of UTKFace found of its labels."""
+    noise = json.loads(AUDIT.read_text(encoding="utf-8"))["label_noise"]
+    years, share = noise["age_gap"]["value"], noise["gender_differs"]["value"]
+    labels = (
+        f"Labels are guesses too: two labels of the same photo differ by {years:.1f} years on average in "
+        f"UTKFace, and by gender in {share:.1%} of such pairs. No figure on it can be free of that."
+    )
+    return [*LIMITS, labels.replace("%", " %")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +115,7 @@ def publish(
     detector: FaceDetector | None = None,
     share: bool = False,
     light: bool = True,
-    weights_dir: Path = WEIGHTS_DIR,
+    weights_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Makes a model out of finished runs and measures it.
@@ -118,7 +130,7 @@ def publish(
         detector: When given, the test split is also measured through detection and the crop of photos.
         share: Whether layers that both networks of a pair have in common are stored once.
         light: Whether to write the light form too, which predicts without TensorFlow.
-        weights_dir: Where models live.
+        weights_dir: Where models live; ``None`` for the first place that `agegender.places` lists.
         progress: Called in each of the passes over files.
 
     Returns:
@@ -134,9 +146,10 @@ def publish(
     networks = [FinishedRun.of(task, folder) for task, folder in runs.items()]
     options = _common_options(networks)
 
-    weights_dir.mkdir(parents=True, exist_ok=True)
+    home = weights_folders(weights_dir)[0]
+    home.mkdir(parents=True, exist_ok=True)
     # Made beside the models and moved in whole, so that a failure costs no model that was there.
-    with tempfile.TemporaryDirectory(dir=weights_dir, prefix=".publishing-") as staging:
+    with tempfile.TemporaryDirectory(dir=home, prefix=".publishing-") as staging:
         folder = Path(staging) / name
         folder.mkdir()
         card: dict[str, Any] = {
@@ -149,7 +162,7 @@ def publish(
             **_write_networks(networks, folder, share=share),
             **provenance(networks),
             "intended_use": INTENDED_USE,
-            "limits": list(LIMITS),
+            "limits": limits(),
         }
         write_json(folder / CARD_FILE, card)
         splits = _Splits.of(dataset, progress)
@@ -170,10 +183,10 @@ def publish(
             progress=progress,
         )
         write_json(folder / CARD_FILE, card)
-        if (weights_dir / name).exists():
-            (weights_dir / name).rename(Path(staging) / "replaced")
-        folder.rename(weights_dir / name)
-    return read_card(name, weights_dir)
+        if (home / name).exists():
+            (home / name).rename(Path(staging) / "replaced")
+        folder.rename(home / name)
+    return read_card(name, home)
 
 
 def measure_again(
@@ -183,7 +196,7 @@ def measure_again(
     corruptions: bool = False,
     detector: FaceDetector | None = None,
     light: bool = False,
-    weights_dir: Path = WEIGHTS_DIR,
+    weights_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Repeats the measurements of a published model, whose weights and calibration stay as they are.
@@ -197,7 +210,7 @@ def measure_again(
         corruptions: Whether to repeat those under corruptions.
         detector: When given, those through detection are repeated.
         light: Whether to write the light form first, anew where there is one.
-        weights_dir: Where models live.
+        weights_dir: Where models live; ``None`` for the first place that `agegender.places` lists.
         progress: Called in each of the passes over files.
 
     Returns:
@@ -216,7 +229,7 @@ def measure_again(
         raise ConfigError(
             f"{dataset.folder} is not in the state that {name!r} was trained on: its split differs"
         )
-    folder = weights_dir / name
+    folder = find_model(name, weights_dir)
     if light:
         card["light"] = write_light(TrainedModel(name, weights_dir), folder, splits.files("test"), progress)
         write_json(folder / CARD_FILE, card)

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from typing import Final
 
-RECIPES_DIR: Final = Path(__file__).parents[2] / "recipes"
+from agegender.places import PRODUCT
+
+RECIPES_DIR: Final = PRODUCT / "recipes"
 
 _COMMAND: Final = "#   "
 _RUN_OF: Final = re.compile(r"<run of ([\w-]+)>")

@@ -28,10 +28,13 @@ import pandas as pd
 from agegender.errors import ConfigError
 from agegender.export import to_json, write_atomically
 from agegender.labels import Task
-from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR
+from agegender.models.card import CARD_FILE, HISTORY_FILE, folders_with
 from agegender.models.registry import default_first
+from agegender.places import runs_folder
 
-RUNS_DIR: Final = Path("runs")
+RUNS_DIR: Final = runs_folder()
+"""The one place of run records; see `agegender.places`."""
+
 BEST_WEIGHTS: Final = "best.weights.h5"
 LAST_WEIGHTS: Final = "last.weights.h5"
 TEACHER_CACHE: Final = ".teacher"
@@ -170,10 +173,10 @@ def read_history(path: Path) -> pd.DataFrame:
     return history.dropna(subset=["epoch"]).astype({"epoch": "int64"})
 
 
-def list_runs(weights_dir: Path = WEIGHTS_DIR, runs_dir: Path = RUNS_DIR) -> list[RunRecord]:
+def list_runs(weights_dir: Path | None = None, runs_dir: Path = RUNS_DIR) -> list[RunRecord]:
     """All published models with a history, the default one first, then all runs, newest first."""
-    models = sorted((path.parent.name for path in weights_dir.glob(f"*/{HISTORY_FILE}")), key=default_first)
-    published = [_read_published(weights_dir / name) for name in models]
+    models = folders_with(HISTORY_FILE, weights_dir)
+    published = [_read_published(models[name]) for name in sorted(models, key=default_first)]
     folders = sorted((path.parent for path in runs_dir.glob("*/config.json")), reverse=True)
     return published + [_read_run(folder) for folder in folders]
 

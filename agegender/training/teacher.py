@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from agegender.data.generator import read_chip
 from agegender.faces.chip import change_margin, resize_chip
 from agegender.labels import AGE_BANDS
-from agegender.models.card import WEIGHTS_DIR
+from agegender.models.card import find_model
 from agegender.models.trained import TrainedModel
 from agegender.progress import Progress
 
@@ -61,7 +61,7 @@ _CHIPS: Final = "chips"
 
 def _fingerprint_of_model(name: str) -> str:
     digest = hashlib.sha256()
-    for path in sorted((WEIGHTS_DIR / name).glob("*.weights.*")):
+    for path in sorted(find_model(name).glob("*.weights.*")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import texts, turn_to
 
 from agegender.errors import ModelError
-from agegender.models.card import WEIGHTS_DIR
+from agegender.places import SHIPPED_WEIGHTS
 from ui import cards
 
 PAGE = "about"
@@ -15,7 +15,7 @@ PAGE = "about"
 @pytest.fixture
 def card(predictor, monkeypatch) -> dict:
     """The card that the page reads, to be changed before it is opened."""
-    card = json.loads((WEIGHTS_DIR / "vggface" / "card.json").read_text(encoding="utf-8"))
+    card = json.loads((SHIPPED_WEIGHTS / "vggface" / "card.json").read_text(encoding="utf-8"))
     monkeypatch.setattr("agegender.models.card.read_card", lambda name: card | {"name": name})
     return card
 

@@ -10,11 +10,12 @@ import pytest
 
 from agegender.errors import ModelError, WeightsNotFoundError
 from agegender.labels import TASKS
-from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card, trained_models
+from agegender.models.card import CARD_FILE, HISTORY_FILE, read_card, trained_models
 from agegender.models.store import file_sha256
+from agegender.places import SHIPPED_WEIGHTS
 
 SHIPPED = trained_models()
-CARDS = sorted(path.parent.name for path in WEIGHTS_DIR.glob(f"*/{CARD_FILE}"))
+CARDS = sorted(path.parent.name for path in SHIPPED_WEIGHTS.glob(f"*/{CARD_FILE}"))
 
 
 def write_card(folder: Path, name: str, **values: Any) -> Path:
@@ -66,7 +67,7 @@ def test_one_damaged_card_does_not_hide_the_other_models(tmp_path, content):
 @pytest.mark.parametrize("name", CARDS)
 def test_shipped_files_are_the_ones_their_card_names(name):
     files = read_card(name)["files"]
-    folder = WEIGHTS_DIR / name
+    folder = SHIPPED_WEIGHTS / name
     assert set(files) == {path.name for path in folder.glob("*.weights.*")}
     for file, checksum in files.items():
         assert file_sha256(folder / file) == checksum, file
@@ -79,7 +80,7 @@ def test_shipped_models_carry_everything_a_card_should(name):
     networks = set(card["training"])
     assert networks in ({"both"}, set(card["tasks"]))
     assert {file.partition(".")[0].removesuffix("_00000") for file in card["files"]} == networks
-    assert (WEIGHTS_DIR / name / HISTORY_FILE).is_file()
+    assert (SHIPPED_WEIGHTS / name / HISTORY_FILE).is_file()
     assert len(card["split"]["hash"]) == 64
     assert set(card["calibration"]) == set(card["tasks"])
     assert card["metrics"]["split"] == "test"
@@ -89,7 +90,7 @@ def test_shipped_models_carry_everything_a_card_should(name):
     assert card["limits"]
     assert str(Path.home()) not in json.dumps(card)
     if "file" in card["split"]:
-        assert card["split"]["hash"] in (WEIGHTS_DIR / name / card["split"]["file"]).read_text()
+        assert card["split"]["hash"] in (SHIPPED_WEIGHTS / name / card["split"]["file"]).read_text()
     if "groups" in card:
         assert card["groups"]["overall"]["n"] == card["metrics"]["n"]
         for task in card["tasks"]:

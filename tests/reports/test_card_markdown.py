@@ -11,10 +11,11 @@ import pytest
 
 from agegender.evaluation.evaluate import measure
 from agegender.evaluation.groups import Baseline, measure_groups
-from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.models.card import read_card
+from agegender.places import SHIPPED_WEIGHTS
 from agegender.reports.card import card_markdown
 
-SHIPPED = sorted(path.parent.name for path in WEIGHTS_DIR.glob("*/card.json"))
+SHIPPED = sorted(path.parent.name for path in SHIPPED_WEIGHTS.glob("*/card.json"))
 
 
 @pytest.fixture(scope="module")
