@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 Task = Literal["age", "gender"]
 TASKS: Final[tuple[Task, ...]] = ("age", "gender")
 
+NetworkTask = Literal["age", "gender", "both"]
+"""What one network answers. A pair of networks is two, "age" and "gender"; a multi-task one is "both"."""
+
 GENDERS: Final[tuple[str, str]] = ("male", "female")
 """UTKFace's code is the index: 0 male, 1 female. A model's raw output is the probability of *female*."""
 

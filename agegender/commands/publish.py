@@ -11,7 +11,7 @@ from agegender.errors import ConfigError
 from agegender.models.registry import DEFAULT_MODEL, MODELS
 
 if TYPE_CHECKING:
-    from agegender.models.systems import NetworkTask
+    from agegender.labels import NetworkTask
 
 
 def run(

@@ -19,11 +19,11 @@ from typing import Final
 
 import keras
 
-from agegender.labels import AGE_BANDS
+from agegender.labels import AGE_BANDS, NetworkTask
 from agegender.models.backbones import get_backbone
 from agegender.models.layers import age_head, check_blocks, convolutional_blocks, gender_head
-from agegender.models.options import settle
-from agegender.models.systems import NetworkTask, System, network_of
+from agegender.models.options import validate_options
+from agegender.models.systems import System, network_of
 
 _CONVOLUTIONS: Final = (1, 2, 2)
 """Of each block. At full resolution a second one would cost as much as all that follow."""
@@ -50,7 +50,7 @@ class AgeRangeOptions:
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        settle(self)
+        validate_options(self)
         check_blocks(self.filters, self.input_size)
 
 

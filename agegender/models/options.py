@@ -9,7 +9,7 @@ from agegender.errors import ConfigError
 from agegender.models.backbones import get_backbone
 
 
-def settle(options: Any) -> None:
+def validate_options(options: Any) -> None:
     """Checks what systems share and turns lists, as JSON and TOML give them, into tuples of whole numbers.
 
     For ``__post_init__`` of a frozen dataclass of options, before checks of its own.

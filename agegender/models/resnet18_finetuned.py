@@ -11,10 +11,11 @@ from typing import Final
 
 import keras
 
+from agegender.labels import NetworkTask
 from agegender.models.backbones import get_backbone
 from agegender.models.layers import age_head, gender_head
-from agegender.models.options import settle
-from agegender.models.systems import NetworkTask, System, network_of
+from agegender.models.options import validate_options
+from agegender.models.systems import System, network_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class ResNet18FinetunedOptions:
     input_size: tuple[int, int] = (96, 96)
 
     def __post_init__(self) -> None:
-        settle(self)
+        validate_options(self)
 
 
 def build(task: NetworkTask, options: ResNet18FinetunedOptions) -> keras.Model:

@@ -12,10 +12,11 @@ from typing import Final
 
 import keras
 
+from agegender.labels import NetworkTask
 from agegender.models.backbones import get_backbone
 from agegender.models.layers import age_head, gender_head
-from agegender.models.options import settle
-from agegender.models.systems import NetworkTask, System, network_of
+from agegender.models.options import validate_options
+from agegender.models.systems import System, network_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class ResNet18MultitaskOptions:
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        settle(self)
+        validate_options(self)
 
 
 def build(task: NetworkTask, options: ResNet18MultitaskOptions) -> keras.Model:

@@ -13,10 +13,10 @@ from typing import Final
 import keras
 
 from agegender.errors import ConfigError
-from agegender.labels import GENDERS
+from agegender.labels import GENDERS, NetworkTask
 from agegender.models.layers import LastColumn, age_head, check_blocks, convolutional_blocks
-from agegender.models.options import settle
-from agegender.models.systems import NetworkTask, System, network_of
+from agegender.models.options import validate_options
+from agegender.models.systems import System, network_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ScratchCNNOptions:
     backbone: None = None
 
     def __post_init__(self) -> None:
-        settle(self)
+        validate_options(self)
         if self.backbone is not None:
             raise ConfigError(f"scratch-cnn has no backbone, not {self.backbone!r}")
         check_blocks(self.filters, self.input_size)

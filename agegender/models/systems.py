@@ -10,16 +10,12 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import keras
 
 from agegender.errors import ConfigError
-
-NetworkTask = Literal["age", "gender", "both"]
-"""What one network answers. A pair of networks is two, "age" and "gender"; a multi-task one is "both"."""
-
-NETWORK_TASKS: Final[tuple[NetworkTask, ...]] = ("age", "gender", "both")
+from agegender.labels import NetworkTask
 
 OUTPUTS: Final = ("age_distribution", "age_range", "age", "female")
 """Names of output layers: probabilities of the years 0 to ``MAX_AGE`` (batch, 117); of the nine age ranges

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from agegender.data.augment import resize_chip
 from agegender.errors import ConfigError, ModelError, UnknownModelError
+from agegender.labels import NetworkTask
 from agegender.models.card import WEIGHTS_DIR, read_card
 from agegender.models.registry import model_spec
 from agegender.models.store import load_weights
-from agegender.models.systems import NetworkTask, get_system, with_named_outputs
+from agegender.models.systems import get_system, with_named_outputs
 
 MAX_BATCH: Final = 32
 """Chips that go through the networks at once; more are done in turns, so that memory stays bounded."""

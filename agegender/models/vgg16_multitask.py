@@ -13,10 +13,11 @@ from typing import Any, Final
 import keras
 
 from agegender.errors import ConfigError
+from agegender.labels import NetworkTask
 from agegender.models.backbones import get_backbone
 from agegender.models.layers import age_head, gender_head, without_pooling
-from agegender.models.options import settle
-from agegender.models.systems import NetworkTask, System, network_of
+from agegender.models.options import validate_options
+from agegender.models.systems import System, network_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class VGG16MultitaskOptions:
     dropout: float = 0.4
 
     def __post_init__(self) -> None:
-        settle(self)
+        validate_options(self)
         if self.shared < 1 or self.branch < 1:
             raise ConfigError(f"dense layers need units, not {self.shared} and {self.branch}")
 

@@ -16,11 +16,11 @@ from typing import Final, Literal
 import keras
 
 from agegender.errors import ConfigError
-from agegender.labels import MAX_AGE, TASKS, Task
+from agegender.labels import MAX_AGE, TASKS, NetworkTask, Task
 from agegender.models.backbones import get_backbone
 from agegender.models.layers import ExpectedAge
-from agegender.models.options import settle
-from agegender.models.systems import NetworkTask, System
+from agegender.models.options import validate_options
+from agegender.models.systems import System
 
 AgeHead = Literal["distribution", "linear"]
 AGE_HEADS: Final[tuple[AgeHead, ...]] = ("distribution", "linear")
@@ -49,7 +49,7 @@ class VGGFaceOptions:
     age_head: AgeHead = "distribution"
 
     def __post_init__(self) -> None:
-        settle(self)
+        validate_options(self)
         if self.age_head not in AGE_HEADS:
             raise ConfigError(f"age head {self.age_head!r} is neither of {', '.join(AGE_HEADS)}")
         if self.input_size is None:

@@ -15,8 +15,8 @@ import pandas as pd
 
 from agegender.data.split_file import SPLIT_FILE
 from agegender.errors import ConfigError
+from agegender.labels import NetworkTask
 from agegender.models.card import HISTORY_FILE, read_card, trained_models
-from agegender.models.systems import NetworkTask
 from agegender.training.config import TrainingConfig
 from agegender.training.runs import read_history, read_json
 from agegender.training.start import network_to_start_from

@@ -27,9 +27,10 @@ from agegender.evaluation.calibration import AgeCalibration, GenderCalibration, 
 from agegender.evaluation.corruptions import evaluate_corruptions
 from agegender.evaluation.evaluate import Detector, Evaluation, evaluate
 from agegender.evaluation.groups import fit_baseline, measure_groups
+from agegender.labels import NetworkTask
 from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
 from agegender.models.store import file_sha256, load_weights, save_float16
-from agegender.models.systems import NetworkTask, get_system, named_outputs
+from agegender.models.systems import get_system, named_outputs
 from agegender.models.trained import RawAnswers, TrainedModel
 from agegender.predictor import Predictor
 from agegender.training.provenance import FinishedRun, provenance, whole_history

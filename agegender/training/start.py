@@ -10,10 +10,11 @@ import keras
 
 from agegender.data.split import SPLIT_SALT
 from agegender.errors import ConfigError
+from agegender.labels import NetworkTask
 from agegender.models.backbones import load_base_weights
 from agegender.models.card import WEIGHTS_DIR, read_card, trained_models
 from agegender.models.store import load_weights
-from agegender.models.systems import NetworkTask, get_system
+from agegender.models.systems import get_system
 from agegender.models.trained import TrainedModel
 from agegender.training.config import TrainingConfig
 from agegender.training.optimise import backbone_of
