@@ -245,17 +245,16 @@ def _calibration(card: Card) -> Iterable[str]:
     if age:
         ways = {
             "bands": "the years to which the predicted distribution gives enough probability on both sides, "
-            "with a threshold for each age band, so that every band is held",
-            "residuals": "the prediction plus quantiles of the errors of faces predicted about as old",
-            "distribution": "between two quantiles of the predicted distribution",
+            "with a conformal threshold for each age band",
+            "residuals": "the prediction plus quantiles of the errors of faces predicted about as old, "
+            "which guarantees nothing for those labelled in one age band",
         }
         yield (
             f"- Age interval, made to hold {age['coverage']:.0%} of the labels: {ways[age['method']]}. "
-            f"Fitted on {age['n']:,} chips of the {age['split']} split (conformal prediction)."
+            f"Fitted on {age['n']:,} chips of the {age['split']} split."
         ).replace("%", " %")
-        if age.get("whole_years"):
-            number = "the network's number" if age["method"] == "residuals" else "the distribution's mean"
-            yield f"- The age is a whole year, as labels are: the nearest to {number}."
+        number = "the network's number" if age["method"] == "residuals" else "the distribution's mean"
+        yield f"- The age is a whole year, as labels are: the nearest to {number}."
     if gender:
         low, high = 1 - gender["uncertain_below"], gender["uncertain_below"]
         yield (

@@ -13,8 +13,9 @@ from typing import Any, Final, Literal
 
 from agegender.data.augment import Augmentation
 from agegender.errors import ConfigError
+from agegender.labels import NetworkTask
 from agegender.models.backbones import get_backbone
-from agegender.models.systems import NetworkTask, get_system
+from agegender.models.systems import get_system
 
 ACCURACY_IN_YEARS: Final = 50.0
 """What a network of both tasks is judged by: its mean absolute error in years plus so many times its share of
