@@ -41,9 +41,11 @@ LIGHT_MODULES = (
     "agegender.models.card",
     "agegender.models.registry",
     "agegender.training.comparison",
+    "agegender.training.config",
     "agegender.training.how_to_train",
     "agegender.training.progress",
     "agegender.training.reading",
+    "agegender.training.recipes",
     "agegender.training.runs",
 )
 """A page that shows a table, or a list of models, must not wait for TensorFlow."""

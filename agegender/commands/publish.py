@@ -9,6 +9,8 @@ from agegender.commands import OK, prepare_output, progress_bars, say, write_jso
 from agegender.data.table import read_dataset
 from agegender.errors import ConfigError
 from agegender.models.registry import DEFAULT_MODEL, MODELS
+from agegender.training.recipes import finished_runs
+from agegender.training.runs import RUNS_DIR
 
 if TYPE_CHECKING:
     from agegender.labels import NetworkTask
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 def run(
     *,
     runs: dict[NetworkTask, Path | None],
+    recipe: str | None,
     data: str | None,
     name: str | None,
     title: str | None,
@@ -27,10 +30,11 @@ def run(
     again: bool,
     json: str | None,
 ) -> int:
-    """Publishes runs, or measures a published model again, and shows the test figures.
+    """Publishes runs, or calibrates and measures a published model anew, and shows the test figures.
 
     Args:
         runs: Run folder of each network, or ``None``: of "age" and "gender", or of "both" alone.
+        recipe: Instead of runs: the recipe whose finished runs are published, under its name.
         data: The dataset folder; ``None`` takes the one that ``UTKFACE_DIR`` names.
         name: The model's name; ``None`` takes the default model's and replaces it.
         title: One line for people; ``None`` takes the registry's, or the name.
@@ -38,7 +42,7 @@ def run(
         corruptions: Whether the test split is also measured dark, blurred, covered and turned.
         detect: Whether it is also measured through detection and cropping.
         share: Whether a pair stores the layers that its networks have in common once.
-        again: Whether to measure the model ``name`` again instead; no run is then named.
+        again: Whether to calibrate and measure the model ``name`` anew instead; no run is then named.
         json: Where to write the card as JSON, besides ``weights/<name>/card.json``.
 
     Returns:
@@ -49,12 +53,16 @@ def run(
         DatasetError: The folder is missing or holds no labelled chip.
     """
     given = {task: folder for task, folder in runs.items() if folder is not None}
-    if again and given:
-        raise ConfigError("--again measures a model that is published: name no run")
-    if not again and (not given or ("both" in given and len(given) > 1)):
-        raise ConfigError("name --age RUN, --gender RUN or one of them, or --both RUN alone")
+    if again and (given or recipe):
+        raise ConfigError("--again measures a model that is published: name no run and no recipe")
+    if not again and (bool(given) == bool(recipe) or ("both" in given and len(given) > 1)):
+        raise ConfigError(
+            "name --age RUN, --gender RUN or one of them, --recipe NAME alone or --both RUN alone"
+        )
     prepare_output(json)
-    name = name or DEFAULT_MODEL
+    if recipe is not None:
+        given = finished_runs(recipe, RUNS_DIR)
+    name = name or (Path(recipe).stem if recipe else DEFAULT_MODEL)
     title = title or (MODELS[name].title if name in MODELS else name)
     dataset = read_dataset(data)
 
@@ -62,9 +70,15 @@ def run(
     from agegender.training.publish import measure_again, publish
 
     with progress_bars("file") as progress:
-        detector = FaceDetector() if detect else None
         if again:
-            card = measure_again(name, dataset, corruptions=corruptions, detector=detector, progress=progress)
+            card = measure_again(
+                name,
+                dataset,
+                corruptions=corruptions,
+                detect=detect,
+                detector=FaceDetector,
+                progress=progress,
+            )
         else:
             card = publish(
                 given,
@@ -73,7 +87,7 @@ def run(
                 title=title,
                 notes=tuple(notes),
                 corruptions=corruptions,
-                detector=detector,
+                detector=FaceDetector() if detect else None,
                 share=share,
                 progress=progress,
             )

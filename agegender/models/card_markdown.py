@@ -5,7 +5,7 @@ Everything comes from ``card.json``; what an older card does not have is left ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from agegender.evaluation.corruptions import CORRUPTIONS
@@ -272,7 +272,8 @@ def _training(card: Card) -> Iterable[str]:
     yield "## How it was trained"
     yield ""
     if split:
-        sizes = ", ".join(f"{split['sizes'][name]:,} {name}" for name in _in_order(split["sizes"]))
+        names = [name for name in ("train", "validation", "test") if name in split["sizes"]]
+        sizes = ", ".join(f"{split['sizes'][name]:,} {name}" for name in names)
         record = f", record `{split['file']}` beside the card" if "file" in split else ""
         yield f"- Data: {data.get('name', 'UTKFace')}, {data.get('files', 0):,} chips: {sizes}."
         yield f"- Split: decided by content, copies together; hash `{split['hash']}`{record}."
@@ -297,7 +298,8 @@ def _run(head: str, record: Card, indent: str = "  ") -> Iterable[str]:
         )
         if key in validation
     ]
-    yield f"{head}{name}: {', '.join(figures) or 'no figures'} on the validation split"
+    part = "selection half of the validation" if validation.get("split") == "selection" else "validation"
+    yield f"{head}{name}: {', '.join(figures) or 'no figures'} on the {part} split"
     if config.get("stages"):
         stages = (
             f"{s['name']} {s['epochs']} {'epoch' if s['epochs'] == 1 else 'epochs'} at {s['learning_rate']:g}"
@@ -396,11 +398,6 @@ def _times(ratio: float | None) -> str:
 
 def _dash(group: str) -> str:
     return group.replace("-", "–")
-
-
-def _in_order(sizes: Card) -> list[str]:
-    order: Callable[[str], int] = ("train", "validation", "test").index
-    return sorted(sizes, key=order)
 
 
 def _duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,13 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from agegender.data.duplicates import Fingerprints, duplicate_groups, fingerprint
-from agegender.data.duplicates import Progress as FileProgress
 from agegender.data.generator import ChipGenerator
 from agegender.data.mixing import Mixing
-from agegender.data.split import SPLIT_SALT, assign_splits, split_hash
+from agegender.data.split import SPLIT_SALT, Splits, check_labels
 from agegender.data.table import Dataset
-from agegender.errors import ConfigError, DatasetError
+from agegender.errors import ConfigError
 from agegender.models.card import HISTORY_FILE
 from agegender.models.store import load_weights
 from agegender.models.systems import named_outputs
@@ -46,12 +45,14 @@ from agegender.training.runs import (
     BEST_WEIGHTS,
     LAST_WEIGHTS,
     TEACHER_CACHE,
+    lock_run,
     read_history,
     read_json,
     write_json,
 )
 from agegender.training.start import build_network
 from agegender.training.targets import balance_weights, make_targets, resolve_conflicts
+from agegender.training.teacher import fingerprint_of_model
 from agegender.training.tracking import Tracker
 
 _RECORDED_PACKAGES: Final = (
@@ -64,20 +65,48 @@ _RECORDED_PACKAGES: Final = (
 )
 
 
-def environment(dataset: Dataset, digests: list[str], splits: pd.Series, gpus: int) -> dict[str, Any]:
-    """Versions, machine and split, as a run records them."""
+def environment(config: TrainingConfig, splits: Splits, gpus: int) -> dict[str, Any]:
+    """Versions, machine, data, split and teacher, as a run records them."""
+    dataset, teacher = splits.dataset, config.teacher
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _RECORDED_PACKAGES},
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {gpus} GPUs",
-        "dataset": {"files": len(dataset.table), "skipped": len(dataset.skipped)},
-        "split": {
-            "salt": SPLIT_SALT,
-            "hash": split_hash(digests, splits),
-            "sizes": {str(name): int(size) for name, size in splits.value_counts().items()},
+        "dataset": {
+            "files": len(dataset.table),
+            "skipped": len(dataset.skipped),
+            "undecodable": len(splits.undecodable),
+            "labels": splits.labels_hash,
         },
+        "split": {"salt": SPLIT_SALT, "hash": splits.hash, "sizes": splits.sizes()},
+        **({"teacher": {"name": teacher, "weights": fingerprint_of_model(teacher)}} if teacher else {}),
     }
+
+
+def check_same_data(folder: Path, config: TrainingConfig, splits: Splits) -> None:
+    """Refuses to take up a run with other data than it was trained on, or with a teacher that learnt anew.
+
+    Args:
+        folder: The run's.
+        config: What it was started with.
+        splits: The data that is there now.
+
+    Raises:
+        ConfigError: Files, labels or teacher are others.
+    """
+    recorded = read_json(folder / "environment.json")
+    now = environment(config, splits, gpus=0)
+    for part, key, what in (
+        ("split", "hash", f"files of {splits.dataset.folder}"),
+        ("dataset", "labels", f"labels in {splits.dataset.folder}"),
+        ("teacher", "weights", f"weights of its teacher {config.teacher}"),
+    ):
+        before, here = (record.get(part) or {} for record in (recorded, now))
+        if not isinstance(before, dict) or before.get(key) != here.get(key):
+            raise ConfigError(
+                f"{folder} was trained on other {what} than there are now: it cannot go on with these"
+            )
 
 
 def _version(package: str) -> str:
@@ -96,62 +125,89 @@ def train(
     quiet: bool = False,
     strategy: StrategyName = "none",
     tracker: Tracker | None = None,
-    file_progress: FileProgress | None = None,
+    splits: Splits | None = None,
+    recipe: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Trains one network and writes its run record.
 
     Args:
-        config: The recipe. When resuming, the one the run was started with.
-        dataset: Chips; the train split is trained on, the validation split picks the best epoch, the
-            test split is not looked at.
+        config: Everything that decides the run. When resuming, what it was started with.
+        dataset: Chips; the train split is trained on, the selection half of validation picks the best epoch;
+            the other half and the test split are not looked at.
         folder: The run's, which exists.
         resume: Goes on from the last finished epoch in ``folder``.
         quiet: Shows no progress bar.
         strategy: What the batches are spread over: see `make_strategy`. It changes nothing but rounding
             and the masks of dropout, so it is not part of the recipe, and a run may be resumed under another.
         tracker: Gets a copy of the record as it grows; see `open_tracker`.
-        file_progress: Called while the dataset is read for the split.
+        splits: Of that dataset, where they are already known.
+        recipe: For the record, which recipe the run belongs to: "name" and "run".
 
     Returns:
-        What ``metrics.json`` holds: figures of the kept epoch on the validation split, and how the run
-        ended: "finished", "stopped early" or "diverged".
+        What ``metrics.json`` holds: figures of the kept epoch on the selection half of validation, and how
+        the run ended: "finished", "stopped early" or "diverged".
 
     Raises:
-        ConfigError: The recipe asks for what cannot be: a run to start from, a teacher, devices.
-        DatasetError: A split is empty.
+        ConfigError: The config asks for what cannot be: a run to start from, a teacher, devices. Or the run
+            is resumed with other data than it was started with, or being trained by another process.
+        DatasetError: A split is empty, or has one label only.
         WeightsNotFoundError: The base weights, or the teacher's, are not there.
         KeyboardInterrupt: Passed on once the record says "interrupted"; the last finished epoch, or the
             start, can be resumed from.
     """
+    with lock_run(folder):
+        return _train(
+            config,
+            splits or Splits.of(dataset),
+            folder,
+            resume=resume,
+            quiet=quiet,
+            strategy=strategy,
+            tracker=tracker,
+            recipe=recipe,
+        )
+
+
+def _train(
+    config: TrainingConfig,
+    splits: Splits,
+    folder: Path,
+    *,
+    resume: bool,
+    quiet: bool,
+    strategy: StrategyName,
+    tracker: Tracker | None,
+    recipe: Mapping[str, str] | None,
+) -> dict[str, Any]:
     gpus = grow_gpu_memory()  # before TensorFlow places its first variable
     spread = make_strategy(strategy, config.batch_size)
     keras.utils.set_random_seed(config.seed)
     resume = resume and (folder / LAST_WEIGHTS).is_file()
+    if resume:
+        check_same_data(folder, config, splits)
     # A run that began on a graphics card goes on as it began: the optimiser's state is another elsewhere.
     recorded = read_json(folder / "environment.json").get("precision") if resume else None
     machine = Machine(recorded or precision_policy(config, gpus), spread)
     with machine.building():
         network, base = build_network(config, with_weights=not resume)
 
-    prints = fingerprint(dataset, progress=file_progress)
-    splits = assign_splits(dataset, prints=prints)
-    parts = _training_rows(config, dataset, splits, prints)
+    parts = _training_rows(config, splits)
     generators = _generators(
         config,
-        dataset.folder,
+        splits.dataset.folder,
         parts,
         list(named_outputs(network)),
         teacher_cache=folder.parent / TEACHER_CACHE,
         quiet=quiet,
     )
     if not resume:
-        record = environment(dataset, prints.digests, splits, gpus)
+        record = environment(config, splits, gpus)
         record |= {"base": base, "precision": machine.policy, "strategy": strategy}
+        record |= {} if recipe is None else {"recipe": dict(recipe)}
         write_json(folder / "config.json", config.to_dict())
         write_json(folder / "environment.json", record)
-        np.savetxt(
-            folder / "split.csv", np.array([prints.digests, splits], dtype=object).T, "%s", delimiter=","
-        )
+        table = np.array([splits.digests, splits.names], dtype=object).T
+        np.savetxt(folder / "split.csv", table, "%s", delimiter=",")
 
     done = read_checkpoint(folder)[1] if resume else 0
     progress = Progress(folder, total_epochs=config.epochs, first_epoch=done, disable=quiet)
@@ -179,22 +235,15 @@ def train(
     return metrics
 
 
-def _training_rows(
-    config: TrainingConfig, dataset: Dataset, splits: pd.Series, prints: Fingerprints
-) -> dict[str, pd.DataFrame]:
-    """The rows to train and to validate on; those to train on with conflicting labels settled."""
-    parts = {name: dataset.table[(splits == name) & prints.decodable] for name in ("train", "validation")}
-    groups = pd.Series(duplicate_groups(prints), index=dataset.table.index)
-    parts["train"] = resolve_conflicts(parts["train"], groups[parts["train"].index].to_numpy())
+def _training_rows(config: TrainingConfig, splits: Splits) -> dict[str, pd.DataFrame]:
+    """The rows to train on, whose conflicting labels are resolved, and those to select the best epoch on."""
+    parts = {"train": splits.rows("train"), "validation": splits.rows("selection")}
+    parts["train"] = resolve_conflicts(parts["train"], splits.photos[parts["train"].index].to_numpy())
     if config.task != "age":
         parts["train"] = parts["train"].dropna(subset=["gender"])
+    check_labels(parts["train"], config.task, f"to train on in {splits.dataset.folder}")
     if config.limit is not None:
         parts = {n: p.sample(min(config.limit, len(p)), random_state=config.seed) for n, p in parts.items()}
-    if any(part.empty for part in parts.values()):
-        raise DatasetError(
-            f"{len(dataset.table)} chips in {dataset.folder} leave an empty train or validation split; "
-            "a few hundred are needed"
-        )
     return parts
 
 
@@ -312,11 +361,11 @@ def _after_each_epoch(tracker: Tracker, folder: Path) -> keras.callbacks.Callbac
 def _kept_epoch(config: TrainingConfig, history: pd.DataFrame) -> dict[str, Any]:
     row = kept_row(config, history)
     if row is None:
-        return {"split": "validation", "epochs": len(history)}
+        return {"split": "selection", "epochs": len(history)}
     figures = history.to_dict("records")[row]
     names = [n for n in ("mae", "accuracy", "range_accuracy") if np.isfinite(figures[f"val_{n}"])]
     return {
-        "split": "validation",
+        "split": "selection",
         "epochs": len(history),
         "best_epoch": int(figures["epoch"]),
         **{name: round(float(figures[f"val_{name}"]), 4) for name in names},

@@ -1,28 +1,26 @@
 """From finished runs to a model that predicts: `weights/<name>/` with weights, history, split and card.
 
-The validation split fits the calibration; the test split is then looked at, once, for the card.
+The calibration half of validation, which chose nothing, fits the calibration; the test split is then looked
+at, once, for the card.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
-from agegender.data.duplicates import duplicate_groups, fingerprint
 from agegender.data.generator import read_chip
-from agegender.data.split import SPLITS, assign_splits, split_hash
+from agegender.data.split import Splits
 from agegender.data.split_file import SPLIT_FILE, write_split
 from agegender.data.table import Dataset
-from agegender.errors import ConfigError, DatasetError
+from agegender.errors import ConfigError
 from agegender.evaluation.calibration import AgeCalibration, GenderCalibration, fit_age, fit_gender
 from agegender.evaluation.corruptions import evaluate_corruptions
 from agegender.evaluation.evaluate import Detector, Evaluation, evaluate
@@ -63,32 +61,6 @@ LIMITS: Final = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class _Splits:
-    """A dataset taken apart: where the chips are, which photo each shows, and its split."""
-
-    dataset: Dataset
-    digests: list[str]
-    decodable: NDArray[np.bool_]
-    photos: pd.Series
-    names: pd.Series
-
-    @classmethod
-    def of(cls, dataset: Dataset, progress: Progress | None) -> _Splits:
-        prints = fingerprint(dataset, progress=_part(progress, "Finding the split"))
-        names = assign_splits(dataset, prints=prints)
-        photos = pd.Series(duplicate_groups(prints), index=dataset.table.index)
-        splits = cls(dataset, prints.digests, prints.decodable, photos, names)
-        for name in SPLITS:
-            if splits.rows(name).empty:
-                raise DatasetError(f"no file of {dataset.folder} is in the {name} split")
-        return splits
-
-    def rows(self, name: str) -> pd.DataFrame:
-        """Its files that can be decoded."""
-        return self.dataset.table[(self.names == name) & self.decodable]
-
-
 def publish(
     runs: Runs,
     name: str,
@@ -121,12 +93,17 @@ def publish(
 
     Raises:
         ConfigError: A run is of another task, has no weights, or the runs do not fit together.
-        DatasetError: A split is empty.
+        DatasetError: A split is empty, or has one label only.
     """
     if not runs or ("both" in runs and len(runs) > 1):
         raise ConfigError(f"a model is made of an age run, a gender run, or both; not of {', '.join(runs)}")
     networks = [FinishedRun.of(task, folder) for task, folder in runs.items()]
     options = _common_options(networks)
+    splits = Splits.of(dataset, progress=_part(progress, "Finding the split"))
+    for network in networks:
+        splits.rows("train", network.task)
+        for measured in ("calibration", "test"):
+            splits.rows(measured, None if network.task == "age" else "gender")
 
     weights_dir.mkdir(parents=True, exist_ok=True)
     # Made beside the models and moved in whole, so that a failure costs no model that was there.
@@ -146,9 +123,8 @@ def publish(
             "limits": list(LIMITS),
         }
         write_json(folder / CARD_FILE, card)
-        splits = _Splits.of(dataset, progress)
         write_split(folder / SPLIT_FILE, splits.digests, splits.names)
-        if split_hash(splits.digests, splits.names) != card["split"]["hash"]:
+        if splits.hash != card["split"]["hash"]:
             card["notes"].append("Measured on another state of the dataset than it was trained on.")
         card["calibration"] = _calibrate(name, splits, folder.parent, progress)
         write_json(folder / CARD_FILE, card)
@@ -171,21 +147,20 @@ def measure_again(
     name: str,
     dataset: Dataset,
     *,
-    corruptions: bool = False,
-    detector: Detector | None = None,
+    corruptions: bool,
+    detect: bool,
+    detector: Callable[[], Detector],
     weights_dir: Path = WEIGHTS_DIR,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Repeats the measurements of a published model, whose weights and calibration stay as they are.
-
-    For figures that cards of before lack, and for the time a face takes, which other work on the machine may
-    have disturbed. What is not asked for again stays in the card.
+    """Calibrates a published model anew and repeats every measurement that its card holds; its weights stay.
 
     Args:
         name: The model.
         dataset: The chips it was trained on.
-        corruptions: Whether to repeat those under corruptions.
-        detector: When given, those through detection are repeated.
+        corruptions: Whether to measure under corruptions where the card has no such figures yet.
+        detect: The same of figures through detection.
+        detector: Makes what those are measured through.
         weights_dir: Where models live.
         progress: Called with (what, done, in all) in each of the passes over files.
 
@@ -196,23 +171,28 @@ def measure_again(
         UnknownModelError: There is no such model.
         WeightsNotFoundError: It has not been published here.
         ConfigError: The dataset is in another state than the model was trained on: no figure of it belongs
-            beside those of before.
+            in the card.
     """
     card = read_card(name, weights_dir)
-    splits = _Splits.of(dataset, progress)
-    if split_hash(splits.digests, splits.names) != card["split"]["hash"]:
+    splits = Splits.of(dataset, progress=_part(progress, "Finding the split"))
+    if splits.hash != card["split"]["hash"]:
         raise ConfigError(
             f"{dataset.folder} is not in the state that {name!r} was trained on: its split differs"
         )
-    predictor = Predictor(name, weights_dir=weights_dir)
-    card |= _measure(
-        predictor,
-        splits,
-        card["calibration"],
-        corruptions=corruptions,
-        detector=detector,
-        progress=progress,
-    )
+    with tempfile.TemporaryDirectory(dir=weights_dir, prefix=".publishing-") as staging:
+        # A copy is calibrated and measured, so that a failure leaves the card as it was.
+        folder = Path(staging) / name
+        shutil.copytree(weights_dir / name, folder)
+        card["calibration"] = _calibrate(name, splits, folder.parent, progress)
+        write_json(folder / CARD_FILE, card)
+        card |= _measure(
+            Predictor(name, weights_dir=folder.parent),
+            splits,
+            card["calibration"],
+            corruptions=corruptions or "corruptions" in card,
+            detector=detector() if detect or "detect" in card else None,
+            progress=progress,
+        )
     write_json(weights_dir / name / CARD_FILE, card)
     return read_card(name, weights_dir)
 
@@ -259,9 +239,9 @@ def _common_options(networks: list[FinishedRun]) -> dict[str, Any]:
 
 
 def _calibrate(
-    name: str, splits: _Splits, weights_dir: Path, progress: Progress | None
+    name: str, splits: Splits, weights_dir: Path, progress: Progress | None
 ) -> dict[str, dict[str, Any]]:
-    rows = splits.rows("validation")
+    rows = splits.rows("calibration")
     raw = _answers(TrainedModel(name, weights_dir), splits.dataset.folder, rows["file"].tolist(), progress)
     calibration: dict[str, AgeCalibration | GenderCalibration] = {}
     if raw.age is not None:
@@ -289,7 +269,7 @@ def _answers(model: TrainedModel, folder: Path, files: list[str], progress: Prog
 
 def _measure(
     predictor: Predictor,
-    splits: _Splits,
+    splits: Splits,
     calibration: dict[str, dict[str, Any]],
     *,
     corruptions: bool,

@@ -235,8 +235,8 @@ def published(tmp_path: Path, card: object, rows: str) -> RunRecord:
 
 def test_the_networks_of_a_published_pair_are_told_apart(tmp_path):
     training = {
-        "age": {"config": {"seed": 1}, "validation": {"best_epoch": 2}},
-        "gender": {"config": {"seed": 2}, "validation": {"best_epoch": 1}},
+        "age": {"config": {"seed": 1}, "kept_epoch": 2},
+        "gender": {"config": {"seed": 2}, "kept_epoch": 1},
     }
     card = {"name": "model", "training": training, "split": {"sizes": {"validation": 2141}}}
     rows = "task,epoch,val_mae,val_accuracy\nage,1,9,\nage,2,8,\ngender,1,,0.9\n"
@@ -249,7 +249,7 @@ def test_the_networks_of_a_published_pair_are_told_apart(tmp_path):
 
 
 def test_a_network_of_both_tasks_is_of_either(tmp_path):
-    card = {"training": {"both": {"config": {"seed": 3}, "validation": {"best_epoch": 1}}}}
+    card = {"training": {"both": {"config": {"seed": 3}, "kept_epoch": 1}}}
     record = published(tmp_path, card, "task,epoch,val_mae,val_accuracy\nboth,1,9,0.9\n")
     for task in ("age", "gender"):
         assert len(record.history_of(task)) == 1
@@ -270,7 +270,7 @@ def test_a_damaged_card_costs_its_facts_not_the_page(tmp_path, card):
 def test_a_run_knows_its_recipe_its_kept_epoch_and_its_faces(tmp_path):
     folder = make_run(tmp_path, "r", task="both", status={"state": "finished"})
     write_json(folder / "metrics.json", {"best_epoch": 7})
-    write_json(folder / "environment.json", {"split": {"sizes": {"validation": 100}}})
+    write_json(folder / "environment.json", {"split": {"sizes": {"validation": 200, "selection": 100}}})
     [record] = list_runs(tmp_path / "w", tmp_path)
     assert record.config_of("gender") == {"task": "both"}
     assert record.kept_epoch("age") == 7
