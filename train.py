@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from agegender.data.split import Splits
-from agegender.data.table import Dataset, read_dataset
+from agegender.commands import complain, progress_bars
+from agegender.data.split import Partition, partition
+from agegender.data.table import read_dataset
 from agegender.errors import AgeGenderError, ConfigError
+from agegender.runs.records import RUNS_DIR, SPLITS_CACHE, latest_run, new_run_folder
 from agegender.runtime import prepare_tensorflow
 from agegender.training.config import DEFAULT_STAGES, TrainingConfig
 from agegender.training.recipes import (
@@ -32,13 +32,10 @@ from agegender.training.recipes import (
     place_run,
     read_recipe,
 )
-from agegender.training.runs import RUNS_DIR, latest_run, new_run_folder
 from agegender.training.settings import add_options
 from agegender.training.tracking import DASHBOARD_COMMAND, TRACKERS, open_tracker
 
 EXIT_OK, EXIT_USAGE, EXIT_INTERRUPTED = 0, 2, 130
-
-_NAMED = 3
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="one of recipes/, or a TOML file like those",
     )
-    add("--data", default=None, metavar="DIR", help="UTKFace folder; default $UTKFACE_DIR")
+    add("--data", default=None, nargs="+", metavar="DIR", help="folders of faces; default $UTKFACE_DIR")
     add("--runs", type=Path, default=RUNS_DIR, metavar="DIR", help="where run records go; default runs")
     add(
         "--resume",
@@ -165,25 +162,6 @@ def plan(given: dict[str, Any], *, recipe: str | None, resume: str | None, runs:
         yield Job(config, done[run.name], resume=found is not None, label=run.label)
 
 
-def read_splits(dataset: Dataset, *, quiet: bool) -> Splits:
-    """Reads the files of a dataset to find its split, and says which of them are of no use."""
-    with tqdm(desc="reading chips", unit="file", leave=False, disable=quiet) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        splits = Splits.of(dataset, progress=advance)
-    for files, why in (
-        (splits.undecodable, "cannot be decoded"),
-        (dataset.skipped["file"].tolist(), "have names that are no labels"),
-    ):
-        if files:
-            named = ", ".join(files[:_NAMED]) + (", …" if len(files) > _NAMED else "")
-            print(f"left out: {len(files)} files that {why}: {named}", file=sys.stderr)
-    return splits
-
-
 def drop_if_empty(folder: Path | None) -> bool:
     """Removes a run folder in which nothing was recorded; returns whether there is no record."""
     if folder is None:
@@ -193,9 +171,11 @@ def drop_if_empty(folder: Path | None) -> bool:
     return not folder.exists()
 
 
-def how_to_go_on(folder: Path, *, data: str | None, runs: Path, strategy: str, track: str | None) -> str:
+def how_to_go_on(
+    folder: Path, *, data: list[str] | None, runs: Path, strategy: str, track: str | None
+) -> str:
     """The command that resumes a run."""
-    where = [] if data is None else ["--data", str(data)]
+    where = [] if data is None else ["--data", *data]
     elsewhere = [] if runs == RUNS_DIR else ["--runs", str(runs)]
     devices = [] if strategy == "none" else ["--strategy", strategy]
     tracker = [] if track is None else ["--track", track]
@@ -229,34 +209,37 @@ def main(arguments: list[str] | None = None) -> int:
         if track is not None:
             open_tracker(track)  # to be refused before any work
         dataset = read_dataset(data)
-        prepare_tensorflow()
+        prepare_tensorflow(training=True)
         # TensorFlow takes seconds to import, and reads its settings then.
         from agegender.training.loop import check_same_data, describe_stage_plan, train
 
-        splits: Splits | None = None
+        found: Partition | None = None
         for job in plan(given, recipe=recipe, resume=resume, runs=runs):
             folder = job.folder
             name = "" if job.label is None else f"{job.label['run']}: "
             print(f"{name}{describe_stage_plan(job.config)}\nrecord: {folder}", file=sys.stderr)
-            splits = splits or read_splits(dataset, quiet=quiet)
-            if job.label is not None and is_finished(folder):
-                check_same_data(folder, job.config, splits)
-                print("done before", file=sys.stderr)
-                continue
-            tracker = None if track is None else open_tracker(track)
-            if tracker is not None:
-                print(f"dashboard: {DASHBOARD_COMMAND}", file=sys.stderr)
-            metrics = train(
-                job.config,
-                dataset,
-                folder,
-                resume=job.resume,
-                quiet=quiet,
-                strategy=strategy,
-                tracker=tracker,
-                splits=splits,
-                recipe=job.label,
-            )
+            with contextlib.nullcontext() if quiet else progress_bars("file") as progress:
+                found = found or partition(dataset, cache=runs / SPLITS_CACHE, progress=progress)
+                if job.label is not None and is_finished(folder):
+                    check_same_data(folder, job.config, found)
+                    complain("done before")
+                    continue
+                tracker = None if track is None else open_tracker(track)
+                if tracker is not None:
+                    complain(f"dashboard: {DASHBOARD_COMMAND}")
+                metrics = train(
+                    job.config,
+                    dataset,
+                    folder,
+                    resume=job.resume,
+                    quiet=quiet,
+                    strategy=strategy,
+                    tracker=tracker,
+                    file_progress=progress,
+                    partition=found,
+                    recipe=job.label,
+                    say=complain,
+                )
             print(describe_end(folder, metrics), file=sys.stderr)
             if job.label is not None and metrics.get("ended") == "diverged":
                 raise ConfigError(f"run {job.label['run']} diverged: nothing goes on from it; lower its rate")

@@ -1,4 +1,4 @@
-"""The command line: `python -m agegender predict|evaluate|audit|publish|card|models|compare|bench`.
+"""The command line: `python -m agegender predict|evaluate|audit|publish|export|card|models|compare|bench`.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
 do; 130 interrupted.
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agegender.errors import AgeGenderError
+from agegender.files import printable
 from agegender.runtime import prepare_tensorflow
 
 
@@ -29,13 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(options)
     except KeyboardInterrupt:
+        print(f"agegender {options.command}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (AgeGenderError, OSError) as error:
-        print(f"agegender {options.command}: {error}", file=sys.stderr)
+        print(printable(f"agegender {options.command}: {error}"), file=sys.stderr)
         return 2
 
 
@@ -86,9 +88,14 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return
                 corruptions=options.corruptions,
                 detect=options.detect,
                 share=options.share,
+                light=options.light,
                 again=options.again,
                 json=options.json,
             )
+        case "export":
+            from agegender.commands import export
+
+            return export.run(options.model, format=options.format, output=options.output)
         case "card":
             from agegender.commands import card
 
@@ -121,11 +128,13 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="measure a model on labelled face chips")
     evaluate.add_argument(
-        "--data", metavar="DIR", help="folder of UTKFace-named chips (default: $UTKFACE_DIR)"
+        "--data", metavar="DIR", nargs="+", help="folders of labelled faces (default: $UTKFACE_DIR)"
     )
     _add_model(evaluate)
     evaluate.add_argument(
-        "--split", choices=("train", "validation", "test"), help="only this part of the data (default: all)"
+        "--split",
+        choices=("train", "validation", "test", "dev"),
+        help="only this part of the data (default: all)",
     )
     seen = evaluate.add_mutually_exclusive_group()
     seen.add_argument("--detect", action="store_true", help="detect and crop each chip first")
@@ -136,7 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(evaluate)
 
     audit = commands.add_parser("audit", help="check a folder of labelled face chips before training on it")
-    audit.add_argument("--data", metavar="DIR", help="folder of UTKFace-named chips (default: $UTKFACE_DIR)")
+    audit.add_argument(
+        "--data", metavar="DIR", nargs="+", help="folders of labelled faces (default: $UTKFACE_DIR)"
+    )
     audit.add_argument(
         "--no-model",
         dest="suspects",
@@ -149,12 +160,41 @@ def _parser() -> argparse.ArgumentParser:
         "--pictures", metavar="DIR", type=Path, help="write contact sheets of pairs and suspicious labels"
     )
 
+    _add_publish(commands)
+    export = commands.add_parser("export", help="write a model as one file for other runtimes")
+    _add_model(export)
+    export.add_argument(
+        "--format", choices=("litert", "onnx"), required=True, help="for LiteRT (.tflite) or ONNX runtimes"
+    )
+    export.add_argument("--output", metavar="FILE", type=_file, required=True, help="write it there")
+
+    card = commands.add_parser("card", help="show what a model is, how good, and what it is not for")
+    card.add_argument("name", metavar="NAME", nargs="?", help="a model (default: the default model)")
+    card.add_argument("--output", metavar="FILE", type=_file, help="write it there, as Markdown")
+    card.add_argument(
+        "--data", metavar="DIR", nargs="+", help="also check that these folders' split is the model's"
+    )
+
+    models = commands.add_parser("models", help="list the models")
+    _add_json(models)
+    compare = commands.add_parser(
+        "compare", help="all models side by side, with rivals and published figures"
+    )
+    _add_json(compare)
+    bench = commands.add_parser("bench", help="measure speed and memory on this machine")
+    _add_json(bench)
+    return parser
+
+
+def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     publish = commands.add_parser("publish", help="make a model of finished training runs")
     publish.add_argument("--age", metavar="RUN", type=Path, help="run folder of the age network")
     publish.add_argument("--gender", metavar="RUN", type=Path, help="run folder of the gender network")
     publish.add_argument("--both", metavar="RUN", type=Path, help="run folder of one network for both")
     publish.add_argument("--recipe", metavar="NAME", help="the finished runs of a recipe, under its name")
-    publish.add_argument("--data", metavar="DIR", help="the dataset's folder (default: $UTKFACE_DIR)")
+    publish.add_argument(
+        "--data", metavar="DIR", nargs="+", help="the dataset's folders (default: $UTKFACE_DIR)"
+    )
     publish.add_argument("--name", metavar="NAME", help="what to call it (default: the default model's name)")
     publish.add_argument("--title", metavar="TEXT", help="one line for people")
     publish.add_argument("--note", metavar="TEXT", action="append", default=[], help="a remark for the card")
@@ -170,23 +210,14 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="calibrate and measure the published model NAME anew; its weights stay",
     )
+    publish.add_argument(
+        "--light",
+        action=argparse.BooleanOptionalAction,
+        help="write the light form, which predicts without TensorFlow "
+        "(default: yes; with --again only where asked for)",
+    )
     publish.add_argument("--share", action="store_true", help="store layers that a pair has in common once")
     _add_json(publish)
-
-    card = commands.add_parser("card", help="show what a model is, how good, and what it is not for")
-    card.add_argument("name", metavar="NAME", nargs="?", help="a model (default: the default model)")
-    card.add_argument("--output", metavar="FILE", type=_file, help="write it there, as Markdown")
-    card.add_argument("--data", metavar="DIR", help="also check that this folder's split is the model's")
-
-    models = commands.add_parser("models", help="list the models")
-    _add_json(models)
-    compare = commands.add_parser(
-        "compare", help="all models side by side, with rivals and published figures"
-    )
-    _add_json(compare)
-    bench = commands.add_parser("bench", help="measure speed and memory on this machine")
-    _add_json(bench)
-    return parser
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

@@ -15,9 +15,15 @@ AgeGenderError
 
 from __future__ import annotations
 
+from agegender.files import escape_no_text
+
 
 class AgeGenderError(Exception):
     """Base class: catch this to catch everything the package raises on purpose."""
+
+    def __str__(self) -> str:
+        """The message as text that every writer takes, also where it names a file that is no text."""
+        return escape_no_text(super().__str__())
 
 
 class ImageError(AgeGenderError):
@@ -32,6 +38,10 @@ class ImageError(AgeGenderError):
         super().__init__(f"{name}: {reason}")
         self.name = name
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        """How to pickle it: exceptions cross from the processes of a pool that way."""
+        return type(self), (self.name, self.reason)
 
 
 class NotAnImageError(ImageError):

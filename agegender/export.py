@@ -16,12 +16,15 @@ import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 
+from agegender.files import escape_bytes, escape_name, escape_no_text, printable
 from agegender.prediction import Prediction
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FACES_TABLE_COLUMNS: Final[tuple[str, ...]] = (
     "path",
@@ -43,6 +46,8 @@ FACES_TABLE_COLUMNS: Final[tuple[str, ...]] = (
 
 NO_FACE: Final = "no face found"
 """What the ``warnings`` column says of a picture that was read but shows no face."""
+
+_FORMULA_STARTS: Final = ("=", "+", "-", "@")
 
 _FLOAT_COLUMNS: Final = (
     "x1",
@@ -66,7 +71,7 @@ def image_record(
     """Describes one picture and its faces with plain Python values.
 
     Args:
-        path: The name the caller knows the picture by.
+        path: The name the caller knows the picture by; it is escaped as `agegender.files` does it.
         image_size: ``(width, height)`` in pixels of the upright picture; ``None`` where it could not be read.
         predictions: What was found, in the order it is shown and numbered.
         error: Why the picture failed, or ``None``.
@@ -78,10 +83,10 @@ def image_record(
     """
     width, height = image_size if image_size is not None else (None, None)
     return {
-        "path": path,
+        "path": escape_name(path),
         "width": None if width is None else int(width),
         "height": None if height is None else int(height),
-        "error": error,
+        "error": None if error is None else escape_no_text(error),
         "faces": [_face_record(prediction) for prediction in predictions],
     }
 
@@ -110,6 +115,8 @@ def faces_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
         that failed, or that shows no face, keeps one row without a face number, so that no input vanishes
         from the table; ``error`` or ``warnings`` says which of the two it is.
     """
+    import pandas as pd  # here: importing it takes longer than predicting a photo, which needs no table
+
     rows: list[dict[str, Any]] = []
     for record in records:
         if not record["faces"]:
@@ -142,6 +149,32 @@ def faces_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return table.astype({"face": "Int64"} | dict.fromkeys(_FLOAT_COLUMNS, "float64"))
 
 
+def to_csv(table: pd.DataFrame) -> str:
+    r"""Writes a table as CSV in which every row is one line, and no cell is taken for a formula.
+
+    A spreadsheet runs a cell that begins with ``=``, ``+``, ``-`` or ``@``, and a terminal obeys control
+    characters. So both are written as ``\xHH`` in cells of text, as `agegender.files.printable` does it;
+    `agegender.files.unescape_name` takes it back.
+
+    Args:
+        table: The table; its index is left out.
+
+    Returns:
+        The text, with ``\n`` between lines.
+    """
+    text = table.select_dtypes(include=["object", "string"]).columns
+    return table.assign(**{name: table[name].map(_csv_cell) for name in text}).to_csv(
+        index=False, lineterminator="\n"
+    )
+
+
+def _csv_cell(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    start = value.startswith(_FORMULA_STARTS)
+    return escape_bytes(value[:start]) + printable(value[start:])
+
+
 def to_json(value: object) -> str:
     """Writes a value as indented JSON that every parser accepts.
 
@@ -149,7 +182,8 @@ def to_json(value: object) -> str:
         value: Dicts, sequences, strings, numbers, paths and numpy values, nested at will.
 
     Returns:
-        JSON text ending in a newline. NaN and infinities, which JSON does not know, become ``null``.
+        JSON text ending in a newline, valid UTF-8: what is no text is escaped as `agegender.files` does it.
+        NaN and infinities, which JSON does not know, become ``null``.
 
     Raises:
         TypeError: A value has no JSON form.
@@ -162,13 +196,12 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
 
     Args:
         path: Where to; missing parent folders are made.
-        data: The content; text is encoded as UTF-8, and what UTF-8 cannot hold, the lone surrogates of a
-            file name that is no text, as an escape that JSON understands.
+        data: The content; text is encoded as UTF-8, with what UTF-8 cannot hold escaped.
 
     Raises:
         OSError: The place cannot be written.
     """
-    content = data.encode("utf-8", errors="backslashreplace") if isinstance(data, str) else data
+    content = escape_no_text(data).encode() if isinstance(data, str) else data
     target = Path(path)
     if target.exists() and not target.is_file():
         target.write_bytes(content)  # a pipe or a device such as /dev/null: written to, never replaced
@@ -176,7 +209,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
     target = target.resolve()  # a link stays a link, its target gets the new content
     target.parent.mkdir(parents=True, exist_ok=True)
     # The same folder, because a rename is atomic only within one file system.
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    # A name of its own, not a longer one of the target's, which may have no room for it.
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         temporary.write_bytes(content)
         temporary.replace(target)
@@ -206,7 +240,7 @@ def _rounded(value: float, digits: int) -> float | None:
 def _plain(value: object) -> object:
     """Replaces numpy values, paths and non-finite numbers by what ``json`` can write."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {escape_no_text(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, (np.ndarray, np.generic)):
@@ -214,5 +248,5 @@ def _plain(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value
+        return escape_name(value)
+    return escape_no_text(value) if isinstance(value, str) else value

@@ -7,17 +7,17 @@ the file and the reason. `find_images` turns what a person types (files, folders
 from __future__ import annotations
 
 import os
-import re
 import stat
 import struct
 from collections.abc import Iterable, Iterator
+from functools import partial
 from io import SEEK_END, BytesIO, TextIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, ImageChops, ImageCms, TiffImagePlugin
 
 from agegender.errors import (
     EmptyImageError,
@@ -26,6 +26,7 @@ from agegender.errors import (
     NotAnImageError,
     TruncatedImageError,
 )
+from agegender.files import glob, is_glob, walk_files
 from agegender.image_formats import FORMATS, ImageFormat
 
 MAX_PIXELS: Final = 120_000_000
@@ -52,6 +53,14 @@ _TRANSPOSE: Final[dict[object, Image.Transpose]] = {
 """EXIF orientation to the turn that makes the picture upright; 1 and unknown values need none."""
 
 _PHOTOMETRIC_TAG, _BITS_TAG = 262, 258
+_PROBE: Final = Image.fromarray(
+    np.stack(np.meshgrid(*[np.linspace(0, 255, 17).astype(np.uint8)] * 3), axis=-1).reshape(17, -1, 3)
+)
+"""Colours all over the cube, greys among them. A profile that moves each by `_SAME_COLOR` at most is sRGB."""
+_SAME_COLOR: Final = 2
+_SAME_GAMMA: Final = 0.05
+"""So near to 1/2.2 an exponent means sRGB, which has none of its own; libpng draws the line there too."""
+
 _ICC_SPACES: Final = {"RGB": "RGB", "RGBA": "RGB", "L": "GRAY", "LA": "GRAY", "CMYK": "CMYK"}
 
 
@@ -64,13 +73,15 @@ def read_image(
 ) -> NDArray[np.uint8]:
     """Reads a picture as upright RGB.
 
-    JPEG, PNG, WebP, HEIC, GIF, BMP and TIFF, told apart by their content. Orientation tags are applied;
-    alpha lies over white; deeper pixels are scaled to 8 bits; an embedded colour profile is converted to
-    sRGB (one that is damaged or does not fit the pixels is ignored). Of several frames or pages the first
-    one is read. Safe to call from several threads.
+    JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP, TIFF and, where pillow-jxl-plugin is installed, JPEG XL, told
+    apart by their content. Orientation tags are applied; alpha lies over white; deeper pixels are scaled to
+    8 bits; an embedded colour profile, or a PNG's gamma, is converted to sRGB (a profile that is damaged or
+    does not fit the pixels is ignored). Of several frames or pages the first one is read. Safe to call from
+    several threads.
 
-    A file that is cut short at any point is refused, never completed with grey. Damage that leaves a file
-    whole, such as a flipped bit, can only be noticed where the format has checksums, as PNG does.
+    A file that is cut short is refused, never completed with grey; one that lacks no more than its end mark
+    is whole. Damage that leaves a file whole, such as a flipped bit, can only be noticed where the format has
+    checksums, as PNG does.
 
     Args:
         source: A path; the bytes of a file; or a binary file object. A file object that can seek is read
@@ -114,7 +125,7 @@ def _check_bytes(name: str, size: int, max_bytes: int) -> None:
         raise ImageTooLargeError(name, f"more than {max_bytes:,} bytes; save a smaller copy of it")
 
 
-def _check_pixels(name: str, size: tuple[int, int], max_pixels: int) -> None:
+def _check_pixels(name: str, max_pixels: int, size: tuple[int, int]) -> None:
     width, height = size
     if width <= 0 or height <= 0:
         raise EmptyImageError(name, f"{width} × {height} pixels: nothing to see")
@@ -185,14 +196,9 @@ def _decode(name: str, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         names = ", ".join(known.name for known in FORMATS)
         raise NotAnImageError(name, f"not a picture in a known format ({names})")
     try:
-        # The size comes first: a picture that is too large is refused as that, whatever else it lacks.
-        if size := known.size(data):
-            _check_pixels(name, size, max_pixels)
-        with known.open(BytesIO(known.check(data))) as image:
-            _check_pixels(name, image.size, max_pixels)
-            known.check_opened(image, data)
+        with known.open(data, partial(_check_pixels, name, max_pixels)) as image:
             image.load()
-            _check_pixels(name, image.size, max_pixels)  # HEIC may turn out to be another size
+            _check_pixels(name, max_pixels, image.size)  # HEIC may turn out to be another size
             return np.array(_upright_rgb(image, known))
     except ImageError:
         raise
@@ -209,9 +215,9 @@ def _decode(name: str, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
 
 def _upright_rgb(image: Image.Image, known: ImageFormat) -> Image.Image:
     turn = None if known.decodes_upright else _TRANSPOSE.get(_orientation(image))
-    profile = image.info.get("icc_profile")
+    info = image.info
     image = _to_8_bits(image)
-    image = _to_srgb(image, profile)
+    image = _to_srgb(image, info.get("icc_profile"), None if "srgb" in info else info.get("gamma"))
     if image.has_transparency_data:
         image = _over_white(image)
     if image.mode != "RGB":  # converting to the same mode would copy every pixel
@@ -227,10 +233,12 @@ def _orientation(image: Image.Image) -> object:
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Scales the grey modes that Pillow would clip; mends the one ink mode that it takes for another."""
+    """Scales the grey modes that Pillow would clip; mends two that are not what Pillow takes them for."""
     if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
         # Pillow reads every CMYK JPEG as inverted, which is Adobe's way; without Adobe's mark it is not.
         return _like(image, 255 - np.asarray(image), "CMYK")
+    if image.mode == "RGBA" and image.format in {"BMP", "DIB"} and not np.asarray(image)[..., 3].any():
+        return image.convert("RGB")  # the fourth byte was left unset: viewers show such a picture opaque
     if not image.mode.startswith(("I", "F")):
         return image
 
@@ -273,26 +281,56 @@ def _like(image: Image.Image, values: NDArray[np.uint8], mode: str) -> Image.Ima
     return Image.frombytes(mode, image.size, np.ascontiguousarray(values).tobytes())
 
 
-def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
-    """Converts to sRGB, to a mode that plain conversion to RGB or RGBA handles well."""
+def _to_srgb(image: Image.Image, profile: object, gamma: object) -> Image.Image:
+    """Converts to sRGB, to a mode that plain conversion to RGB or RGBA handles well.
+
+    Args:
+        image: 8 bits a channel.
+        profile: The ICC profile that came with it, if bytes.
+        gamma: A PNG's encoding exponent, if a number; a profile comes before it.
+    """
     if image.mode in {"P", "PA", "RGBa", "La"}:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if not profile and isinstance(gamma, float):
+        return _without_gamma(image, gamma)
     if not isinstance(profile, bytes) or image.mode not in _ICC_SPACES:
         return image
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if source.profile.xcolor_space.strip() != _ICC_SPACES[image.mode]:
             return image
-        if "sRGB" in (source.profile.profile_description or ""):
-            return image
         colors = image.convert(image.mode.removesuffix("A"))
-        srgb = ImageCms.profileToProfile(colors, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        convert = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), colors.mode, "RGB")
+        if colors.mode == "RGB" and _is_near(convert.apply(_PROBE), _PROBE):  # what its name says is no proof
+            return image
+        srgb = convert.apply(colors)
     except (ImageCms.PyCMSError, ImportError, OSError, TypeError, ValueError):
         return image
-    assert srgb is not None
     if image.has_transparency_data:
         srgb.putalpha(image.convert("RGBA").getchannel("A"))
     return srgb
+
+
+def _without_gamma(image: Image.Image, gamma: float) -> Image.Image:
+    """Turns values that are light to the power of ``gamma`` into sRGB's, as browsers do."""
+    if (
+        abs(gamma * 2.2 - 1) < _SAME_GAMMA
+        or not 0.01 < gamma < 100
+        or image.mode not in {"L", "RGB", "RGBA", "LA"}
+    ):
+        return image
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+    light = (np.arange(256) / 255) ** (1 / gamma)
+    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    table = np.round(255 * encoded).astype(int).tolist()
+    bands = len(image.getbands())
+    alpha = list(range(256)) if bands in {2, 4} else []
+    return image.point(table * (bands - bool(alpha)) + alpha)
+
+
+def _is_near(one: Image.Image, other: Image.Image) -> bool:
+    return int(np.asarray(ImageChops.difference(one, other)).max()) <= _SAME_COLOR
 
 
 def _over_white(image: Image.Image) -> Image.Image:
@@ -313,8 +351,9 @@ def find_images(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
               folder is entered twice, so a loop of links ends. A folder that cannot be listed is given back
               itself, for the caller to report.
             - A glob (``*``, ``?``, ``[…]``, ``**`` for any depth) gives what it matches: folders as above,
-              files with one of these endings or with the very ending that it spells out. Hidden names need
-              a pattern that begins with a dot.
+              files with one of these endings or with the very ending that it spells out. Leading parts that
+              exist are taken as they are written, brackets and all. Hidden names need a part that begins with
+              a dot.
             - Anything else is the name of one file, given back as it is, even when its ending is unknown
               or it does not exist, for `read_image` to report. An existing file wins over a glob.
 
@@ -332,49 +371,18 @@ def find_images(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 def _expand(pattern: Path) -> Iterator[Path]:
     if pattern.is_dir():
-        yield from _walk(pattern)
-    elif os.path.lexists(pattern) or not _is_glob(str(pattern)):
+        yield from _pictures_below(pattern)
+    elif os.path.lexists(pattern) or not is_glob(str(pattern)):
         yield pattern
     else:
-        suffix = "" if _is_glob(pattern.suffix) else pattern.suffix
-        for path in _glob(pattern):
+        suffix = "" if is_glob(pattern.suffix) else pattern.suffix
+        for path in glob(pattern):
             if path.is_dir():
-                yield from _walk(path)
+                yield from _pictures_below(path)
             elif path.suffix.lower() in IMAGE_SUFFIXES or (suffix and path.suffix == suffix):
                 yield path
 
 
-def _is_glob(text: str) -> bool:
-    return any(character in text for character in "*?[")
-
-
-def _glob(pattern: Path) -> Iterator[Path]:
-    """Path.glob from the first part with a wildcard on, without the hidden names that it would include."""
-    first = next(i for i, part in enumerate(pattern.parts) if _is_glob(part))
-    root = Path(*pattern.parts[:first])
-    # Python before 3.13 refuses "**.jpg"; elsewhere, and in a shell, it means "*.jpg".
-    wild = [part if part == "**" else re.sub(r"\*{2,}", "*", part) for part in pattern.parts[first:]]
-    wants_hidden = any(part.startswith(".") for part in wild)
-    for path in root.glob(str(Path(*wild))):
-        if wants_hidden or not any(part.startswith(".") for part in path.relative_to(root).parts):
-            yield path
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    entered: set[str] = set()
-    unreadable: list[Path] = []
-
-    def report(error: OSError) -> None:
-        unreadable.append(Path(error.filename))
-
-    for parent, folders, files in os.walk(folder, onerror=report, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in entered:
-            folders.clear()
-            continue
-        entered.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(parent, name)
-    yield from unreadable
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    for paths in walk_files(folder, IMAGE_SUFFIXES):
+        yield from paths

@@ -3,40 +3,54 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from collections.abc import Sequence
+from copy import copy
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.errors import ModelError
-from agegender.evaluation.calibration import AgeCalibration, GenderCalibration
+from agegender.calibration import AgeCalibration, GenderCalibration
+from agegender.errors import EmptyImageError, ModelError
 from agegender.faces import CHIP_SIZE, Chip, Face, FaceDetector, crop_face
-from agegender.faces.crop import CHIP_LANDMARKS
+from agegender.faces.chip import change_margin, resize_chip
+from agegender.faces.crop import CHIP_LANDMARKS, check_rgb
 from agegender.images import read_image
 from agegender.labels import GENDERS, Task
-from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.models.card import WEIGHTS_DIR, read_card, runtime_of
 from agegender.models.registry import DEFAULT_MODEL, model_spec
-from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
+from agegender.prediction import AgeEstimate, Answer, GenderEstimate, Prediction
 
 if TYPE_CHECKING:
-    from agegender.models.trained import TrainedModel
+    from agegender.models.engine import Engine
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
-Answer = tuple[AgeEstimate | None, GenderEstimate | None]
+FoundFace = tuple[Face, Chip]
+
+_WIDEST_MARGIN: Final = 24
+"""Pixels that a found face's chip shows around UTKFace's: enough for every model, which cuts off the rest."""
 
 
 class Predictor:
     """Finds the faces in a picture and says how old they look and how their gender is perceived.
 
     Cheap to make: detector and networks load at the first use, once. One predictor may be shared by
-    several threads.
+    several threads. It is pickled and copied as its name and options; the copy loads anew, and so does a
+    predictor in a forked process. TensorFlow does not survive a fork: where it ran before, a prediction in
+    the forked process raises a `ModelError`.
 
     Args:
         model: Name of a model.
         detector: Another face detector to use.
         weights_dir: Where the models are.
+
+    Attributes:
+        model: Its name.
+        margin: Pixels that its chips show beyond UTKFace's on each side, where those are 200 wide.
 
     Raises:
         UnknownModelError: No model has that name.
@@ -47,6 +61,9 @@ class Predictor:
         ...     print(prediction.age.years, prediction.gender.label)
     """
 
+    _used_in: ClassVar[int | None] = None
+    """The process in which networks ran last, of any predictor."""
+
     def __init__(
         self,
         model: str = DEFAULT_MODEL,
@@ -54,12 +71,18 @@ class Predictor:
         detector: FaceDetector | None = None,
         weights_dir: Path = WEIGHTS_DIR,
     ) -> None:
-        model_spec(model, weights_dir)
+        self.margin = model_spec(model, weights_dir).margin
         self.model = model
         self._weights_dir = weights_dir
         self._detector = detector if detector is not None else FaceDetector()
-        self._loaded: TrainedModel | None = None
+        self._loaded: Engine | None = None
         self._lock = threading.Lock()
+        self._process = os.getpid()
+
+    def __reduce__(self) -> tuple[partial[Predictor], tuple[()]]:
+        """How to copy and pickle it: by name and options."""
+        options: dict[str, Any] = {"detector": self._detector, "weights_dir": self._weights_dir}
+        return partial(type(self), self.model, **options), ()
 
     @property
     def card(self) -> dict[str, Any]:
@@ -70,19 +93,20 @@ class Predictor:
         """
         return read_card(self.model, self._weights_dir)
 
-    def load(self) -> TrainedModel:
+    def load(self) -> Engine:
         """Loads the networks, unless they are loaded already. Called for you by the first prediction.
+
+        Returns:
+            What answers: the model's light form where it has one, otherwise its Keras networks.
 
         Raises:
             WeightsNotFoundError: The model has not been trained here.
             ModelError: Its files are damaged.
         """
+        self._enter_process()
         with self._lock:
             if self._loaded is None:
-                # TensorFlow takes seconds to import: only when there is something to predict.
-                from agegender.models.trained import TrainedModel
-
-                self._loaded = TrainedModel(self.model, self._weights_dir)
+                self._loaded = load_engine(self.model, self._weights_dir)
             return self._loaded
 
     def predict(
@@ -101,13 +125,55 @@ class Predictor:
 
         Raises:
             ImageError: The picture cannot be used.
-            WeightsNotFoundError: The model has not been trained here.
+            TypeError: ``source`` is an array, but not of ``uint8``, or nothing of the above.
+            ValueError: ``source`` is an array of another shape, or an option is out of range.
+            ModelError: As `load`.
+        """
+        return self.predict_faces(self.find_faces(source, min_confidence=min_confidence, min_face=min_face))
+
+    def find_faces(
+        self, source: Source, *, min_confidence: float | None = None, min_face: float = 0.0
+    ) -> list[FoundFace]:
+        """Finds the faces in a picture: the first half of `predict`, which is the same for every model.
+
+        Args:
+            source: As for `predict`.
+            min_confidence: As for `predict`.
+            min_face: As for `predict`.
+
+        Returns:
+            Each face with its chip, from left to right.
+
+        Raises:
+            Exception: As `predict`.
         """
         image = source if isinstance(source, np.ndarray) else read_image(source)
+        self._enter_process()
         confidence = {} if min_confidence is None else {"min_confidence": min_confidence}
         faces = self._detector.detect(image, min_face=min_face, **confidence)
-        chips = [crop_face(image, face) for face in faces]
-        return self._combine(faces, chips)
+        return [(face, crop_face(image, face, _WIDEST_MARGIN)) for face in faces]
+
+    def predict_faces(self, found: Sequence[FoundFace]) -> list[Prediction]:
+        """Predicts faces that were found: the second half of `predict`.
+
+        Args:
+            found: As `find_faces` of this or of another predictor gives them.
+
+        Returns:
+            One prediction a face, in the same order.
+
+        Raises:
+            ModelError: As `load`.
+        """
+        if not found:
+            return []
+        margin = self.margin
+        chips = [change_margin(chip.pixels, chip.margin, margin) for _, chip in found]
+        answers = self.predict_chips(np.stack(chips), margin=margin)
+        return [
+            Prediction(face, pixels, age, gender, chip.warnings, margin)
+            for (face, chip), pixels, (age, gender) in zip(found, chips, answers, strict=True)
+        ]
 
     def predict_chip_image(self, source: Source) -> Prediction:
         """Predicts a picture that is a face chip already; no detection runs.
@@ -119,34 +185,44 @@ class Predictor:
             The prediction; its face is the whole picture.
 
         Raises:
-            ImageError: The picture cannot be used.
-            WeightsNotFoundError: The model has not been trained here.
+            ImageError: The picture cannot be used, or has no pixels.
+            TypeError: As `predict`.
+            ValueError: As `predict`.
+            ModelError: As `load`.
         """
-        from agegender.data.augment import resize_chip
-
         image = source if isinstance(source, np.ndarray) else read_image(source)
+        check_rgb(image)
+        if not image.size:
+            raise EmptyImageError("image array", "no pixels")
         height, width = image.shape[:2]
         scale = np.array([width, height]) / CHIP_SIZE
         points = tuple((float(x), float(y)) for x, y in CHIP_LANDMARKS * scale)
         face = Face((0.0, 0.0, float(width), float(height)), 1.0, points)  # type: ignore[arg-type]
         chip = Chip(resize_chip(image, (CHIP_SIZE, CHIP_SIZE)), ())
-        return self._combine([face], [chip])[0]
+        return self.predict_faces([(face, chip)])[0]
 
-    def predict_chips(self, chips: NDArray[np.uint8]) -> list[Answer]:
+    def predict_chips(self, chips: NDArray[np.uint8], *, margin: int = 0) -> list[Answer]:
         """Predicts a batch of face chips.
 
         Args:
             chips: RGB ``uint8`` of shape (n, height, width, 3), UTKFace geometry, any size; n may be 0.
+            margin: Pixels that they show beyond UTKFace's on each side, where those are 200 wide.
+                What the model sees beyond that is black to it.
 
         Returns:
             Age and gender of each chip; ``None`` for what the model does not predict.
 
         Raises:
+            TypeError: ``chips`` is no array.
             ValueError: The array is not of that form.
-            WeightsNotFoundError: The model has not been trained here.
+            ModelError: As `load`.
         """
+        if not isinstance(chips, np.ndarray):
+            raise TypeError(f"chips must be one array, not {type(chips).__name__}: use np.stack")
+        if chips.ndim == 4 and len(chips) and not chips.size:
+            raise ValueError(f"chips must have pixels, got shape {chips.shape}")
         model = self.load()
-        raw = model.answer(chips)
+        raw = model.answer(change_margin(chips, margin, model.margin) if chips.ndim == 4 else chips)
         ages: list[AgeEstimate | None] = [None] * len(chips)
         genders: list[GenderEstimate | None] = [None] * len(chips)
         if raw.age is not None:
@@ -169,14 +245,46 @@ class Predictor:
                 genders[i] = GenderEstimate(GENDERS[int(p >= 0.5)], probability, uncertain)
         return list(zip(ages, genders, strict=True))
 
-    def _combine(self, faces: list[Face], chips: list[Chip]) -> list[Prediction]:
-        if not faces:
-            return []
-        answers = self.predict_chips(np.stack([chip.pixels for chip in chips]))
-        return [
-            Prediction(face, chip.pixels, age, gender, chip.warnings)
-            for face, chip, (age, gender) in zip(faces, chips, answers, strict=True)
-        ]
+    def _enter_process(self) -> None:
+        """Notes a fork: threads, which networks work with, stay behind in the process that was forked.
+
+        Raises:
+            ModelError: TensorFlow ran in that process: in this one it would wait for its threads forever.
+        """
+        process = os.getpid()
+        if Predictor._used_in not in {None, process} and "tensorflow" in sys.modules:
+            raise ModelError(
+                "TensorFlow was in use before this process was forked, and does not work after that: predict "
+                'in processes of multiprocessing.get_context("spawn"), or fork before the first prediction'
+            )
+        Predictor._used_in = process
+        if self._process != process:
+            self._process, self._lock = process, threading.Lock()
+            self._loaded, self._detector = None, copy(self._detector)
+
+
+def load_engine(name: str, weights_dir: Path = WEIGHTS_DIR) -> Engine:
+    """Loads what answers for a published model.
+
+    Args:
+        name: The model.
+        weights_dir: Where the models are.
+
+    Returns:
+        Its light form where its card names one, otherwise its Keras networks.
+
+    Raises:
+        UnknownModelError: No such model.
+        WeightsNotFoundError: It is not published here.
+        ModelError: Its files are damaged.
+    """
+    if runtime_of(read_card(name, weights_dir)) == "LiteRT":
+        from agegender.models.light import LightModel
+
+        return LightModel(name, weights_dir)
+    from agegender.models.trained import TrainedModel  # TensorFlow takes seconds to import
+
+    return TrainedModel(name, weights_dir)
 
 
 def _fitted(card: dict[str, Any], task: Task) -> dict[str, Any]:

@@ -7,10 +7,35 @@ Years are whole numbers, and no probability is ever shown as 100 %: a model is n
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Final
 
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
 
 AGE_UNKNOWN = "age: can't tell"
+
+ABSENT: Final = "–"
+"""Stands for a figure that there is not."""
+
+
+def say_figure(value: float | None, form: str, interval: Sequence[float] | None = None) -> str:
+    """Writes a measured figure down.
+
+    Args:
+        value: The figure.
+        form: How, as `format` takes it.
+        interval: Its ends, where it has one.
+
+    Returns:
+        For example "91.2 % (90.1 to 92.3)", or `ABSENT` where there is no figure.
+    """
+    if value is None:
+        return ABSENT
+    words = format(value, form)
+    if interval is not None:
+        low, high = (format(end, form).rstrip("%") for end in interval)
+        words += f" ({low} to {high})"
+    return words.replace("%", " %")
 
 
 def say_age(age: AgeEstimate) -> str:

@@ -9,7 +9,7 @@ from agegender.models.card import read_card
 from ui import cards
 from ui.models import choose_model
 from ui.session import EXAMPLE_CREDIT
-from ui.widgets import ensure_menu
+from ui.widgets import show_failure
 
 LINKS = """
 - [UTKFace](https://susanqq.github.io/UTKFace/), the faces and labels the models learn from.
@@ -55,20 +55,19 @@ def show_terms(card: dict[str, Any]) -> None:
     st.caption(f"The example picture: {EXAMPLE_CREDIT}")
 
 
-ensure_menu()
 st.title("About")
 st.markdown(
     "This app says how old a face *looks* and which gender it is *perceived* as, to a network that learnt "
     "from other people's guesses. It runs on the computer that it was started on; photos are neither stored "
     "nor passed on."
 )
-model = choose_model("about_model")
+model = choose_model()
 if model is None:
     st.stop()
 try:
     card = read_card(model)
 except ModelError as error:
-    st.error(str(error), icon=":material/model_training:")
+    show_failure(error)
     st.stop()
 show_meaning(card)
 show_terms(card)

@@ -4,9 +4,8 @@ import streamlit as st
 
 from agegender.errors import ModelError
 from ui import compare, side_by_side
-from ui.photos import keep_uploads_in_memory
 from ui.session import PRIVACY, choose_photo, choose_photos
-from ui.widgets import ensure_menu
+from ui.widgets import show_failure
 
 
 def show_charts(comparison: compare.Comparison) -> None:
@@ -23,8 +22,8 @@ def show_charts(comparison: compare.Comparison) -> None:
 def show_answers(comparison: compare.Comparison) -> None:
     st.subheader("Ask all of them about one photo")
     st.caption(PRIVACY)
-    photos = choose_photos("compare")
-    models = {entry["name"]: entry["parameters"] for entry in comparison["models"] if entry["trained"]}
+    photos = choose_photos()
+    models = [entry["name"] for entry in comparison["models"] if entry["trained"]]
     if not photos:
         st.info(
             "Drop a photo above, or switch the example on: every system then answers for the same face.",
@@ -34,16 +33,14 @@ def show_answers(comparison: compare.Comparison) -> None:
     try:
         side_by_side.ask_all(choose_photo(photos), models)
     except ModelError as error:
-        st.error(str(error), icon=":material/model_training:")
+        show_failure(error)
 
 
-ensure_menu()
-keep_uploads_in_memory()
 st.title("Compare models")
 try:
     comparison = compare.find_comparison()
 except ModelError as error:
-    st.error(str(error), icon=":material/model_training:")
+    show_failure(error)
     st.stop()
 trained = [entry for entry in comparison["models"] if entry["trained"]]
 if comparison["n"]:

@@ -5,14 +5,14 @@ import streamlit as st
 from agegender.errors import ModelError
 from ui import explanations
 from ui.models import choose_model
-from ui.photos import Analysis, Photo, Settings, analyse, keep_uploads_in_memory
-from ui.results import choose_face, show_errors
+from ui.photos import Analysis, Photo, Settings, analyse
+from ui.results import choose_face, show_errors, show_no_face
 from ui.session import PRIVACY, choose_photo, choose_photos, current_settings
-from ui.widgets import ensure_menu, quote
+from ui.widgets import show_failure
 
 
 def explain(photo: Photo, analysis: Analysis, settings: Settings) -> None:
-    index = choose_face(photo, analysis, key="explain_face")
+    index = choose_face(photo, analysis)
     face = analysis.predictions[index]
     found = explanations.explanation_of(photo, settings, index)
     explanations.show_answer(face)
@@ -22,16 +22,14 @@ def explain(photo: Photo, analysis: Analysis, settings: Settings) -> None:
     explanations.show_limits()
 
 
-ensure_menu()
-keep_uploads_in_memory()
 st.title("Why this answer?")
 st.markdown(
     "Take one face and ask the model back: how sure it is, which parts of the face the answer hangs on, and "
     "whether it would say the same in other light."
 )
 st.caption(PRIVACY)
-model = choose_model("explain_model")
-photos = choose_photos("explain")
+model = choose_model()
+photos = choose_photos()
 if model is None:
     st.stop()
 if not photos:
@@ -47,10 +45,6 @@ try:
     if analysis.predictions:
         explain(photo, analysis, settings)
     elif analysis.error is None:
-        st.info(
-            f"**No face found** in {quote(photo.name)}, so there is nothing to explain. A photo that is "
-            "closer and better lit may do.",
-            icon=":material/sentiment_neutral:",
-        )
+        show_no_face(photo)
 except ModelError as error:
-    st.error(str(error), icon=":material/model_training:")
+    show_failure(error)

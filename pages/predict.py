@@ -6,16 +6,17 @@ import streamlit as st
 
 from agegender.errors import ModelError
 from ui import results
-from ui.photos import Photo, Settings, analyse, keep_uploads_in_memory
+from ui.photos import PHOTOS_A_PAGE, Photo, Settings, analyse
 from ui.session import PRIVACY, choose_photos, look_closer_at, put_snapshot_aside, take_snapshot
-from ui.widgets import ensure_menu
+from ui.widgets import choose_part, show_failure
 
 
 def show_results(photos: Sequence[Photo], settings: Settings) -> None:
+    photos = choose_part(photos, PHOTOS_A_PAGE, "photos", key="photos_page")
     try:
         analyses = analyse(photos, settings)
     except ModelError as error:
-        st.error(str(error), icon=":material/model_training:")
+        show_failure(error)
         return
     results.show_errors(photos, analyses)
     readable = [index for index, analysis in enumerate(analyses) if analysis.error is None]
@@ -36,8 +37,6 @@ def show_results(photos: Sequence[Photo], settings: Settings) -> None:
     results.show_faces(analyses[shown].predictions)
 
 
-ensure_menu()
-keep_uploads_in_memory()
 st.title("How old does this face look?")
 st.markdown(
     "Every face in a photo gets an age and the gender it is perceived as. That is how old you look "
@@ -51,7 +50,7 @@ photo_tab, webcam_tab = st.tabs(
 if not webcam_tab.open:
     put_snapshot_aside()
 with photo_tab:
-    photos = choose_photos("")  # on every run, because Streamlit forgets the uploads of an absent uploader
+    photos = choose_photos()  # on every run, because Streamlit forgets the uploads of an absent uploader
     if photo_tab.open and photos and settings is not None:
         show_results(photos, settings)
 if webcam_tab.open:  # only then, because the browser asks for the camera once the widget is there

@@ -4,9 +4,8 @@ import streamlit as st
 
 from agegender import charts
 from agegender.labels import TASKS
-from agegender.training.runs import RunRecord
+from agegender.runs.records import RunRecord
 from ui import training
-from ui.widgets import ensure_menu
 
 
 def choose_runs(runs: dict[str, RunRecord]) -> list[RunRecord]:
@@ -58,7 +57,6 @@ def choose_view() -> training.View:
     return training.View(axis, smoothing, zoom)
 
 
-ensure_menu()
 st.title("Training curves")
 st.markdown(
     "What a model got better at while it was trained, and when it stopped getting better on the *validation* "

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-import agegender.errors
+from agegender.assets import EXAMPLE
 
-ASSETS = Path(agegender.errors.__file__).parent / "assets"
-EXAMPLE = ASSETS / "example.jpg"
 SOURCES = {
     "mexico.webp": ("Elidealista", "CC0-1.0"),
     "astronaut.png": ("NASA", "public domain"),
@@ -21,7 +18,7 @@ SOURCES = {
 
 @pytest.fixture(scope="module")
 def readme() -> str:
-    return (ASSETS / "README.md").read_text(encoding="utf-8")
+    return EXAMPLE.with_name("README.md").read_text(encoding="utf-8")
 
 
 def test_example_is_small_enough_to_ship_and_large_enough_to_show() -> None:

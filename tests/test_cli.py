@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -13,11 +15,13 @@ import pytest
 from PIL import Image
 
 from agegender.__main__ import main
-from agegender.commands import bench
+from agegender.commands import batch, bench
 from agegender.commands.predict import annotated_paths
 from agegender.errors import UnknownModelError, WeightsNotFoundError
 from agegender.faces.face import Face
+from agegender.files import unescape_name
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
+from agegender.runtime import without_chatter
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,7 +45,7 @@ class FakePredictor:
     def predict_chip_image(self, source):
         return self._prediction((0.0, 0.0, 200.0, 200.0))
 
-    def predict_chips(self, chips):
+    def predict_chips(self, chips, *, margin=0):
         if self.model == "missing":
             raise WeightsNotFoundError("missing has no weights here; train it first")
         return [(AgeEstimate(31.2, 26.0, 37.1, 0.9), GenderEstimate("female", 0.97))] * len(chips)
@@ -165,6 +169,15 @@ def test_chips_skip_detection(photos, capsys):
     assert image["faces"][0]["box"] == [0.0, 0.0, 200.0, 200.0]
 
 
+def test_what_tensorflow_tells_of_itself_is_left_out_and_nothing_else(capfd):
+    with pytest.raises(RuntimeError), without_chatter():
+        os.write(2, b"I0000 00:00:1795703112.273786 12063 port.cc:153] oneDNN custom operations are on.\n")
+        os.write(2, b"a real warning\n")
+        print("from Python", file=sys.__stderr__)
+        raise RuntimeError
+    assert capfd.readouterr().err.splitlines() == ["a real warning", "from Python"]
+
+
 def test_globs_are_expanded(photos, capsys):
     assert main(["predict", str(photos / "*" / "*.jpg"), "--json", "-"]) == 0
     assert len(read_strict(capsys.readouterr().out)["images"]) == 2
@@ -192,11 +205,83 @@ def test_a_model_that_is_not_there_is_exit_code_2(photos, capsys, model, message
 def test_outputs_never_replace_a_picture(photos, capsys):
     photo = photos / "a" / "one.jpg"
     before = photo.read_bytes()
+    (photos / "link").symlink_to(photo)
     for option in ("--json", "--csv"):
-        assert main(["predict", str(photo), option, str(photo)]) == 2
-    assert main(["predict", str(photo), "--annotate", str(photo.parent)]) == 0
+        for target in (photo, photos / "link", photos / "new.png"):
+            assert main(["predict", str(photo), option, str(target)]) == 2
+            assert "picture" in capsys.readouterr().err
+    for command in (["evaluate", "--data", str(photos)], ["models"], ["card", "--output", str(photo)]):
+        assert main([*command, *(["--json", str(photo)] if command[0] != "card" else [])]) == 2
+    out = photos.parent / "out"
+    out.mkdir()
+    (out / "one.jpg").symlink_to(photo)
+    assert main(["predict", str(photo), "--annotate", str(out)]) == 2
     assert photo.read_bytes() == before
-    assert {p.name for p in photo.parent.iterdir()} == {"one.jpg", "one-annotated.jpg"}
+
+
+def test_copies_of_earlier_runs_are_no_input(photos, tmp_path, capsys):
+    out = photos / "drawn"
+    for _ in range(2):
+        assert main(["predict", str(photos), "--annotate", str(out), "--csv", str(tmp_path / "f.csv")]) == 0
+        assert len(pd.read_csv(tmp_path / "f.csv")) == 3
+    assert "left out: 3 pictures" in capsys.readouterr().err
+    assert len(list(photos.rglob("*.*"))) == 6
+    (photos / "link").symlink_to(out)
+    assert main(["predict", str(photos / "**" / "*.jpg"), "--annotate", str(photos / "link")]) == 0
+    assert len(list(photos.rglob("*.*"))) == 6
+    # Where nothing else is left, or a file inside is named, it is refused before any work.
+    for patterns in ([str(out)], [str(photos), str(out / "dark.png")], [str(photos / "*" / "one.jpg")]):
+        assert main(["predict", *patterns, "--annotate", str(photos)]) == 2
+    assert "name another folder" in capsys.readouterr().err
+    assert len(list(photos.rglob("*.*"))) == 6
+
+
+def test_outputs_that_meet_are_refused_before_the_work(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if os.name == "posix":
+        assert main(["predict", str(photos), "--json", "/dev/null", "--csv", "/dev/null"]) == 0
+    monkeypatch.setattr(FakePredictor, "predict", lambda *_: pytest.fail("the work began"))
+    (tmp_path / "linked").symlink_to("r")
+    for outputs in (
+        ["--json", "r", "--csv", "r"],
+        ["--json", "r", "--csv", "./R"],  # one file where case is ignored
+        ["--json", "r", "--csv", "linked"],
+        ["--json", "r", "--annotate", "r"],
+        ["--json", "r", "--annotate", "r/drawn"],
+        ["--json", "r/deep", "--csv", "r"],
+        ["--json", "out/a", "--annotate", "out"],  # copies of photos/a/ go into out/a/
+        ["--json", "r" * 300],
+    ):
+        assert main(["predict", str(photos), *outputs]) == 2, outputs
+    write_photo(tmp_path / "chips" / "30_0_0_a.png")
+    assert main(["audit", "--data", "chips", "--json", "r", "--csv", "r"]) == 2
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_output_that_fails_costs_no_other(photos, tmp_path, capsys, monkeypatch):
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("agegender.commands.predict.to_csv", fail)
+    assert (
+        main(["predict", str(photos), "--csv", str(tmp_path / "r.csv"), "--json", str(tmp_path / "r.json")])
+        == 2
+    )
+    assert "No space left" in capsys.readouterr().err
+    assert len(read_strict((tmp_path / "r.json").read_text())["images"]) == 3
+
+
+def test_the_longest_names_are_written(tmp_path, capsys):
+    long = "写" * 83 + ".webp"  # 254 bytes, and ".png" comes on top for the copy
+    write_photo(tmp_path / "in" / long)
+    target = tmp_path / ("j" * 250 + ".json")
+    assert (
+        main(["predict", str(tmp_path / "in"), "--annotate", str(tmp_path / "out"), "--json", str(target)])
+        == 0
+    )
+    [copy] = (tmp_path / "out").iterdir()
+    assert copy.name.startswith("写" * 80) and copy.suffix == ".png"
+    assert target.is_file()
 
 
 @pytest.mark.parametrize("option", ["--json", "--csv", "--annotate"])
@@ -220,8 +305,8 @@ def test_annotated_paths_are_unique_and_ignore_case(tmp_path):
     copies = annotated_paths(paths, Path("out"))
     assert [copies[path].as_posix() for path in paths] == [
         "out/x.heic.png",
-        "out/x.heic-annotated.png",
-        "out/X.HEIC-annotated-2.PNG",
+        "out/x.heic (2).png",
+        "out/X.HEIC (3).PNG",
         "out/sub/x.jpg",
         "out/sub/x.webp.png",
     ]
@@ -232,14 +317,6 @@ def test_annotated_paths_leave_the_folder_only_downwards(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     copies = annotated_paths([Path("../there/a.png"), Path("b.png")], Path("out"))
     assert {copy.as_posix() for copy in copies.values()} == {"out/there/a.png", "out/here/b.png"}
-
-
-def test_annotated_copies_of_a_second_run_do_not_replace_the_first_ones(photos):
-    arguments = ["predict", str(photos), "--annotate", str(photos / "drawn")]
-    assert main(arguments) == 0
-    first = {path: path.read_bytes() for path in (photos / "drawn").rglob("*.*")}
-    assert main(arguments) == 0
-    assert all(path.read_bytes() == content for path, content in first.items())
 
 
 # evaluate
@@ -327,6 +404,7 @@ MODELS = [
         "megabytes": 14.0,
         "input": [160, 160],
         "trained": True,
+        "engine": "LiteRT",
         "metrics": {"age": {"mae": 4.567}, "gender": {"accuracy": 0.9345}},
     },
     {
@@ -337,6 +415,7 @@ MODELS = [
         "megabytes": None,
         "input": [96, 96],
         "trained": False,
+        "engine": None,
         "metrics": None,
     },
 ]
@@ -351,7 +430,7 @@ def test_models_json(monkeypatch, capsys):
 def test_models_in_words(monkeypatch, capsys):
     monkeypatch.setattr("agegender.commands.models.describe_models", lambda: MODELS)
     assert main(["models"]) == 0
-    _, first, second, _ = capsys.readouterr().out.splitlines()
+    _, first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.split() == [
         "vggface",
         "*",
@@ -360,12 +439,12 @@ def test_models_in_words(monkeypatch, capsys):
         "6,977,516",
         "14.0",
         "160×160",
-        "yes",
+        "LiteRT",
         "4.57",
         "93.5",
         "%",
     ]
-    assert second.split() == ["other", "age", "-", "-", "96×96", "no", "-", "-"]
+    assert second.split() == ["other", "age", "–", "–", "96×96", "untrained", "–", "–"]
 
 
 # bench
@@ -452,15 +531,60 @@ def test_wrong_usage_is_exit_code_2(arguments, capsys):
     assert "usage:" in capsys.readouterr().err
 
 
-def test_interrupt_is_quiet(photos, monkeypatch, capsys):
-    def interrupt(self, source):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_done_is_written_when_a_signal_stops_the_run(tmp_path, monkeypatch, capsys, number):
+    for index in range(60):
+        write_photo(tmp_path / "in" / f"{index:02}.png", color=(90, 90, 100 + index))
+    seen = []
 
-    monkeypatch.setattr(FakePredictor, "predict", interrupt)
-    assert main(["predict", str(photos)]) == 130
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    assert captured.out == ""
+    def predict(self, source):
+        seen.append(source)
+        if len(seen) == 5:
+            signal.raise_signal(number)
+        return []
+
+    monkeypatch.setattr(FakePredictor, "predict", predict)
+    handler = signal.getsignal(number)
+    out = tmp_path / "out"
+    arguments = ["--json", str(out / "r.json"), "--csv", str(out / "r.csv"), "--annotate", str(out / "drawn")]
+    assert main(["predict", str(tmp_path / "in"), *arguments]) == 130
+    done = len(seen)
+    assert 5 <= done < 60
+    assert f"stopped after {done} of 60 photos" in capsys.readouterr().err
+    assert len(read_strict((out / "r.json").read_text())["images"]) == done
+    assert pd.read_csv(out / "r.csv")["path"].map(Path).map(lambda p: p.name).tolist() == [
+        f"{index:02}.png" for index in range(done)
+    ]
+    assert len(list((out / "drawn").iterdir())) == done
+    assert signal.getsignal(number) is handler
+
+
+def test_an_error_in_the_middle_costs_nothing_that_is_done(photos, tmp_path, monkeypatch, capsys):
+    def predict(self, source):
+        if source.mean() < 20:  # the last one
+            raise WeightsNotFoundError("gone meanwhile")
+        return []
+
+    monkeypatch.setattr(FakePredictor, "predict", predict)
+    assert main(["predict", str(photos), "--json", str(tmp_path / "r.json")]) == 2
+    assert "stopped after 2 of 3 photos" in capsys.readouterr().err
+    assert len(read_strict((tmp_path / "r.json").read_text())["images"]) == 2
+
+
+def test_photos_are_done_side_by_side_in_order_and_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(batch, "cores", lambda: 3)
+    begun, together = [], threading.Barrier(3)
+
+    def work(item):
+        begun.append(item)
+        together.wait(timeout=20)  # passes only while three are at work
+        return item
+
+    results = batch.in_order(work, iter(range(30)), threading.Event())
+    for index, result in enumerate(results):
+        assert result == index
+        assert len(begun) <= index + 1 + 2 * 3
+    assert sorted(begun) == list(range(30))
 
 
 def run_python(*arguments):
@@ -523,13 +647,47 @@ module.Predictor = Predictor
 sys.modules["agegender.predictor"] = module
 from agegender.__main__ import _run_as_program
 sys.argv[1:] = ["predict", {str(tmp_path)!r}, "--json", {str(tmp_path / "r.json")!r}]
+sys.argv += ["--csv", {str(tmp_path / "r.csv")!r}]
 sys.exit(_run_as_program())
 """
     result = run_python("-c", code)
     assert result.returncode == 1, result.stderr
-    assert "\\udcff.jpg: " in result.stderr
+    assert r"\xff.jpg: " in result.stderr
     [image] = read_strict((tmp_path / "r.json").read_text(encoding="utf-8"))["images"]
-    assert image["path"] == os.fsdecode(name)
+    assert image["path"] == rf"{tmp_path}/\xff.jpg"
+    [row] = pd.read_csv(tmp_path / "r.csv").itertuples()
+    assert unescape_name(row.path) == os.fsdecode(name)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-16"])
+def test_json_on_standard_output_is_utf_8_whatever_the_terminal_speaks(encoding):
+    code = """
+import sys
+from agegender.__main__ import _run_as_program
+from agegender.commands import models
+models.describe_models = lambda: [{"name": "é 😀", "tasks": []}]
+sys.argv[1:] = ["models", "--json", "-"]
+sys.exit(_run_as_program())
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, env=environment, check=True
+    )
+    assert json.loads(run.stdout)[0]["name"] == "é 😀"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows allows no such names")
+def test_names_can_neither_steer_the_terminal_nor_break_the_line(tmp_path, capsys):
+    photo = write_photo(tmp_path / "x\x1b[31m\ny.png")
+    (tmp_path / "broken\r.png").write_text("no picture")
+    assert main(["predict", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith(rf"{tmp_path}/x\x1b[31m\x0ay.png: face 1: ")
+    assert captured.err.startswith(rf"{tmp_path}/broken\x0d.png: ")
+    assert unescape_name(captured.out.split(": face")[0]) == str(photo)
+    assert main(["predict", str(tmp_path / "gone\x1b.png")]) == 1
+    assert main(["evaluate", "--data", str(tmp_path / "gone\x1b")]) == 2
+    assert "\x1b" not in capsys.readouterr().err
 
 
 def test_a_reader_that_has_gone_is_no_traceback():

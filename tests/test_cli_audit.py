@@ -48,7 +48,7 @@ def chips(tmp_path_factory):
 @pytest.fixture
 def features_that_know(monkeypatch):
     """Instead of the base: features that say what the labels should have been."""
-    from agegender.models import frozen_features
+    from agegender.audit import frozen_features
 
     def know(files, *, progress=None):
         rng = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def features_that_know(monkeypatch):
             age, gender = (int(part) for part in file.name.split("_")[:2])
             years = np.sqrt((30 if age == 110 else age) + 1.0)
             rows.append([years, gender, *rng.normal(size=4)])
-        progress(len(files), len(files))
+        progress("Looking at faces", len(files), len(files))
         return np.array(rows) + rng.normal(0, 0.2, (len(rows), 6))
 
     monkeypatch.setattr(frozen_features, "frozen_features", know)

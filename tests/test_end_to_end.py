@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +12,10 @@ from PIL import Image
 
 import agegender
 from agegender.__main__ import main
+from agegender.assets import EXAMPLE
 from agegender.models.card import WEIGHTS_DIR, read_card
 from agegender.models.registry import DEFAULT_MODEL
 from agegender.models.store import file_sha256
-
-EXAMPLE = Path(agegender.__file__).parent / "assets" / "example.jpg"
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pickle
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +20,14 @@ import pytest
 from PIL import Image
 
 from agegender import AgeGenderError, ImageError, Predictor
-from agegender.errors import UnknownModelError, WeightsNotFoundError
-from agegender.faces import CHIP_SIZE, Face
+from agegender.errors import EmptyImageError, UnknownModelError, WeightsNotFoundError
+from agegender.faces import CHIP_SIZE, Face, FaceDetector
 from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.labels import MAX_AGE
-from agegender.models.card import trained_models
-from agegender.models.trained import RawAnswers
+from agegender.models.card import WEIGHTS_DIR, trained_models
+from agegender.models.engine import RawAnswers
+
+ROOT = Path(__file__).parents[1]
 
 AGE_CALIBRATION = {
     "method": "residuals",
@@ -49,6 +56,7 @@ class FakeModel:
     """Says that a chip is as old as its mean brightness, and female where that is over 50."""
 
     card = {"calibration": {"age": AGE_CALIBRATION, "gender": GENDER_CALIBRATION}}  # noqa: RUF012
+    margin = 0
 
     def __init__(self, *, age: bool = True, gender: bool = True) -> None:
         self.tasks = age, gender
@@ -254,6 +262,93 @@ def test_no_chips_have_no_answers(monkeypatch):
     assert predictor.predict_chips(np.zeros((0, 200, 200, 3), np.uint8)) == []
 
 
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda p: p.predict_chips([photo()]), TypeError),
+        (lambda p: p.predict_chips(np.zeros((2, 0, 0, 3), np.uint8)), ValueError),
+        (lambda p: p.predict_chip_image(np.zeros((0, 0, 3), np.uint8)), EmptyImageError),
+        (lambda p: p.predict_chip_image(np.zeros((9, 9), np.uint8)), ValueError),
+        (lambda p: p.predict_chip_image(np.zeros((9, 9, 3))), TypeError),
+        (lambda p: p.predict_chip_image(None), TypeError),
+    ],
+)
+def test_what_is_no_chip_gets_the_documented_error(monkeypatch, call, error):
+    predictor, _, network = predictor_with(monkeypatch, face_at(0, 0))
+    with pytest.raises(error):
+        call(predictor)
+    assert network.batches == []
+
+
+def test_a_pickled_or_copied_predictor_is_its_name_and_options(tmp_path):
+    predictor = Predictor(detector=FaceDetector(max_side=640), weights_dir=WEIGHTS_DIR)
+    for copy in (pickle.loads(pickle.dumps(predictor)), deepcopy(predictor)):
+        assert copy.model == predictor.model
+        assert copy.card == predictor.card
+        assert copy._detector.max_side == 640
+
+
+def test_errors_cross_processes_whole():
+    error = pickle.loads(pickle.dumps(EmptyImageError("a.jpg", "no pixels")))
+    assert (type(error), error.name, error.reason) == (EmptyImageError, "a.jpg", "no pixels")
+
+
+FORK = """
+import copy, multiprocessing, os, sys, time
+import agegender
+import numpy as np
+from agegender.assets import MTCNN
+from agegender.faces import FaceDetector
+from agegender.litert import LiteRTModel
+predictor = agegender.Predictor()
+
+def count(path):
+    try:
+        return len(predictor.predict(path))
+    except agegender.ModelError as error:
+        return str(error)
+
+def detect_alone(path):
+    detector, network = FaceDetector(), LiteRTModel(MTCNN / "rnet.tflite", threads=2)
+    patches = np.zeros((64, 24, 24, 3), np.float32)
+    found = detector.detect(agegender.read_image(path)), network(patches)[0].sum()
+    child = os.fork()
+    if not child:  # new ones work, and the process ends
+        detector, network = copy.copy(detector), LiteRTModel(MTCNN / "rnet.tflite", threads=2)
+        sys.exit(int((detector.detect(agegender.read_image(path)), network(patches)[0].sum()) != found))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            assert status == 0
+            return
+        time.sleep(0.05)
+    os.kill(child, 9)
+    raise AssertionError("the forked process does not end")
+
+if __name__ == "__main__":
+    path = sys.argv[1]
+    detect_alone(path)
+    found = count(path)
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        answers = pool.map_async(count, [path] * 2).get(timeout=60)
+    expected = "before this process was forked" if "tensorflow" in sys.modules else found
+    assert all(a == expected or expected in str(a) for a in answers), answers
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply_async(predictor.predict, [path]).get(timeout=120)[0].age.years > 0
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_used_predictor_in_a_forked_process_answers_or_says_why_not(tmp_path):
+    script = tmp_path / "fork.py"
+    script.write_text(FORK)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    example = ROOT / "agegender" / "assets" / "example.jpg"
+    subprocess.run([sys.executable, str(script), str(example)], env=environment, check=True, timeout=300)
+
+
 def test_an_unknown_model_is_refused_at_once():
     with pytest.raises(UnknownModelError, match=r"'nonsense'.*vggface"):
         Predictor("nonsense")
@@ -275,8 +370,6 @@ def test_a_model_whose_publication_broke_off_is_refused_with_a_typed_error(monke
 
 
 def test_networks_load_once_however_many_threads_ask(monkeypatch, tmp_path):
-    from agegender.models import trained
-
     loads = []
 
     class SlowModel(FakeModel):
@@ -285,7 +378,7 @@ def test_networks_load_once_however_many_threads_ask(monkeypatch, tmp_path):
             loads.append((name, weights_dir))
             time.sleep(0.05)
 
-    monkeypatch.setattr(trained, "TrainedModel", SlowModel)
+    monkeypatch.setattr("agegender.predictor.load_engine", SlowModel)
     predictor = Predictor(detector=FakeDetector(face_at(10, 10)), weights_dir=tmp_path)
     assert loads == []
     barrier = threading.Barrier(6)
@@ -304,7 +397,7 @@ def test_a_failed_load_is_tried_again(monkeypatch, tmp_path):
     predictor = Predictor(detector=FakeDetector(), weights_dir=tmp_path)
     with pytest.raises(WeightsNotFoundError):
         predictor.load()
-    monkeypatch.setattr("agegender.models.trained.TrainedModel", lambda *_: FakeModel())
+    monkeypatch.setattr("agegender.predictor.load_engine", lambda *_: FakeModel())
     assert isinstance(predictor.load(), FakeModel)
 
 

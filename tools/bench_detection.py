@@ -59,7 +59,7 @@ def main() -> int:
         print(f"no *.jpg files in {options.data}", file=sys.stderr)
         return 2
     result = {
-        "mtcnn": version("mtcnn"),
+        "ai-edge-litert": version("ai-edge-litert"),
         "photos": options.photos,
         "faces_per_photo": COLUMNS * ROWS,
         "rows": [

@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import AgeGenderError
+from agegender.files import paths_below
 from agegender.runtime import prepare_tensorflow
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=_positive, default=3, metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
     options = parser.parse_args(arguments)
-    prepare_tensorflow()
+    prepare_tensorflow(training=True)
     # TensorFlow reads its settings when it is imported.
     from agegender.training.config import TrainingConfig
     from agegender.training.recipes import read_recipe
@@ -90,7 +91,7 @@ def measure(
     """
     import tensorflow as tf
 
-    from agegender.models.systems import named_outputs
+    from agegender.models.system import named_outputs
     from agegender.training.devices import Machine, grow_gpu_memory, precision_policy
     from agegender.training.optimise import prepare
     from agegender.training.start import build_network
@@ -138,7 +139,7 @@ def make_generator(
     rows = dataset.table.sample(batches * config.batch_size, replace=True, random_state=config.seed)
     mixing = Mixing(config.mixup, config.cutmix, config.erasing)
     return ChipGenerator(
-        [dataset.folder / file for file in rows["file"]],
+        paths_below(dataset.folder, rows["file"]),
         make_targets(config, rows, outputs),
         input_size=config.options.input_size,
         batch_size=config.batch_size,

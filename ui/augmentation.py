@@ -10,13 +10,14 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from agegender.data.augment import Augmentation, resize_chip
-from agegender.data.augment_preview import KINDS, preview, strengthened
+from agegender.assets import EXAMPLE
+from agegender.audit.augment_preview import KINDS, preview, strengthened
+from agegender.data.augment import Augmentation
 from agegender.errors import ImageError
 from agegender.faces import Face, crop_face
+from agegender.faces.chip import resize_chip
 from agegender.images import read_image
 from ui.dataset import Source, label_words
-from ui.photos import EXAMPLE
 from ui.widgets import quote, show_picture
 
 _SIZE: Final = (160, 160)

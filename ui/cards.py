@@ -10,7 +10,7 @@ import streamlit as st
 
 from agegender.export import to_json
 from agegender.labels import AGE_BAND_NAMES, AGE_BANDS
-from agegender.models.card_markdown import card_markdown
+from agegender.reports.card import card_markdown
 from agegender.wording import say_probability
 from ui.widgets import show_tile
 

@@ -11,9 +11,8 @@ import streamlit as st
 
 from agegender import charts
 from agegender.charts.compare import Cost, Figure
-from agegender.evaluation.comparison import compare_models, leaderboard, measured_entries
 from agegender.export import to_json
-from ui.state import linked, linked_many
+from agegender.reports.comparison import compare_models, leaderboard, measured_entries
 from ui.widgets import quote, show_chart
 
 Comparison = Mapping[str, Any]
@@ -184,13 +183,12 @@ def choose_systems(comparison: Comparison) -> list[Entry]:
     """Which systems the charts show; the best at age to begin with."""
     entries = {entry["name"]: entry for entry in measured_entries(comparison) if entry["by_band"]}
     best = [name for name in leaderboard(comparison)["name"] if name in entries]
-    chosen = linked_many(
-        st.multiselect,
+    chosen = st.multiselect(
         "Systems",
         list(entries),
-        name="systems",
-        key="compare_systems",
         default=best[:_SHOWN_AT_FIRST],
+        key="systems",
+        bind="query-params",
         max_selections=charts.MAX_SYSTEMS,
         select_all=False,
         placeholder="Choose one or several",
@@ -215,24 +213,23 @@ def show_trade_off(comparison: Comparison) -> Figure:
         help="Errors are better further down, accuracies further up, and both further to the left.",
     )
     with st.container(horizontal=True, gap="medium"):
-        about = _segments("About", list(_FIGURES), name="figure")
-        cost = _segments("Against", list(_COSTS), name="cost")
+        about = _segments("About", list(_FIGURES), key="figure")
+        cost = _segments("Against", list(_COSTS), key="cost")
     entries, order = measured_entries(comparison), order_of(comparison)
     show_chart(charts.trade_off(entries, _FIGURES[about], _COSTS[cost], order), key="trade_off")
     return _FIGURES[about]
 
 
-def _segments(label: str, options: Sequence[str], *, name: str) -> str:
-    return linked(
-        st.segmented_control,
+def _segments(label: str, options: Sequence[str], *, key: str) -> str:
+    return st.segmented_control(
         label,
         options,
-        name=name,
-        key=f"compare_{name}",
         default=options[0],
         required=True,
         format_func=str.capitalize,
         width="content",
+        key=key,
+        bind="query-params",
     )
 
 
@@ -264,9 +261,7 @@ def show_confusion(comparison: Comparison) -> None:
     if not known:
         st.caption(f"No card here has been measured for this. {_MEASURE_AGAIN}")
         return
-    name = linked(
-        st.selectbox, "System", list(known), name="ranges", key="compare_ranges", default=next(iter(known))
-    )
+    name = st.selectbox("System", list(known), key="ranges", bind="query-params")
     ranges = known[name]["ranges"]
     st.markdown(
         "It answers one of nine ranges by itself."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,16 +15,17 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-import agegender
-from agegender.data.examination import Examination, Report, examine, same_labels
-from agegender.data.gallery import FLAGS, Selection
-from agegender.data.label_table import read_label_table
+from agegender.assets import AUDIT
+from agegender.audit.gallery import FLAGS, Selection
+from agegender.audit.label_table import read_label_table
+from agegender.audit.steps import FolderAudit, audit_files, same_labels
 from agegender.data.split import SPLITS
 from agegender.data.table import Dataset, default_data_folder, read_dataset
 from agegender.errors import DatasetError
-from agegender.labels import ETHNICITIES, GENDERS, MAX_AGE
-from ui.jobs import Job, watch
-from ui.state import keep, linked, restore
+from agegender.files import paths_below, unescape_name
+from agegender.labels import AGE_BANDS, ETHNICITIES, GENDERS, MAX_AGE
+from agegender.progress import Progress
+from ui.jobs import Jobs, watch
 from ui.widgets import quote
 
 HOW_TO_GET: Final = """
@@ -30,15 +33,14 @@ HOW_TO_GET: Final = """
    [susanqq.github.io/UTKFace](https://susanqq.github.io/UTKFace/), says on which terms and where to get it.
 2. Take the *Aligned & Cropped Faces*, about 24,000 pictures of 200 × 200 pixels, and unpack them into a
    folder.
-3. Type the folder's path into the **sidebar**, under *Dataset folder*. Or name it once for the app and for
-   training, before you start either:
+3. Name the folder once for the app and for training, before you start either:
 """
 
-_FIGURES: Final = Path(agegender.__file__).parents[1] / "docs" / "measurements" / "audit.json"
 _REMEMBERED: Final = 2  # folders, with all that was found in them
-_AGE_RANGES: Final = tuple(f"{low}-{high}" for low in range(MAX_AGE + 1) for high in range(low, MAX_AGE + 1))
 _ALL: Final = "all"
-_ALL_AGES: Final = f"0-{MAX_AGE}"
+_ALL_AGES: Final = (0, MAX_AGE)
+_AGAIN: Final = "dataset folder read again"
+_ME: Final = "who began a job"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +50,8 @@ class Source:
     Attributes:
         faces: One row a labelled face: its labels, and all else that is known of it.
         dataset: The folder; ``None`` where the labels are those that ship with the project.
-        names: What tells this folder and its files from others.
-        examination: What was found in the folder, once somebody asked.
+        names: What tells this folder, with its files as they are, from others.
+        audit: What was found in the folder, once somebody asked.
         facts: ``faces`` where split and copies are known. For UTKFace they are before anybody asks: the
             shipped labels, whose rows are in another order. Else ``None``.
         figures: Of the folder's audit, or of the shipped one where the labels are the same; else ``None``.
@@ -59,7 +61,7 @@ class Source:
     faces: pd.DataFrame
     dataset: Dataset | None
     names: tuple[str, int]
-    examination: Examination | None
+    audit: FolderAudit | None
     facts: pd.DataFrame | None
     figures: dict[str, Any] | None
     is_utkface: bool
@@ -68,21 +70,27 @@ class Source:
         """Where the picture of a face is; only for folders."""
         if self.dataset is None:
             raise DatasetError("the shipped labels have no pictures")
-        return self.dataset.folder / str(self.faces["file"].iloc[row])
+        return self.dataset.folder / unescape_name(str(self.faces["file"].iloc[row]))
 
 
 def choose_source() -> Source:
-    """Puts the dataset's folder into the sidebar and opens it, or else the shipped labels."""
+    """Opens the dataset's folder, or else the shipped labels.
+
+    The folder is the one that the app was started with. Visitors can name others only where whoever started
+    it allows that by ``AGEGENDER_ANY_FOLDER=yes``: on a server it would open every folder to everybody.
+    """
+    named = ""
     with st.sidebar:
-        folder = st.text_input(
-            "Dataset folder",
-            value=str(default_data_folder() or ""),
-            placeholder="path/to/UTKFace",
-            help="A folder, on the computer where this app runs, of pictures named like UTKFace's: "
-            "`[age]_[gender]_[ethnicity]_[date].jpg`. Its pictures are shown to you and sent nowhere.",
-            key="folder",
-            persist_state="session",
-        ).strip()
+        if os.environ.get("AGEGENDER_ANY_FOLDER", "").strip().lower() in ("1", "yes", "true"):
+            named = st.text_input(
+                "Dataset folder",
+                placeholder="as the app was started with",
+                help="A folder, on the computer where this app runs, of pictures named like UTKFace's: "
+                "`[age]_[gender]_[ethnicity]_[date].jpg`. Its pictures are shown to you and sent nowhere.",
+                key="folder",
+                persist_state="session",
+            ).strip()
+        folder = named or str(default_data_folder() or "")
         if folder:
             st.button(
                 "Read it again",
@@ -90,17 +98,18 @@ def choose_source() -> Source:
                 type="tertiary",
                 key="reread",
                 help="After files were added, changed or taken away.",
-                on_click=_forget,
+                on_click=lambda: st.session_state.update({_AGAIN: uuid.uuid4().hex}),
             )
+    listing = _read_folder(folder, st.session_state.get(_AGAIN, "")) if folder else None
+    if listing is not None:
+        return _open(listing)
     if folder:
-        try:
-            return _open(folder)
-        except DatasetError:
-            st.error(
-                f"There is no dataset in {quote(folder)}: no pictures named like UTKFace's. Here are the "
-                "labels that ship with this project instead.",
-                icon=":material/folder_off:",
-            )
+        where = quote(named) if named else "the folder that this app was started with"
+        st.error(
+            f"There is no dataset in {where}: no pictures named like UTKFace's. Here are the labels that "
+            "ship with this project instead.",
+            icon=":material/folder_off:",
+        )
     else:
         st.info(
             "**Labels without pictures.** No dataset folder is named, so these are the labels of UTKFace, "
@@ -122,16 +131,16 @@ def show_how_to_get() -> None:
 def need_pictures(what: str) -> None:
     """Says that something needs a folder; the steps to get one stand at the top of the page."""
     st.info(
-        f"{what} Open *How to get the dataset* above, then type its folder into the sidebar.",
+        f"{what} *How to get the dataset* above says how to see them.",
         icon=":material/photo_library:",
     )
 
 
-def need_examination(source: Source, why: str, *, key: str) -> None:
-    """Offers to examine the folder, or shows how far that is.
+def need_audit(source: Source, why: str, *, key: str) -> None:
+    """Offers to audit the folder, or shows how far that is.
 
     Args:
-        source: A folder that was not examined.
+        source: A folder that was not audited.
         why: What it is good for here.
         key: Of the buttons.
     """
@@ -143,8 +152,8 @@ def need_examination(source: Source, why: str, *, key: str) -> None:
     duration = f"about {minutes} to {2 * minutes} minutes" if files > 5_000 else "less than a minute"
     run_beside(
         source,
-        lambda report: examine(dataset, report),
-        "Examine all pictures",
+        lambda progress: audit_files(dataset, progress),
+        "Audit all pictures",
         f"{why} That means reading {files:,} files once: {duration}, and you can look around meanwhile.",
         key=key,
     )
@@ -152,12 +161,12 @@ def need_examination(source: Source, why: str, *, key: str) -> None:
 
 def is_at_work(source: Source) -> bool:
     """Whether work on the folder is going on, or has failed."""
-    job = _jobs().get(source.names)
+    job = _jobs().find(source.names)
     return job is not None and (job.running or bool(job.error))
 
 
 def run_beside(
-    source: Source, work: Callable[[Report], Examination], label: str, words: str, *, key: str
+    source: Source, work: Callable[[Progress], FolderAudit], label: str, words: str, *, key: str
 ) -> None:
     """Offers work on a folder, or shows how far it is; what comes of it is kept for all visitors.
 
@@ -168,56 +177,64 @@ def run_beside(
         words: What it is good for and how long it takes.
         key: Of the button.
     """
-    jobs, found = _jobs(), _examinations()
-    job = jobs.get(source.names)
-    if job is not None and job.running:
-        watch(job, key=f"{key}_stop")
+    jobs, found = _jobs(), _audits()
+    me: str = st.session_state.setdefault(_ME, uuid.uuid4().hex)
+    job, current = jobs.find(source.names), jobs.current()
+    if current is not None:
+        if current is not job:
+            st.info("Another folder is being audited for another visitor. Yours can be when that is done.")
+        watch(current, me=me, key=f"{key}_stop")
         return
     if job is not None and job.error:
         st.error(job.error, icon=":material/error:")
 
-    def work_and_keep(report: Report) -> None:
-        examination = work(report)
-        report("Making lists", 0.98)
-        examination.prepare()
-        found[source.names] = examination
+    def work_and_keep(progress: Progress) -> None:
+        audit = work(progress)
+        progress("Making lists", 98, 100)
+        audit.prepare()
+        found[source.names] = audit
         while len(found) > _REMEMBERED:
             found.popitem(last=False)
 
-    def begin() -> None:
-        now = jobs.get(source.names)
-        if now is None or not now.running:  # another visitor may have been quicker
-            jobs[source.names] = Job(work_and_keep)
-
     with st.container(border=True):
         st.markdown(words)
-        st.button(label, icon=":material/search:", key=key, on_click=begin)
+        st.button(
+            label,
+            icon=":material/search:",
+            key=key,
+            on_click=jobs.begin,
+            args=(source.names, work_and_keep, me),
+        )
 
 
-def choose_faces(source: Source, page: str, *, quality: bool = False) -> Selection:
+def choose_faces(source: Source, *, quality: bool = False) -> Selection:
     """Draws the filters, whose choices all sections share.
 
     Args:
         source: What there is to look at.
-        page: Makes the widgets' keys unique.
         quality: Whether to offer splits and quality flags as well.
     """
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        gender = _choose("Gender", GENDERS, "gender", page, "As the dataset's annotators perceived it.")
-        ethnicity = _choose("Ethnicity", ETHNICITIES, "ethnicity", page, "The words are the dataset's own.")
-        ages = _choose_ages(page)
+        gender = _choose("Gender", GENDERS, "As the dataset's annotators perceived it.")
+        ethnicity = _choose("Ethnicity", ETHNICITIES, "The words are the dataset's own.")
+        ages = st.slider(
+            "Ages",
+            *_ALL_AGES,
+            value=_ALL_AGES,
+            width=190,
+            help="Both ends are included.",
+            key="ages",
+            bind="query-params",
+        )
         split = flag = _ALL
         if quality:
             split = _choose(
                 "Split",
                 SPLITS if "split" in source.faces else (),
-                "split",
-                page,
                 "What a face is for: to learn from, to choose the best state by, or to measure with.",
             )
             known = [name for name in FLAGS if name in source.faces]
-            meanings = "\n".join(f"- **{name}**: {FLAGS[name]}" for name in FLAGS)
-            flag = _choose("Quality", known, "quality", page, meanings)
+            flag = _choose("Quality", known, "\n".join(f"- **{name}**: {FLAGS[name]}" for name in FLAGS))
     return Selection(
         ages=ages,
         gender=None if gender == _ALL else GENDERS.index(gender),
@@ -227,22 +244,18 @@ def choose_faces(source: Source, page: str, *, quality: bool = False) -> Selecti
     )
 
 
-def choose_by_click(page: str, name: str, choice: str) -> None:
+def choose_by_click(name: str, choice: str | tuple[int, int]) -> None:
     """Sets a filter of `choose_faces` from a callback; what is chosen already is taken back.
 
     Args:
-        page: As given to `choose_faces`.
         name: "gender", "ethnicity" or "ages".
-        choice: A word the filter knows, or ages such as "26-35". Others are not listened to.
+        choice: A word the filter knows, or the first and last age. Others are not listened to.
     """
-    everybody, known = {
-        "gender": (_ALL, GENDERS),
-        "ethnicity": (_ALL, ETHNICITIES),
-        "ages": (_ALL_AGES, _AGE_RANGES),
-    }[name]
-    key = f"{page}_{name}"
+    everybody, known = {"gender": (_ALL, GENDERS), "ethnicity": (_ALL, ETHNICITIES)}.get(
+        name, (_ALL_AGES, AGE_BANDS)
+    )
     if choice in known:
-        st.session_state[key] = everybody if st.session_state.get(key) == choice else choice
+        st.session_state[name] = everybody if st.session_state.get(name) == choice else choice
 
 
 def show_no_face() -> None:
@@ -257,40 +270,50 @@ def label_words(face: pd.Series) -> str:
     return f"{face['age']} years, {GENDERS[face['gender']]}, {ETHNICITIES[face['ethnicity']]}"
 
 
-def _choose(label: str, names: Sequence[str], name: str, page: str, help_text: str) -> str:
-    return linked(
-        st.selectbox,
+def _choose(label: str, names: Sequence[str], help_text: str) -> str:
+    return st.selectbox(
         label,
         [_ALL, *names],
-        name=name,
-        key=f"{page}_{name}",
-        default=_ALL,
         width=140,
         disabled=not names,
         help=help_text,
+        key=label.lower(),
+        bind="query-params",
     )
 
 
-def _choose_ages(page: str) -> tuple[int, int]:
-    """A slider of two ends; the address carries it as "20-40"."""
-    text, slider = f"{page}_ages", f"{page}_ages_slider"
-    restore("ages", text, _AGE_RANGES, _ALL_AGES)
-    low, high = map(int, st.session_state[text].split("-"))
-    st.session_state[slider] = (low, high)
+@dataclass(frozen=True, eq=False)
+class _Listing:
+    """A folder's labels, a number that tells its files from others, and whether they are UTKFace's."""
 
-    def take() -> None:
-        st.session_state[text] = "{}-{}".format(*st.session_state[slider])
-
-    st.slider("Ages", 0, MAX_AGE, key=slider, on_change=take, width=190, help="Both ends are included.")
-    keep("ages", st.session_state[text], _ALL_AGES)
-    return low, high
+    dataset: Dataset
+    number: int
+    is_utkface: bool
 
 
 @st.cache_resource(max_entries=4, ttl="1h", show_spinner="Reading the file names …")
-def _read_folder(folder: str) -> tuple[Dataset, int, bool]:
-    """The labels, a number that tells these files from others, and whether they are UTKFace's."""
-    dataset = read_dataset(folder)
-    return dataset, hash(tuple(dataset.table["file"])), same_labels(dataset.table, _shipped_labels())
+def _read_folder(folder: str, again: str) -> _Listing | None:
+    """Lists a folder; that it has no faces is remembered, too.
+
+    Args:
+        folder: Its path.
+        again: Differs for visitors who asked for it to be read anew.
+    """
+    try:
+        dataset = read_dataset(folder)
+    except (DatasetError, OSError, RuntimeError, ValueError):  # whatever was typed: "~nobody", a zero byte
+        return None
+    files = paths_below(dataset.folder, dataset.table["file"])
+    states = tuple((str(file), *_state(file)) for file in files)
+    return _Listing(dataset, hash(states), same_labels(dataset.table, _shipped_labels()))
+
+
+def _state(file: Path) -> tuple[int, int]:
+    try:
+        found = file.stat()
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
@@ -299,36 +322,27 @@ def _shipped_labels() -> pd.DataFrame:
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _shipped_figures() -> dict[str, Any] | None:
-    try:
-        figures: dict[str, Any] = json.loads(_FIGURES.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def _shipped_figures() -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads(AUDIT.read_text(encoding="utf-8"))
     return figures
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _examinations() -> OrderedDict[tuple[str, int], Examination]:
+def _audits() -> OrderedDict[tuple[str, int], FolderAudit]:
     return OrderedDict()
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _jobs() -> dict[tuple[str, int], Job]:
-    return {}
+def _jobs() -> Jobs:
+    return Jobs()
 
 
-def _forget() -> None:
-    _read_folder.clear()
-    _examinations().clear()
-
-
-def _open(folder: str) -> Source:
-    dataset, number, is_utkface = _read_folder(folder)
-    names = (str(dataset.folder), number)
-    found = _examinations().get(names)
-    facts = _shipped_labels() if is_utkface else None
-    figures = _shipped_figures() if is_utkface else None
+def _open(listing: _Listing) -> Source:
+    dataset, names = listing.dataset, (str(listing.dataset.folder), listing.number)
+    found = _audits().get(names)
+    facts = _shipped_labels() if listing.is_utkface else None
+    figures = _shipped_figures() if listing.is_utkface else None
     if found is None:
-        return Source(dataset.table, dataset, names, None, facts, figures, is_utkface)
+        return Source(dataset.table, dataset, names, None, facts, figures, listing.is_utkface)
     own = json.loads(json.dumps(found.figures))  # keys as the shipped figures have them
-    return Source(found.faces, dataset, names, found, found.faces, own, is_utkface)
+    return Source(found.faces, dataset, names, found, found.faces, own, listing.is_utkface)

@@ -10,13 +10,12 @@ import pandas as pd
 import streamlit as st
 
 from agegender import charts
-from agegender.data.audit import explain_name
-from agegender.data.audit_report import CONFLICT_YEARS, KINDS
-from agegender.data.examination import Examination, doubt_labels
-from ui.dataset import Source, label_words, need_examination, need_pictures, run_beside
+from agegender.audit.audit import explain_name
+from agegender.audit.findings import CONFLICT_YEARS, KINDS
+from agegender.audit.steps import FolderAudit, audit_labels
+from ui.dataset import Source, label_words, need_audit, need_pictures, run_beside
 from ui.dataset_gallery import show_face, show_gallery, thumbnails
-from ui.state import linked
-from ui.widgets import show_chart, show_tile
+from ui.widgets import choose_part, show_chart, show_tile
 
 _PHOTOS_A_PAGE: Final = 12
 _SUSPECTS_A_PAGE: Final = 24
@@ -26,12 +25,12 @@ _CONFLICTS: Final = ("gender", "age", "ethnicity", "none")
 
 def show_audit(source: Source) -> None:
     """Names at once; copies, noise and suspicious labels where they are known; the list as CSV."""
-    found = source.examination
+    found = source.audit
     if found is None and source.dataset is not None:
-        need_examination(
+        need_audit(
             source,
             "**Copies, conflicts, unreadable files and suspicious labels** show only in the pictures.",
-            key="audit_examine",
+            key="audit_files",
         )
     _show_names(source)
     figures = source.figures
@@ -147,9 +146,9 @@ def _show_noise(figures: dict[str, Any]) -> None:
         )
 
 
-def _show_copies(source: Source, found: Examination) -> None:
+def _show_copies(source: Source, found: FolderAudit) -> None:
     """Copies side by side, those with the worst conflicts first."""
-    groups = found.audit.groups
+    groups = found.tables.groups
     if groups.empty:
         return
     st.subheader("The same photo, labelled more than once")
@@ -159,25 +158,24 @@ def _show_copies(source: Source, found: Examination) -> None:
         "ethnicity": groups["ethnicity_differs"],
     }
     conflict["none"] = ~np.logical_or.reduce(list(conflict.values()))
-    kind = linked(
-        st.segmented_control,
+    kind = st.segmented_control(
         "Conflict in",
         list(_CONFLICTS),
-        name="conflict",
-        key="audit_conflict",
         default="gender",
         required=True,
-        format_func=lambda name: f"{name.capitalize()} ({conflict[name].sum():,})",
+        format_func=str.capitalize,
         help=f"*Age*: more than {CONFLICT_YEARS} years apart. *None*: copies whose labels agree well enough.",
+        key="conflict",
+        bind="query-params",
     )
+    st.caption(" · ".join(f"{name.capitalize()}: {found.sum():,}" for name, found in conflict.items()))
     chosen = groups[conflict[kind]].sort_values(["age_gap", "copies"], ascending=False, kind="stable")
     if chosen.empty:
         st.caption("No photo has such a conflict.")
         return
-    pages = -(-len(chosen) // _PHOTOS_A_PAGE)
-    page = st.pagination(pages, key=f"copies page {kind}") if pages > 1 else 1
+    part = choose_part(chosen.index.tolist(), _PHOTOS_A_PAGE, "photos", key=f"copies page {kind}")
     grid = st.grid(3, min_column_width=290, border=True)
-    for group in chosen.index[(page - 1) * _PHOTOS_A_PAGE : page * _PHOTOS_A_PAGE]:
+    for group in part:
         rows = np.flatnonzero((source.faces["group"] == group).to_numpy())
         shown = source.faces.iloc[rows]
         pictures = thumbnails(source.names[0], tuple(shown["file"]))
@@ -189,22 +187,22 @@ def _show_copies(source: Source, found: Examination) -> None:
                     st.caption(label_words(face))
 
 
-def _show_suspects(source: Source, found: Examination) -> None:
+def _show_suspects(source: Source, found: FolderAudit) -> None:
     st.subheader(
         "Suspicious labels",
         help="A model that saw neither the photo nor a copy of it (it learnt from the other four fifths) "
         "expects something far from the label: an age twice as far off as its 90 % interval reaches, or the "
         "other gender with 98 % or more.",
     )
-    suspects = found.audit.suspects
+    suspects = found.tables.suspects
     if suspects is None:
         run_beside(
             source,
-            lambda report: doubt_labels(found, report),
+            lambda progress: audit_labels(found, progress),
             "Look for suspicious labels",
             "A model that never saw a face can say which label does not fit it. That loads TensorFlow and "
             f"looks at {len(source.faces):,} faces: one to three minutes, and you can look around meanwhile.",
-            key="audit_doubt",
+            key="audit_labels",
         )
         return
     if suspects.empty:
@@ -214,11 +212,9 @@ def _show_suspects(source: Source, found: Examination) -> None:
         f"**{len(suspects):,} labels** do not fit their face, the least likely first. A suspicion is a "
         "reason to look, not a verdict: to a model, an unusual face looks the same as a wrong label."
     )
-    pages = -(-len(suspects) // _SUSPECTS_A_PAGE)
-    page = st.pagination(pages, key="suspects page") if pages > 1 else 1
-    part = suspects.iloc[(page - 1) * _SUSPECTS_A_PAGE : page * _SUSPECTS_A_PAGE]
-    captions = [_suspicion(source.faces.iloc[row]) for row in part["row"]]
-    opened = show_gallery(source, part["row"].tolist(), key="suspects_gallery", captions=captions)
+    rows = choose_part(suspects["row"].tolist(), _SUSPECTS_A_PAGE, "labels", key="suspects page")
+    captions = [_suspicion(source.faces.iloc[row]) for row in rows]
+    opened = show_gallery(source, rows, key="suspects_gallery", captions=captions)
     if opened is not None:
         show_face(source, opened, None)
 
@@ -242,11 +238,11 @@ def _show_suspect_figures(figures: dict[str, Any]) -> None:
     )
 
 
-def _show_findings(found: Examination) -> None:
+def _show_findings(found: FolderAudit) -> None:
     listed = found.findings
     st.subheader("All findings")
     counts = listed["kind"].value_counts()
-    sought = [kind for kind in KINDS if found.doubted or kind != "suspicious label"]
+    sought = [kind for kind in KINDS if found.has_suspects or kind != "suspicious label"]
     table = pd.DataFrame(
         [(kind, level, int(counts.get(kind, 0))) for kind, level in KINDS.items() if kind in sought],
         columns=["What", "Severity", "Files"],
@@ -269,5 +265,5 @@ def _show_findings(found: Examination) -> None:
         icon=":material/table:",
         on_click="ignore",
         help="A line a finding: the file, what is wrong, its labels, its copies' group, its split"
-        + (", and what a model expects." if found.doubted else "."),
+        + (", and what a model expects." if found.has_suspects else "."),
     )

@@ -11,11 +11,10 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from agegender import charts
-from agegender.data.augment import resize_chip
-from agegender.data.gallery import FLAGS, ORDERS, in_order, thumbnail
+from agegender.audit.gallery import FLAGS, ORDERS, in_order, thumbnail
 from agegender.errors import AgeGenderError, ImageError
 from agegender.faces import CHIP_SIZE
+from agegender.faces.chip import resize_chip
 from agegender.images import read_image
 from agegender.labels import ETHNICITIES, GENDERS
 from agegender.wording import say_age, say_gender
@@ -24,14 +23,12 @@ from ui.dataset import (
     choose_faces,
     is_at_work,
     label_words,
-    need_examination,
+    need_audit,
     need_pictures,
     show_no_face,
 )
-from ui.models import choose_model
-from ui.photos import load_predictor
-from ui.state import linked
-from ui.widgets import jpeg_address, quote, show_chart, show_picture
+from ui.models import choose_model, load_model
+from ui.widgets import choose_part, jpeg_address, quote, show_drawing, show_failure, show_picture
 
 FACES_A_PAGE: Final = 48
 
@@ -108,33 +105,30 @@ def browse(source: Source) -> None:
         need_pictures("There are no pictures to browse yet: this project ships UTKFace's labels only.")
         return
     faces = source.faces
-    selection = choose_faces(source, "browse", quality=True)
-    if source.examination is None:
+    selection = choose_faces(source, quality=True)
+    if source.audit is None:
         with st.expander(
             "Filter by split and quality", icon=":material/filter_alt:", expanded=is_at_work(source)
         ):
-            need_examination(
+            need_audit(
                 source,
                 "Which split a photo is in, and whether it has copies, conflicting labels or is dim or "
                 "blurred, shows only in the pictures.",
-                key="browse_examine",
+                key="browse_files",
             )
-    model = choose_model("explorer_model")
+    model = choose_model()
     wanted = selection.rows(faces)
     count = int(wanted.sum())
     if not count:
         show_no_face()
         return
     orders = [order for order in ORDERS if order != "most suspicious first" or "suspicion" in faces]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        order = linked(
-            st.selectbox, "Order", orders, name="order", key="browse_order", default=orders[0], width=200
-        )
-        pages = -(-count // FACES_A_PAGE)
-        page = st.pagination(pages, key=f"browse page {selection} {order}") if pages > 1 else 1
-    rows = in_order(faces, wanted, order)[(page - 1) * FACES_A_PAGE : page * FACES_A_PAGE]
+    order = st.selectbox("Order", orders, width=200, key="order", bind="query-params")
+    rows = choose_part(
+        in_order(faces, wanted, order).tolist(), FACES_A_PAGE, "faces", key=f"browse page {selection} {order}"
+    )
     st.caption(f"{count:,} of {len(faces):,} faces. Click on one for its labels and the model's answer.")
-    opened = show_gallery(source, rows.tolist(), key="browse_gallery")
+    opened = show_gallery(source, rows, key="browse_gallery")
     if opened is not None:
         show_face(source, opened, model)
 
@@ -206,29 +200,28 @@ def _show_answer(image: NDArray[np.uint8], row: int, source: Source, model: str)
     face = source.faces.iloc[row]
     st.markdown(f"**What {quote(model)} answers**")
     try:
-        predictor = load_predictor(model)
-        age, gender = predictor.predict_chips(resize_chip(image, (CHIP_SIZE, CHIP_SIZE))[None])[0]
+        chip = resize_chip(image, (CHIP_SIZE, CHIP_SIZE))
+        age, gender = load_model(model).predictor.predict_chips(chip[None])[0]
     except AgeGenderError as error:
-        st.error(str(error), icon=":material/model_training:")
+        show_failure(error)
         return
     if age is not None:
         years = age.years - face["age"]
         side = "above" if years > 0 else "below"
         apart = "as labelled" if abs(years) < 0.5 else f"{abs(years):.0f} years {side} the label"
         st.markdown(f"{say_age(age).capitalize()}: {apart}.")
-        show_chart(charts.age_chart(age), key="face_age", caption=False)
     if gender is not None:
         agrees = "as labelled" if gender.label == GENDERS[face["gender"]] else "not as labelled"
         words = say_gender(gender).capitalize()
         st.markdown(f"{words}." if gender.uncertain else f"{words}: {agrees}.")
-        show_chart(charts.gender_gauge(gender), key="face_gender", caption=False)
+    show_drawing(age, gender)
     if source.is_utkface:
         st.caption(_say_seen(face.get("split")))
 
 
 def _say_seen(split: str | None) -> str:
     if split is None:
-        return "Four in five of these photos were used to train the model; an examination says which."
+        return "Four in five of these photos were used to train the model; an audit says which."
     if split == "train":
         return "The model was trained on this photo and its label: its answer here is no test of it."
     return f"The model was not trained on this photo: it is in the {split} split."
@@ -236,7 +229,7 @@ def _say_seen(split: str | None) -> str:
 
 def _turn_to_augmentation(file: str) -> None:
     st.session_state["augmented file"] = file
-    st.session_state["dataset_section"] = "augmentation"
+    st.session_state["section"] = "Augmentation"
 
 
 @st.cache_data(max_entries=64, ttl="1h", show_spinner=False)

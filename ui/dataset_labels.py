@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import pandas as pd
 import streamlit as st
 
 from agegender import charts
-from agegender.data.audit_report import balance
-from agegender.data.gallery import Selection
+from agegender.audit.findings import balance
+from agegender.audit.gallery import Selection
 from agegender.labels import AGE_BAND_NAMES, AGE_BANDS, ETHNICITIES, GENDERS, age_band
 from ui.dataset import Source, choose_by_click, choose_faces, show_no_face
 from ui.widgets import show_chart, show_tile
-
-_PAGE: Final = "distribution"
 
 
 def show_distribution(source: Source) -> None:
     """Draws who is in the dataset. Every chart is narrowed down by the choices made for the other ones."""
     faces = source.faces
-    selection = choose_faces(source, _PAGE)
+    selection = choose_faces(source)
     chosen = faces[selection.rows(faces)]
     if chosen.empty:
         show_no_face()
@@ -35,7 +31,7 @@ def show_distribution(source: Source) -> None:
     show_chart(
         charts.age_histogram(chosen, selection.ages),
         key="ages",
-        on_click=lambda bar: _choose("ages", "{}-{}".format(*AGE_BANDS[int(age_band(bar["x"]))])),
+        on_click=lambda bar: choose_by_click("ages", AGE_BANDS[int(age_band(bar["x"]))]),
     )
     grid = st.grid(2, min_column_width=320)
     with grid.cell():
@@ -44,14 +40,14 @@ def show_distribution(source: Source) -> None:
         show_chart(
             charts.gender_balance(others, selection.gender),
             key="genders",
-            on_click=lambda bar: _choose("gender", bar["y"]),
+            on_click=lambda bar: choose_by_click("gender", bar["y"]),
         )
         st.subheader("Ethnicity", help="The five words are the dataset's own.")
         others = faces[selection.without("ethnicity").rows(faces)]
         show_chart(
             charts.ethnicity_balance(others, selection.ethnicity),
             key="ethnicities",
-            on_click=lambda bar: _choose("ethnicity", bar["y"]),
+            on_click=lambda bar: choose_by_click("ethnicity", bar["y"]),
         )
     with grid.cell():
         st.subheader(
@@ -66,10 +62,6 @@ def show_distribution(source: Source) -> None:
     )
     show_chart(charts.capture_days(chosen), key="days")
     _show_balance(chosen, selection)
-
-
-def _choose(name: str, choice: str) -> None:
-    choose_by_click(_PAGE, name, choice)
 
 
 def _show_key_figures(source: Source, chosen: pd.DataFrame) -> None:

@@ -6,14 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from agegender import charts
-from agegender.data.examination import Examination
+from agegender.audit.split_report import QUALITIES, expected_leak, split_balance, straddling_photos
+from agegender.audit.steps import FolderAudit
 from agegender.data.split import SPLITS
 from agegender.data.split_file import SPLIT_FILE, check_split
-from agegender.data.split_report import QUALITIES, expected_leak, split_balance, straddling_photos
 from agegender.errors import ConfigError
 from agegender.models.card import WEIGHTS_DIR
-from ui.dataset import Source, need_examination
-from ui.state import linked
+from ui.dataset import Source, need_audit
 from ui.widgets import quote, show_chart, show_tile
 
 
@@ -26,7 +25,7 @@ def show_split(source: Source) -> None:
         "the same on every computer."
     )
     if facts is None:
-        need_examination(source, "The split follows from what the files show.", key="split_examine")
+        need_audit(source, "The split follows from what the files show.", key="split_files")
         return
     sizes = facts["split"].value_counts().reindex(list(SPLITS), fill_value=0)
     grid = st.grid(3, min_column_width=150)
@@ -39,16 +38,15 @@ def show_split(source: Source) -> None:
         )
     _show_tightness(source, facts)
     st.subheader("Are the parts alike?")
-    quality = linked(
-        st.segmented_control,
+    quality = st.segmented_control(
         "By",
         list(QUALITIES),
-        name="by",
-        key="split_by",
         default="age",
         required=True,
         format_func=str.capitalize,
         label_visibility="collapsed",
+        key="by",
+        bind="query-params",
     )
     if sizes.min() == 0:
         st.info("One of the parts is empty, so there is nothing to compare.")
@@ -73,7 +71,7 @@ def _show_tightness(source: Source, facts: pd.DataFrame) -> None:
         "memory, not on skill, by the other.",
     )
     leak = expected_leak(facts["copies"])
-    found = source.examination
+    found = source.audit
     straddling: int | None = None
     if found is not None:
         straddling = straddling_photos(facts["group"], facts["split"])
@@ -108,11 +106,11 @@ def _show_tightness(source: Source, facts: pd.DataFrame) -> None:
         _compare_with_models(found)
 
 
-def _compare_with_models(found: Examination) -> None:
+def _compare_with_models(found: FolderAudit) -> None:
     """Says of each published model whether it was made with this very split."""
     for path in sorted(WEIGHTS_DIR.glob(f"*/{SPLIT_FILE}")):
         try:
-            check = check_split(path, found.prints.digests, found.audit.files["split"]).in_words()
+            check = check_split(path, found.prints.digests, found.tables.files["split"]).in_words()
         except ConfigError as error:
             check = str(error)
         st.caption(f"Against the split that {quote(path.parent.name)} was made with: {check}.")

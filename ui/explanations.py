@@ -12,19 +12,19 @@ from agegender import charts
 from agegender.errors import ModelError
 from agegender.explain import (
     ContributionMap,
-    ContributionMapper,
     OcclusionMap,
     Variant,
     largest_change,
     occlude,
     vary,
 )
-from agegender.explain.occlusion import exact_years, share_of_female
+from agegender.explain.occlusion import exact_years
 from agegender.labels import TASKS, Task
 from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
-from ui.photos import Photo, Settings, bound, load_predictor, remembered
-from ui.widgets import show_chart, show_picture
+from ui.models import load_model
+from ui.photos import Photo, Settings, bound, remembered
+from ui.widgets import show_chart, show_drawing, show_link, show_picture
 
 _REMEMBERED: Final = 6  # faces a session
 _TITLES: Final[dict[Task, str]] = {"age": "Age", "gender": "Perceived gender"}
@@ -76,7 +76,7 @@ def show_answer(face: Prediction) -> None:
     )
     if face.age.distribution is None:
         st.markdown("This model says a single number. Its interval comes from how far off it usually is.")
-        show_chart(charts.age_chart(face.age), key="interval")
+        show_drawing(face.age, None)
         return
     show_chart(charts.year_distribution(face.age), key="distribution")
 
@@ -108,7 +108,7 @@ def show_contributions(face: Prediction, found: Explanation, settings: Settings)
 
 
 def _trace(face: Prediction, found: Explanation, settings: Settings) -> None:
-    mapper = load_mapper(settings.model)
+    mapper = load_model(settings.model).mapper
     answered = {"age": face.age is not None, "gender": face.gender is not None}
     for task in TASKS:
         if answered[task]:
@@ -116,12 +116,6 @@ def _trace(face: Prediction, found: Explanation, settings: Settings) -> None:
                 found.contributions[task] = mapper.explain(face.chip, task)
             except ModelError as error:
                 found.refusal = str(error)
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def load_mapper(model: str) -> ContributionMapper:
-    """The one mapper of a model that all visitors share. It keeps no picture."""
-    return ContributionMapper(load_predictor(model).load())
 
 
 def _say_sum(found: ContributionMap) -> str:
@@ -157,9 +151,9 @@ def show_occlusion(face: Prediction, found: Explanation, settings: Settings) -> 
             return
         bar = place.progress(0.0, "Covering the face …")
         found.occlusion = occlude(
-            load_predictor(settings.model),
+            load_model(settings.model).predictor,
             face.chip,
-            progress=lambda done, all_: bar.progress(done / all_, f"Covered {done} of {all_} places …"),
+            progress=lambda _, done, all_: bar.progress(done / all_, f"Covered {done} of {all_} places …"),
         )
         place.empty()
     grid = st.grid(2, min_column_width=300)
@@ -179,7 +173,7 @@ def show_stability(face: Prediction, found: Explanation, settings: Settings) -> 
     )
     if not found.variants:
         with st.spinner("Asking again …"):
-            found.variants = vary(load_predictor(settings.model), face.chip)
+            found.variants = vary(load_model(settings.model).predictor, face.chip)
     st.markdown(_say_stability(found.variants))
     tasks = [task for task, answer in (("age", face.age), ("gender", face.gender)) if answer is not None]
     grid = st.grid(2, min_column_width=300)
@@ -194,7 +188,7 @@ def show_stability(face: Prediction, found: Explanation, settings: Settings) -> 
             if variant.age is not None:
                 answers.append(f"{exact_years(variant.age):.0f} years")
             if variant.gender is not None:
-                answers.append(f"female {say_probability(share_of_female(variant.gender))}")
+                answers.append(f"female {say_probability(variant.gender.female)}")
             show_picture(variant.chip, alt=f"The face, {variant.name}")
             st.caption("  \n".join(answers))
 
@@ -234,4 +228,4 @@ def show_limits() -> None:
   frame of a picture are a reason not to believe the answer.
 """
         )
-        st.page_link("pages/about.py", label="How far off it usually is", icon=":material/info:")
+        show_link("about", "How far off it usually is", ":material/info:")

@@ -1,21 +1,34 @@
-"""The choice of a model, shared by all pages that use one."""
+"""The choice of a model, shared by all pages that use one, and the models that all visitors share."""
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import streamlit as st
 
+from agegender import Predictor
+from agegender.faces import FaceDetector
 from agegender.models import registry
+from agegender.runtime import prepare_tensorflow
 from agegender.wording import say_probability
-from ui.state import linked
+
+if TYPE_CHECKING:
+    from agegender.explain import ContributionMapper
+
+_LARGE: Final = 12_000_000
+"""Parameters. Of models with more, about 50 MB, only the latest stays loaded for the next visitor."""
+
+_KEPT_SMALL: Final = 6
+"""So many smaller models stay loaded."""
 
 
-def choose_model(key: str) -> str | None:
+def choose_model() -> str | None:
     """Puts the choice of a trained model into the sidebar, with its measured error.
-
-    Args:
-        key: The widget's key, one a page.
 
     Returns:
         The model's name, or ``None`` where no model is trained; the page has then said so.
@@ -28,15 +41,12 @@ def choose_model(key: str) -> str | None:
             icon=":material/model_training:",
         )
         return None
-    default = next((name for name, row in models.items() if row["default"]), next(iter(models)))
     with st.sidebar:
-        model = linked(
-            st.selectbox,
+        model = st.selectbox(
             "Model",
-            list(models),
-            name="model",
-            key=key,
-            default=default,
+            list(models),  # the default comes first
+            key="model",
+            bind="query-params",
             help="Which of the trained models answers. *About* says what each is.",
         )
         st.caption(say_error(models[model]["metrics"]))
@@ -61,3 +71,83 @@ def say_error(metrics: dict[str, Any]) -> str:
     if not parts:
         return "Its error has not been measured."
     return f"On {metrics['n']:,} test faces it never saw: {', '.join(parts)}."
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with everything it needs in memory. Visitors' threads may share it; it keeps no picture."""
+
+    predictor: Predictor
+
+    @cached_property
+    def mapper(self) -> ContributionMapper:
+        """What traces its answers back to places of a face: along gradients, so its Keras networks."""
+        from agegender.explain import ContributionMapper
+        from agegender.models.trained import TrainedModel
+
+        return ContributionMapper(TrainedModel(self.predictor.model))
+
+
+class LoadedModels:
+    """The models in memory: a few small ones and one large one. Which was used longest ago goes first."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, tuple[LoadedModel, bool]] = OrderedDict()
+        self._kept_lock, self._loading = threading.Lock(), threading.Lock()
+
+    def find(self, name: str) -> LoadedModel | None:
+        """The model where it is loaded, at once."""
+        with self._kept_lock:
+            if name not in self._kept:
+                return None
+            self._kept.move_to_end(name)
+            return self._kept[name][0]
+
+    def load(self, name: str) -> LoadedModel:
+        """Loads a model, one at a time, whoever asks for it.
+
+        Raises:
+            ModelError: The model is unknown, or its weights are missing or damaged.
+        """
+        with self._loading:
+            found = self.find(name)  # another visitor may have been quicker
+            if found is None:
+                prepare_tensorflow()
+                found = LoadedModel(Predictor(name, detector=load_detector()))
+                found.predictor.predict_chips(np.zeros((1, 200, 200, 3), dtype=np.uint8))
+                self._keep(name, found, large=registry.model_spec(name).parameters > _LARGE)
+        return found
+
+    def _keep(self, name: str, model: LoadedModel, *, large: bool) -> None:
+        with self._kept_lock:
+            self._kept[name] = model, large
+            alike = [other for other, (_, is_large) in self._kept.items() if is_large == large]
+            for other in alike[: -1 if large else -_KEPT_SMALL]:
+                del self._kept[other]
+
+
+def load_model(name: str) -> LoadedModel:
+    """Gives the one instance of a model that all visitors share, and says so where it has to be loaded.
+
+    Raises:
+        ModelError: The model is unknown, or its weights are missing or damaged.
+    """
+    models = _loaded_models()
+    found = models.find(name)
+    if found is not None:
+        return found
+    with st.spinner("Loading the model. Only the first photo waits for it …"):
+        return models.load(name)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def load_detector() -> FaceDetector:
+    """The one face detector of all models, with its networks loaded."""
+    detector = FaceDetector()
+    detector.detect(np.zeros((200, 200, 3), dtype=np.uint8))
+    return detector
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _loaded_models() -> LoadedModels:
+    return LoadedModels()

@@ -1,51 +1,54 @@
-"""Pictures in, results out: the model all visitors share, and what one session remembers.
+"""Pictures in, results out: what one session remembers of its photos, and the turns in which all are served.
 
 Photos never leave memory. Kept between two runs of a page are the photos themselves (see `ui.session`), and
-for the latest few a small preview and the faces' chips.
+of the latest few a small picture and the faces' chips.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import os
+import threading
 import zipfile
-from collections import Counter, OrderedDict
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path, PurePath
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import PurePath
 from typing import Any, Final, Literal, get_args
 
-import numpy as np
+import cv2
 import streamlit as st
-from numpy.typing import NDArray
-from PIL import Image
-from starlette.formparsers import MultiPartParser
+from streamlit.delta_generator import DeltaGenerator
 
-import agegender
 from agegender import Predictor
 from agegender.annotate import annotate
 from agegender.errors import ImageError
 from agegender.export import image_record
+from agegender.files import unique_names
 from agegender.images import read_image
 from agegender.prediction import Prediction
-from agegender.runtime import prepare_tensorflow
-
-EXAMPLE: Final = Path(agegender.__file__).parent / "assets" / "example.jpg"
+from agegender.predictor import FoundFace
+from ui.models import load_model
+from ui.widgets import encode
 
 EXAMPLE_CREDIT: Final = (
     "Mariachi band in Guadalajara by Elidealista (CC0); Eileen Collins by NASA and Grace Hopper by "
     "James S. Davis, US Navy (public domain)."
 )
 
-MAX_PHOTOS: Final = 30
+PHOTOS_A_PAGE: Final = 30
 """Photos looked at together."""
 
-_REMEMBERED: Final = MAX_PHOTOS + 2  # a full upload, the example and a snapshot
-_PREVIEW_SIDE: Final = 1600
+_MOST_CHIPS: Final = 1_000
+"""What a session remembers of found faces, in chips of 120 kB; a photo's small picture counts as four."""
 
-Memory = Literal["analyses", "explanations", "answers"]
+_PREVIEW_SIDE: Final = 1600
+_LOOK_SECONDS: Final = 0.5
+
+Memory = Literal["found", "analyses", "explanations", "answers"]
 """What a session remembers of photos."""
 
 
@@ -78,53 +81,61 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class Analysis:
-    """What was seen in one photo.
+class Found:
+    """What there is to see in a photo, whatever model is asked about it.
 
     Attributes:
         size: Width and height of the upright photo, in pixels; ``None`` where it could not be read.
-        predictions: Its faces; the first is number 1.
-        preview: The annotated photo as JPEG, shrunk to fit a screen; empty where it could not be read.
+        faces: The first is number 1.
+        picture: The photo as JPEG, shrunk to fit a screen; empty where it could not be read.
         error: Why it could not be read, or ``None``.
     """
 
     size: tuple[int, int] | None
-    predictions: tuple[Prediction, ...]
-    preview: bytes
+    faces: Sequence[FoundFace]
+    picture: bytes
     error: str | None = None
 
 
-def keep_uploads_in_memory() -> None:
-    """Stops the web server from passing uploads over 1 MB through a temporary file on disk.
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What a model says of one photo.
 
-    Starlette, which receives them, knows 0 as "no limit"; ``server.maxUploadSize`` still bounds each file.
+    Attributes:
+        found: What there is to see.
+        predictions: Of each face.
     """
-    MultiPartParser.spool_max_size = 0
 
+    found: Found
+    predictions: tuple[Prediction, ...] = ()
 
-@st.cache_resource(max_entries=2, show_spinner="Loading the model. Only the first photo waits for it …")
-def load_predictor(model: str) -> Predictor:
-    """Gives the one predictor of a model that all visitors share, with everything it needs loaded.
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """As `Found`."""
+        return self.found.size
 
-    Args:
-        model: Name of the model.
+    @property
+    def error(self) -> str | None:
+        """As `Found`."""
+        return self.found.error
 
-    Raises:
-        ModelError: The model is unknown, or its weights are missing or damaged.
-    """
-    prepare_tensorflow()
-    predictor = Predictor(model)
-    blank = np.zeros((1, 200, 200, 3), dtype=np.uint8)
-    predictor.predict_chips(blank)
-    predictor.predict(blank[0])
-    return predictor
+    @cached_property
+    def preview(self) -> bytes:
+        """The small picture with its faces marked, as JPEG; only for a photo that could be read."""
+        picture = read_image(self.found.picture)
+        scale = picture.shape[1] / (self.size or (1, 1))[0]
+        small = [
+            replace(p, face=replace(p.face, box=tuple(scale * edge for edge in p.face.box)))  # type: ignore[arg-type]
+            for p in self.predictions
+        ]
+        return encode(annotate(picture, small), ".jpg", cv2.IMWRITE_JPEG_QUALITY, 88)
 
 
 def analyse(photos: Sequence[Photo], settings: Settings) -> list[Analysis]:
     """Looks at every photo that this session does not remember, with a progress bar where there are many.
 
     Results are found again by the content of the photo and the settings, so moving another widget costs
-    nothing, and the latest `_REMEMBERED` are kept.
+    nothing; and faces by what the detector was told, so another model is only asked about them.
 
     Args:
         photos: What to look at.
@@ -136,21 +147,108 @@ def analyse(photos: Sequence[Photo], settings: Settings) -> list[Analysis]:
     Raises:
         ModelError: The model cannot be loaded.
     """
-    memory = remembered("analyses")
-    bar = st.empty()
-    analyses = []
+    memory, place, analyses = remembered("analyses"), st.empty(), []
     for number, photo in enumerate(photos):
-        key = (photo.digest, settings)
-        if key not in memory:
-            predictor = load_predictor(settings.model)
-            if len(photos) > 1:
-                bar.progress(number / len(photos), f"Looking at photo {number + 1} of {len(photos)} …")
-            with st.spinner("Looking for faces …") if len(photos) == 1 else nullcontext():
-                memory[key] = _look_at(photo, settings, predictor)
-        analyses.append(memory[key])
-        bound(memory, key, _REMEMBERED)
-    bar.empty()
+        known, share = (photo.digest, settings) in memory, number / len(photos)
+        if len(photos) > 1 and not known:
+            place.progress(share, f"Looking at photo {number + 1} of {len(photos)} …")
+        with st.spinner("Looking for faces …") if len(photos) == 1 and not known else nullcontext():
+            analyses.append(look_at(photo, settings, partial(_say_waiting, place, share)))
+    place.empty()
     return analyses
+
+
+def _say_waiting(place: DeltaGenerator, share: float, before: int) -> None:
+    photos = "1 photo of another visitor comes" if before == 1 else f"{before} photos of other visitors come"
+    place.progress(share, f"Waiting: {photos} first …")
+
+
+def look_at(photo: Photo, settings: Settings, waiting: Callable[[int], None]) -> Analysis:
+    """Looks at one photo, or remembers what was seen.
+
+    Args:
+        photo: What to look at.
+        settings: How to look at it.
+        waiting: Called now and then with how many photos of others come first.
+
+    Raises:
+        ModelError: The model cannot be loaded.
+    """
+    analyses, key = remembered("analyses"), (photo.digest, settings)
+    if key not in analyses:
+        predictor = load_model(settings.model).predictor
+        faces, seen = remembered("found"), (photo.digest, settings.min_face, settings.min_confidence)
+        with _turns().take(waiting):
+            if seen not in faces:
+                faces[seen] = _find(photo, settings, predictor)
+            predictions = tuple(predictor.predict_faces(faces[seen].faces))
+        analyses[key] = Analysis(faces[seen], predictions)
+        bound(faces, seen, _MOST_CHIPS, lambda found: 4 + len(found.faces))
+    bound(analyses, key, _MOST_CHIPS, lambda analysis: 4 + len(analysis.predictions))
+    found: Analysis = analyses[key]
+    return found
+
+
+def _find(photo: Photo, settings: Settings, predictor: Predictor) -> Found:
+    try:
+        image = read_image(photo.data, name=photo.name)
+    except ImageError as error:
+        return Found(None, (), b"", error.reason)
+    height, width = image.shape[:2]
+    faces = predictor.find_faces(image, min_confidence=settings.min_confidence, min_face=settings.min_face)
+    scale = min(1.0, _PREVIEW_SIDE / max(width, height))
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return Found((width, height), faces, encode(small, ".jpg"))
+
+
+class Turns:
+    """Lets a few threads at a time do something, in the order in which they came.
+
+    Args:
+        places: How many at a time.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._free, self._lock = places, threading.Lock()
+        self._waiting: deque[threading.Event] = deque()
+
+    @contextmanager
+    def take(self, waiting: Callable[[int], None]) -> Iterator[None]:
+        """Waits for a turn, and takes it for as long as the context lasts.
+
+        Args:
+            waiting: Called now and then with how many come first. What it raises ends the waiting.
+        """
+        gate = threading.Event()
+        with self._lock:
+            self._waiting.append(gate)
+            self._open()
+        try:
+            while not gate.wait(_LOOK_SECONDS):
+                with self._lock:
+                    before = self._waiting.index(gate) + 1 if gate in self._waiting else 0
+                if before:
+                    waiting(before)
+            yield
+        finally:
+            with self._lock:
+                if gate.is_set():
+                    self._free += 1
+                else:
+                    self._waiting.remove(gate)
+                self._open()
+
+    def _open(self) -> None:
+        while self._free and self._waiting:
+            self._free -= 1
+            self._waiting.popleft().set()
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _turns() -> Turns:
+    """Of all visitors: more photos at once than there are cores to look at them would only add up memory."""
+    return Turns(max(1, (os.cpu_count() or 1) // 2))
 
 
 def remembered(what: Memory) -> OrderedDict[Any, Any]:
@@ -159,11 +257,14 @@ def remembered(what: Memory) -> OrderedDict[Any, Any]:
     return memory
 
 
-def bound(memory: OrderedDict[Any, Any], key: object, limit: int) -> None:
-    """Marks an entry as the latest used and drops the earliest used beyond a limit."""
+def bound(
+    memory: OrderedDict[Any, Any], key: object, limit: int, weigh: Callable[[Any], int] = lambda value: 1
+) -> None:
+    """Marks an entry as the latest used, and drops the earliest used others while all weigh over a limit."""
     memory.move_to_end(key)
-    while len(memory) > limit:
-        memory.popitem(last=False)
+    excess = sum(map(weigh, memory.values())) - limit
+    while excess > 0 and len(memory) > 1:
+        excess -= weigh(memory.popitem(last=False)[1])
 
 
 def forget_all_but(photos: Sequence[Photo]) -> None:
@@ -202,7 +303,7 @@ def annotated_png(photo: Photo, analysis: Analysis) -> bytes:
         A PNG file.
     """
     drawn = annotate(read_image(photo.data, name=photo.name), analysis.predictions)
-    return _encode(drawn, "PNG", compress_level=3)
+    return encode(drawn, ".png", cv2.IMWRITE_PNG_COMPRESSION, 3)
 
 
 def annotated_zip(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> bytes:
@@ -215,35 +316,10 @@ def annotated_zip(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> byte
     Returns:
         A ZIP file of PNG files, each named after its photo.
     """
-    uses: Counter[str] = Counter()
+    readable = [pair for pair in zip(photos, analyses, strict=True) if pair[1].error is None]
+    names = unique_names(f"{PurePath(photo.name).stem}.annotated.png" for photo, _ in readable)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # PNG does not shrink further
-        for photo, analysis in zip(photos, analyses, strict=True):
-            if analysis.error is None:
-                stem = PurePath(photo.name).stem
-                uses[stem] += 1
-                copy = f" ({uses[stem]})" if uses[stem] > 1 else ""
-                archive.writestr(f"{stem}{copy}.annotated.png", annotated_png(photo, analysis))
-    return buffer.getvalue()
-
-
-def _look_at(photo: Photo, settings: Settings, predictor: Predictor) -> Analysis:
-    try:
-        image = read_image(photo.data, name=photo.name)
-    except ImageError as error:
-        return Analysis(size=None, predictions=(), preview=b"", error=error.reason)
-    predictions = tuple(
-        predictor.predict(image, min_confidence=settings.min_confidence, min_face=settings.min_face)
-    )
-    height, width = image.shape[:2]
-    preview = _encode(annotate(image, predictions), "JPEG", shrink=True, quality=88)
-    return Analysis(size=(width, height), predictions=predictions, preview=preview)
-
-
-def _encode(image: NDArray[np.uint8], file_format: str, *, shrink: bool = False, **options: int) -> bytes:
-    picture = Image.fromarray(image)
-    if shrink:
-        picture.thumbnail((_PREVIEW_SIDE, _PREVIEW_SIDE))
-    buffer = io.BytesIO()
-    picture.save(buffer, file_format, **options)
+        for name, (photo, analysis) in zip(names, readable, strict=True):
+            archive.writestr(name, annotated_png(photo, analysis))
     return buffer.getvalue()

@@ -10,7 +10,6 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-from agegender import charts
 from agegender.export import faces_table, predictions_document, to_json
 from agegender.faces.detector import DEFAULT_MIN_CONFIDENCE
 from agegender.prediction import Prediction
@@ -25,8 +24,7 @@ from ui.photos import (
     records,
 )
 from ui.session import use_settings
-from ui.state import linked
-from ui.widgets import quote, show_chart, show_picture
+from ui.widgets import choose_part, quote, show_drawing, show_link, show_picture
 
 _FACES_A_PAGE: Final = 24
 _PHOTO_WIDTH: Final = 900  # pixels on the screen, and no higher than 70 % of that
@@ -39,7 +37,7 @@ def choose_settings() -> Settings | None:
     Returns:
         The choices, or ``None`` where no model is trained; the page has then said so.
     """
-    model = choose_model("model")
+    model = choose_model()
     if model is None:
         return None
     with st.sidebar:
@@ -74,18 +72,23 @@ def show_errors(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> None:
             st.error(f"{quote(photo.name)} cannot be used: {analysis.error}", icon=":material/broken_image:")
 
 
+def show_no_face(photo: Photo) -> None:
+    """Says that a photo shows no face, and what may help."""
+    st.info(
+        f"**No face found** in {quote(photo.name)}. Faces are found best when they look towards the camera, "
+        "are well lit and not too small. A closer picture helps, and so may lower thresholds in the sidebar "
+        "of *Predict*.",
+        icon=":material/sentiment_neutral:",
+    )
+
+
 def show_photo(photo: Photo, analysis: Analysis) -> None:
     """Says how many faces a readable photo shows, and shows it with their boxes."""
     count = len(analysis.predictions)
     if count:
         st.markdown(f"**{count} {'face' if count == 1 else 'faces'} found** in {quote(photo.name)}")
     else:
-        st.info(
-            f"**No face found** in {quote(photo.name)}. Faces are found best when they look towards the "
-            "camera, are well lit and not too small. A closer picture helps, and so may a lower threshold in "
-            "the sidebar.",
-            icon=":material/sentiment_neutral:",
-        )
+        show_no_face(photo)
     width, height = analysis.size or (1, 1)
     show_picture(
         analysis.preview,
@@ -94,13 +97,12 @@ def show_photo(photo: Photo, analysis: Analysis) -> None:
     )
 
 
-def choose_face(photo: Photo, analysis: Analysis, *, key: str) -> int:
+def choose_face(photo: Photo, analysis: Analysis) -> int:
     """Lets the visitor choose a face, where there are several, by its number in the photo.
 
     Args:
         photo: The photo.
         analysis: What was seen in it; at least one face.
-        key: The widget's own key.
 
     Returns:
         The index of the face.
@@ -110,7 +112,7 @@ def choose_face(photo: Photo, analysis: Analysis, *, key: str) -> int:
         return 0
     show_picture(analysis.preview, width=520, alt=f"{photo.name} with a number at each of {count} faces")
     numbers = [str(number) for number in range(1, count + 1)]
-    chosen = linked(st.pills, "Face", numbers, name="face", key=key, default="1", required=True, wrap=True)
+    chosen = st.pills("Face", numbers, default="1", required=True, wrap=True, key="face", bind="query-params")
     return int(chosen) - 1
 
 
@@ -123,12 +125,9 @@ def show_faces(predictions: Sequence[Prediction]) -> None:
             "How to read the charts: the orange line is the estimate; blue is the interval in brackets, made "
             f"to hold the labelled age of {say_probability(age.coverage)} of faces{bars}."
         )
-    first = 0
-    pages = -(-len(predictions) // _FACES_A_PAGE)
-    if pages > 1:
-        first = _FACES_A_PAGE * (st.pagination(pages, key="faces_page") - 1)
+    numbered = choose_part(list(enumerate(predictions, start=1)), _FACES_A_PAGE, "faces", key="faces_page")
     cards = st.grid(min_column_width=290, border=True)
-    for number, prediction in enumerate(predictions[first : first + _FACES_A_PAGE], start=first + 1):
+    for number, prediction in numbered:
         with cards.cell():
             _show_card(number, prediction)
 
@@ -144,16 +143,8 @@ def _show_card(number: int, prediction: Prediction) -> None:
                 st.markdown(say_gender(prediction.gender))
     if prediction.warnings:
         st.markdown(" ".join(f":orange-badge[:material/warning: {text}]" for text in prediction.warnings))
-    if prediction.age is not None:
-        show_chart(charts.age_chart(prediction.age), key=f"age_{number}", caption=False)
-    if prediction.gender is not None:
-        show_chart(charts.gender_gauge(prediction.gender), key=f"gender_{number}", caption=False)
-    st.page_link(
-        "pages/explain.py",
-        label=f"Why this answer for face {number}?",
-        icon=":material/help:",
-        query_params={"face": str(number)},
-    )
+    show_drawing(prediction.age, prediction.gender)
+    show_link("explain", f"Why this answer for face {number}?", ":material/help:", face=str(number))
 
 
 def show_table(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> None:

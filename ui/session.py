@@ -1,7 +1,7 @@
 """The photos a visitor gave: kept while the session lasts, on whatever page, and forgotten on request.
 
-A session ends soon after its browser tab is closed. Until then the bytes stay in this process's memory and
-nowhere else. When a photo goes, so does all that was worked out from it.
+A session ends soon after its browser tab is closed or loaded anew. Until then the bytes stay in this
+process's memory and nowhere else. When a photo goes, so does all that was worked out from it.
 """
 
 from __future__ import annotations
@@ -11,77 +11,102 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from agegender.assets import EXAMPLE
 from agegender.faces.detector import DEFAULT_MIN_CONFIDENCE
-from ui.photos import EXAMPLE, EXAMPLE_CREDIT, MAX_PHOTOS, Photo, Settings, forget_all_but
-from ui.state import linked_toggle
+from agegender.images import IMAGE_SUFFIXES
+from ui.photos import EXAMPLE_CREDIT, Photo, Settings, forget_all_but
 from ui.widgets import quote
 
 PRIVACY: Final = (
-    ":material/lock: Photos stay in the memory of this app until you remove them or close this tab. Nothing "
-    "is stored, nothing is passed on."
+    ":material/lock: Photos stay in the memory of this app until you remove them, or close or reload this "
+    "tab. Nothing is stored, nothing is passed on."
 )
 
+_UPLOADER: Final = "uploads"
 _GIVEN: Final = "given photos"
 _SETTINGS: Final = "settings"
 _LOOKED_AT: Final = "digest of the photo looked at"
-_CHOSEN_KEY: Final = "photo"
-_SNAPSHOT_KEY: Final = "snapshot"
+_CHOSEN: Final = "photo"
+_NAMES_SHOWN: Final = 5
+_KNOWN_EVERYWHERE: Final = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 @dataclass
 class _Given:
-    """The visitor's photos, by where they are now.
+    """The visitor's photos, by Streamlit's name for each file, and by where they are now.
 
     Attributes:
-        uploads: What the uploader of the open page holds, by Streamlit's name for each file.
+        page: The page that is open.
+        uploads: What its uploader holds.
         snapshot: What the camera holds.
         earlier: What they held before the visitor turned to another page or tab. Streamlit empties them then.
     """
 
+    page: str = ""
     uploads: dict[str, Photo] = field(default_factory=dict)
-    snapshot: Photo | None = None
-    earlier: list[Photo] = field(default_factory=list)
+    snapshot: dict[str, Photo] = field(default_factory=dict)
+    earlier: dict[str, Photo] = field(default_factory=dict)
 
-    def all(self) -> list[Photo]:
-        snapshots = [] if self.snapshot is None else [self.snapshot]
-        return _without_copies([*self.uploads.values(), *snapshots, *self.earlier])
+    def put_aside(self, *, snapshot_only: bool = False) -> None:
+        uploads = {} if snapshot_only else self.uploads
+        self.earlier = {**uploads, **self.snapshot, **self.earlier}
+        self.snapshot = {}
+        if not snapshot_only:
+            self.uploads = {}
+
+    def forget_earlier(self) -> None:
+        # Streamlit keeps every file until the session ends, also one that no widget holds any more.
+        context = get_script_run_ctx()
+        if context is not None:
+            for file_id in self.earlier:
+                context.uploaded_file_mgr.remove_file(context.session_id, file_id)  # type: ignore[attr-defined]
+        self.earlier = {}
 
 
-def choose_photos(page: str) -> list[Photo]:
+def choose_photos() -> list[Photo]:
     """Draws the uploader, what was given before, and the switch for the example.
 
-    Args:
-        page: The page's name: each page's widgets need keys of their own. "" is the first page.
-
     Returns:
-        The example where it is wanted, then the photos, the latest upload first; at most `MAX_PHOTOS`.
+        The example where it is wanted, then the photos, the latest uploads first; all different.
     """
-    key = f"{page}_uploads" if page else "uploads"
     given = _given()
-    if key not in st.session_state:  # the page was just opened, and its uploader is empty
-        _put_aside(given)
+    context = get_script_run_ctx()
+    page = context.page_script_hash if context is not None else ""
+    if page != given.page or _UPLOADER not in st.session_state:  # just opened, with an empty uploader
+        given.page = page
+        given.put_aside()
     files = st.file_uploader(
         "Drop photos here, or choose some",
-        type=["image", "heic", "heif"],  # the last two by name: not every system knows them for pictures
+        type=accepted_types(st.context.headers.get("User-Agent") or ""),
         accept_multiple_files=True,
-        key=key,
+        key=_UPLOADER,
     )
     given.uploads = {file.file_id: given.uploads.get(file.file_id) or _read(file) for file in files}
-    _show_earlier(given, key=f"{page}_forget")
-    photos = _without_copies([*given.uploads.values(), *given.earlier])
-    if linked_toggle(
-        "No photo at hand? Show the example",
-        name="example",
-        key=f"{page}_with_example" if page else "with_example",
-    ):
+    _show_earlier(given)
+    photos = _without_copies([*given.uploads.values(), *given.earlier.values()])
+    forget_all_but([*photos, *given.snapshot.values(), example()])
+    if st.toggle("No photo at hand? Show the example", key="example", bind="query-params"):
         st.caption(EXAMPLE_CREDIT)
         photos.insert(0, example())
-    forget_all_but([*given.all(), example()])
-    if len(photos) > MAX_PHOTOS:
-        st.warning(f"Here are the first {MAX_PHOTOS} of {len(photos)} photos; more at a time are too many.")
-    return photos[:MAX_PHOTOS]
+    return photos
+
+
+def accepted_types(browser: str) -> list[str]:
+    """What the uploader takes: pictures, and by name those that not every system knows for such.
+
+    Args:
+        browser: What the browser calls itself.
+
+    Returns:
+        Types as Streamlit wants them. On phones only the endings that these know as well: for one that they
+        do not know they would open a list of files in place of the photos.
+    """
+    if any(word in browser for word in ("Android", "iPhone", "iPad", "Mobile")):
+        return ["image", "heic", "heif"]
+    return ["image", *sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES - _KNOWN_EVERYWHERE)]
 
 
 def take_snapshot() -> Photo | None:
@@ -90,21 +115,19 @@ def take_snapshot() -> Photo | None:
     Returns:
         The snapshot, or ``None`` before one is taken.
     """
-    file = st.camera_input("Take a snapshot", key=_SNAPSHOT_KEY, resolution="720p", width=640)
+    file = st.camera_input("Take a snapshot", key="snapshot", resolution="720p", width=640)
     st.caption("Browsers lend the camera to pages on HTTPS or localhost only.")
     given = _given()
-    given.snapshot = None if file is None else Photo("snapshot.jpg", file.getvalue())
-    return given.snapshot
+    given.snapshot = {} if file is None else {file.file_id: Photo("snapshot.jpg", file.getvalue())}
+    return next(iter(given.snapshot.values()), None)
 
 
 def put_snapshot_aside() -> None:
     """To be called where the camera is not drawn: its snapshot joins the photos of before."""
-    given = _given()
-    if given.snapshot is not None:
-        given.earlier, given.snapshot = [given.snapshot, *given.earlier][:MAX_PHOTOS], None
+    _given().put_aside(snapshot_only=True)
 
 
-@st.cache_resource(max_entries=1)
+@st.cache_resource(max_entries=1, show_spinner=False)
 def example() -> Photo:
     """The built-in example picture."""
     return Photo(EXAMPLE.name, EXAMPLE.read_bytes())
@@ -139,15 +162,15 @@ def choose_photo(photos: Sequence[Photo]) -> Photo:
     by_digest = {photo.digest: photo for photo in photos}
     if len(photos) == 1:
         return photos[0]
-    if st.session_state.get(_CHOSEN_KEY) not in by_digest:
+    if st.session_state.get(_CHOSEN) not in by_digest:
         last = st.session_state.get(_LOOKED_AT)
-        st.session_state[_CHOSEN_KEY] = last if last in by_digest else photos[0].digest
-    digests = list(by_digest)
+        st.session_state[_CHOSEN] = last if last in by_digest else photos[0].digest
+    numbers = {digest: number for number, digest in enumerate(by_digest, start=1)}
     chosen = st.selectbox(
         "Photo",
-        digests,
-        format_func=lambda digest: f"{digests.index(digest) + 1} · {by_digest[digest].name}",
-        key=_CHOSEN_KEY,
+        list(by_digest),
+        format_func=lambda digest: f"{numbers[digest]} · {by_digest[digest].name}",
+        key=_CHOSEN,
     )
     look_closer_at(by_digest[chosen])
     return by_digest[chosen]
@@ -156,11 +179,6 @@ def choose_photo(photos: Sequence[Photo]) -> Photo:
 def _given() -> _Given:
     given: _Given = st.session_state.setdefault(_GIVEN, _Given())
     return given
-
-
-def _put_aside(given: _Given) -> None:
-    given.earlier = given.all()[:MAX_PHOTOS]
-    given.uploads, given.snapshot = {}, None
 
 
 def _read(file: UploadedFile) -> Photo:
@@ -174,10 +192,15 @@ def _without_copies(photos: Iterable[Photo]) -> list[Photo]:
     return list(found.values())
 
 
-def _show_earlier(given: _Given, *, key: str) -> None:
+def _show_earlier(given: _Given) -> None:
     if not given.earlier:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        names = ", ".join(quote(photo.name) for photo in given.earlier)
-        st.markdown(f":material/history: Still here from before: {names}", width="content")
-        st.button("Forget", key=key, icon=":material/delete:", type="tertiary", on_click=given.earlier.clear)
+        photos = list(given.earlier.values())
+        words = ", ".join(quote(photo.name) for photo in photos[:_NAMES_SHOWN])
+        if len(photos) > _NAMES_SHOWN:
+            words += f" and {len(photos) - _NAMES_SHOWN} more"
+        st.markdown(f":material/history: Still here from before: {words}", width="content")
+        st.button(
+            "Forget", key="forget", icon=":material/delete:", type="tertiary", on_click=given.forget_earlier
+        )

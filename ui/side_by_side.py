@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pandas as pd
 import streamlit as st
 
-from agegender import Predictor, charts
+from agegender import charts
 from agegender.errors import ModelError
 from agegender.models.registry import DEFAULT_MODEL
-from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
-from agegender.runtime import prepare_tensorflow
+from agegender.prediction import AgeEstimate, GenderEstimate
 from agegender.wording import say_age, say_gender
-from ui.photos import Analysis, Photo, Settings, analyse, bound, remembered
-from ui.results import choose_face, show_errors
+from ui.photos import Analysis, Photo, Settings, analyse, bound, look_at, remembered
+from ui.results import choose_face, show_errors, show_no_face
 from ui.session import current_settings
-from ui.widgets import quote, show_chart, show_picture
+from ui.widgets import quote, show_chart, show_picture, without_paths
 
 _REMEMBERED: Final = 8  # photos a session
-_KEPT_MODELS: Final = 6
-_KEPT_PARAMETERS: Final = 12_000_000
-"""Smaller models stay loaded for the next photo, about 45 MB each at most; larger ones are let go at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +35,14 @@ class Answer:
     error: str = ""
 
 
-def ask_all(photo: Photo, models: Mapping[str, int]) -> None:
+def ask_all(photo: Photo, models: Sequence[str]) -> None:
     """Offers to ask all models about a photo, and shows what they say of one of its faces.
 
     Args:
         photo: Looked at only when the visitor asks for it, and then once.
-        models: Trained models and their numbers of parameters.
+        models: Trained models.
     """
-    first = DEFAULT_MODEL if DEFAULT_MODEL in models else next(iter(models))
+    first = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
     settings = current_settings(first)
     answers, key = remembered("answers"), (photo.digest, settings, tuple(models))
     if key not in answers:
@@ -57,55 +53,35 @@ def ask_all(photo: Photo, models: Mapping[str, int]) -> None:
             return
         offer.empty()
         analysis = analyse([photo], settings)[0]
-        answers[key] = (analysis, _ask(analysis, settings, models))
+        answers[key] = (analysis, _ask(photo, analysis, settings, models))
     bound(answers, key, _REMEMBERED)
     analysis, found = answers[key]
     show_errors([photo], [analysis])
     if analysis.predictions:
         _show(photo, analysis, found)
     elif analysis.error is None:
-        st.info(f"**No face found** in {quote(photo.name)}.", icon=":material/sentiment_neutral:")
+        show_no_face(photo)
 
 
-def _ask(analysis: Analysis, settings: Settings, models: Mapping[str, int]) -> dict[str, Answer]:
+def _ask(photo: Photo, analysis: Analysis, settings: Settings, models: Sequence[str]) -> dict[str, Answer]:
     """Asks one model after the other about all faces of a photo; one that cannot answer stops no other."""
     if not analysis.predictions:
         return {}
     answers: dict[str, Answer] = {}
     bar = st.progress(0.0)
-    for number, (model, parameters) in enumerate(models.items()):
+    for number, model in enumerate(models):
         bar.progress(number / len(models), f"Asking {quote(model)}, {number + 1} of {len(models)} …")
-        if model == settings.model:  # it was asked when the faces were found
-            answers[model] = Answer(tuple((face.age, face.gender) for face in analysis.predictions))
-            continue
         try:
-            answers[model] = _ask_one(model, parameters, analysis.predictions)
+            said = look_at(photo, replace(settings, model=model), lambda before: None).predictions
+            answers[model] = Answer(tuple((face.age, face.gender) for face in said))
         except ModelError as error:
-            answers[model] = Answer((), str(error))
+            answers[model] = Answer((), without_paths(str(error)))
     bar.empty()
     return answers
 
 
-def _ask_one(model: str, parameters: int, faces: Sequence[Prediction]) -> Answer:
-    predictor = _keep(model) if parameters <= _KEPT_PARAMETERS else _load(model)
-    # One after the other, as far as memory goes: a photo of many people is many chips.
-    return Answer(tuple(predictor.predict_chips(face.chip[None])[0] for face in faces))
-
-
-@st.cache_resource(max_entries=_KEPT_MODELS, show_spinner=False)
-def _keep(model: str) -> Predictor:
-    return _load(model)
-
-
-def _load(model: str) -> Predictor:
-    prepare_tensorflow()
-    predictor = Predictor(model)
-    predictor.load()
-    return predictor
-
-
 def _show(photo: Photo, analysis: Analysis, answers: Mapping[str, Answer]) -> None:
-    index = choose_face(photo, analysis, key="compare_face")
+    index = choose_face(photo, analysis)
     said = {model: answer.faces[index] for model, answer in answers.items() if not answer.error}
     ages = {model: age for model, (age, _) in said.items() if age is not None}
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -11,11 +11,11 @@ import streamlit as st
 
 from agegender import charts
 from agegender.labels import Task
-from agegender.training import runs as records
-from agegender.training.comparison import compare_configs
-from agegender.training.progress import read_progress, say_duration, say_progress
-from agegender.training.reading import Quantity, best_epoch, read_curve, say_reading
-from agegender.training.runs import RunRecord
+from agegender.runs import records
+from agegender.runs.comparison import compare_configs
+from agegender.runs.progress import read_progress, say_duration, say_progress
+from agegender.runs.reading import Quantity, best_epoch, read_curve, say_reading
+from agegender.runs.records import RunRecord
 from ui.widgets import quote, show_chart
 
 _LIVE_SECONDS: Final = 3

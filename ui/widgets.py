@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PureWindowsPath
+from typing import Any, Final, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -12,20 +16,45 @@ import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.runtime.pages_manager import PagesManager
 
 from agegender import charts
+from agegender.errors import AgeGenderError
+from agegender.files import escape_no_text
+from agegender.models.card import WEIGHTS_DIR
+from agegender.prediction import AgeEstimate, GenderEstimate
+
+Item = TypeVar("Item")
+
+_LOGGER: Final = logging.getLogger(__name__)
+_PAGES: Final = Path(__file__).parents[1] / "pages"
+_PATH: Final = re.compile(r"(?<![\w.:/\\])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"`:;,)]+[/\\])*[^\s/\\'\"`:;,)]+")
+"""A path from the root or from somebody's home; as PureWindowsPath reads it, either slash parts it."""
 
 
-def ensure_menu() -> None:
-    """Opens the page through ``app.py`` where Streamlit opened it without.
+def show_link(page: str, label: str, icon: str, **query_params: str) -> None:
+    """A link to another page.
 
-    A server that has not run ``app.py`` yet takes ``pages/`` for its older kind of app. Whoever comes first,
-    and comes by a link to a page, would get it without the menu, the title and the width.
+    Args:
+        page: Its file in ``pages/``, without its ending.
+        label: What to click on.
+        icon: See Streamlit.
+        **query_params: Choices that its address carries.
     """
-    if PagesManager.uses_pages_directory:
-        PagesManager.uses_pages_directory = False
-        st.rerun()
+    st.page_link(_PAGES / f"{page}.py", label=label, icon=icon, query_params=query_params or None)
+
+
+def show_failure(error: AgeGenderError, icon: str = ":material/model_training:") -> None:
+    """Says what went wrong, without telling visitors where the server keeps its files; the log has it all."""
+    _LOGGER.warning("%s", error)
+    st.error(without_paths(str(error)), icon=icon)
+
+
+def without_paths(text: str) -> str:
+    """Takes folders out of a message: of a path its last part stays, or what lies below a known folder."""
+    for folder in sorted({_PAGES.parent, WEIGHTS_DIR, Path.cwd(), Path.home()}, key=lambda f: -len(str(f))):
+        if folder != folder.parent:
+            text = text.replace(f"{folder}{os.sep}", "").replace(str(folder), folder.name)
+    return _PATH.sub(lambda match: PureWindowsPath(match[0]).name or match[0], text)
 
 
 def show_chart(
@@ -62,6 +91,30 @@ def show_chart(
         st.plotly_chart(figure, key=current, on_select=take, selection_mode="points", **looks)
     if caption:
         st.caption(sentence)
+
+
+def choose_part(items: Sequence[Item], size: int, what: str, *, key: str) -> Sequence[Item]:
+    """Lets the visitor turn pages, where there is more than one.
+
+    Args:
+        items: What there is to show.
+        size: How many at a time.
+        what: Their name, in words.
+        key: Of the widget.
+
+    Returns:
+        Those of the page.
+    """
+    if len(items) <= size:
+        return items
+    pages = -(-len(items) // size)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        page = st.pagination(pages, key=key)
+        first = size * (min(page, pages) - 1)
+        st.caption(
+            f"{what.capitalize()} {first + 1:,} to {min(first + size, len(items)):,} of {len(items):,}"
+        )
+    return items[first : first + size]
 
 
 def show_tile(
@@ -102,9 +155,21 @@ def show_picture(
         width: In CSS pixels, or as wide as there is room.
     """
     if not isinstance(picture, bytes):
-        settings = [cv2.IMWRITE_JPEG_QUALITY, 92]
-        picture = cv2.imencode(".jpg", picture[..., ::-1], settings)[1].tobytes()
+        picture = encode(picture, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 92)
     st.image(jpeg_address(picture), width=width, alt=alt)
+
+
+def encode(picture: NDArray[np.uint8], suffix: Literal[".jpg", ".png"], *settings: int) -> bytes:
+    """Writes RGB pixels of shape (height, width, 3) as a file, with OpenCV's settings for it."""
+    return bytes(cv2.imencode(suffix, picture[..., ::-1], settings)[1])
+
+
+def show_drawing(age: AgeEstimate | None, gender: GenderEstimate | None) -> None:
+    """Draws what a model says of a face, small."""
+    ink = "#e7ecf1" if st.context.theme.type == "dark" else "#101820"  # as .streamlit/config.toml has it
+    drawing = charts.draw_answer(age, gender, ink=ink)
+    address = base64.b64encode(drawing.svg.encode()).decode("ascii")
+    st.image(f"data:image/svg+xml;base64,{address}", alt=drawing.words)
 
 
 def jpeg_address(file: bytes) -> str:
@@ -114,4 +179,4 @@ def jpeg_address(file: bytes) -> str:
 
 def quote(name: str) -> str:
     """Puts a file name into Markdown letter by letter: nothing in it can become a link or a picture."""
-    return f"`{name.replace('`', chr(0x2019))}`"
+    return f"`{escape_no_text(name).replace('`', chr(0x2019))}`"

@@ -96,7 +96,7 @@ def split_shares(balance: pd.DataFrame) -> go.Figure:
     """Draws the make-up of the parts of a split side by side.
 
     Args:
-        balance: Result of `agegender.data.split_report.split_balance`, at least one file in each part.
+        balance: Result of `agegender.audit.split_report.split_balance`, at least one file in each part.
 
     Returns:
         One row a value, one mark a part; a grey bar spans what chance alone does to parts as small as the

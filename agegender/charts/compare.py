@@ -67,7 +67,7 @@ def trade_off(entries: Sequence[Entry], figure: Figure, cost: Cost, order: Seque
     """Draws how good systems are against what they cost.
 
     Args:
-        entries: Entries of `agegender.evaluation.comparison.compare_models`; those without the figure or
+        entries: Entries of `agegender.reports.comparison.compare_models`; those without the figure or
             the cost are left out.
         figure: The quantity upwards.
         cost: The quantity to the right.
@@ -106,7 +106,7 @@ def band_lines(entries: Sequence[Entry], figure: Figure, order: Sequence[str]) -
     """Draws a quantity over the nine age bands, a line a system.
 
     Args:
-        entries: Entries of `agegender.evaluation.comparison.compare_models` with ``by_band``.
+        entries: Entries of `agegender.reports.comparison.compare_models` with ``by_band``.
         figure: Which quantity.
         order: As for `trade_off`.
 
@@ -149,7 +149,7 @@ def group_points(entries: Sequence[Entry], figure: Figure, order: Sequence[str])
     """Draws a quantity for each labelled gender and ethnicity code, with bootstrap intervals.
 
     Args:
-        entries: Entries of `agegender.evaluation.comparison.compare_models` with ``by_gender`` and
+        entries: Entries of `agegender.reports.comparison.compare_models` with ``by_gender`` and
             ``by_ethnicity``.
         figure: Which quantity.
         order: As for `trade_off`.
@@ -210,7 +210,7 @@ def reliability_diagram(entries: Sequence[Entry], order: Sequence[str]) -> go.Fi
     The diagram of DeGroot and Fienberg (The Statistician 32, 1983), as Guo et al. (ICML 2017) use it.
 
     Args:
-        entries: Entries of `agegender.evaluation.comparison.compare_models` with ``reliability`` and ``ece``.
+        entries: Entries of `agegender.reports.comparison.compare_models` with ``reliability`` and ``ece``.
         order: As for `trade_off`.
 
     Returns:

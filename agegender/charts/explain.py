@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from agegender.charts.style import BLUE, GREY, VERMILLION, escape, make_figure
 from agegender.explain.contributions import ContributionMap
-from agegender.explain.occlusion import OcclusionMap, exact_years, share_of_female
+from agegender.explain.occlusion import OcclusionMap, exact_years
 from agegender.explain.places import strongest_place
 from agegender.explain.stability import Variant
 from agegender.labels import GENDERS, Task
@@ -94,7 +94,7 @@ def occlusion_chart(chip: NDArray[np.uint8], found: OcclusionMap, task: Task) ->
     row, column = np.unravel_index(int(np.abs(values).argmax()), values.shape)
     largest = float(values[row, column])
     place = strongest_place(values, sign=1 if largest > 0 else -1)
-    whole = share_of_female(found.whole[1]) if found.whole[1] else float("nan")
+    whole = found.whole[1].female if found.whole[1] else float("nan")
     sentence = (
         f"Most depends on {place}: covered, the probability of female goes from {say_probability(whole)} "
         f"to {say_probability(whole - largest)}."
@@ -232,7 +232,7 @@ def stability_chart(variants: Sequence[Variant], task: Task) -> go.Figure:
         ages = [variant.age for variant in variants if variant.age is not None]
         values = [exact_years(age) for age in ages]
     else:
-        values = [share_of_female(variant.gender) for variant in variants if variant.gender is not None]
+        values = [variant.gender.female for variant in variants if variant.gender is not None]
     if len(values) != len(variants):
         raise ValueError(f"there is no {task} in these answers")
     first, low, high = values[0], min(values), max(values)

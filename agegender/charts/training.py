@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from agegender.charts.style import BLUE, GREEN, PURPLE, VERMILLION, escape, make_figure
-from agegender.training.reading import HIGHER_IS_BETTER, Quantity, best_epoch
+from agegender.runs.reading import HIGHER_IS_BETTER, Quantity, best_epoch
 
 Axis = Literal["epochs", "hours"]
 

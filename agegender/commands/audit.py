@@ -14,17 +14,28 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_callback, say, write_json
-from agegender.data.audit import Audit, audit
-from agegender.data.audit_report import KINDS, document, findings
-from agegender.data.contact_sheets import DISTANCE_BANDS, Tile, draw_sheet, sample_pairs
+from agegender.audit.audit import Audit, audit
+from agegender.audit.contact_sheets import DISTANCE_BANDS, Tile, draw_sheet, sample_pairs
+from agegender.audit.findings import KINDS, document, findings
+from agegender.audit.lookalikes import most_alike
+from agegender.audit.out_of_fold import LEAST_FILES, predict_out_of_fold
+from agegender.audit.suspects import Predictions
+from agegender.commands import (
+    OK,
+    SOME_FAILED,
+    complain,
+    prepare_outputs,
+    progress_bars,
+    save_picture,
+    say,
+    write_all,
+    write_json,
+)
 from agegender.data.duplicates import duplicate_groups, fingerprint
-from agegender.data.lookalikes import most_alike
-from agegender.data.out_of_fold import LEAST_FILES, predict_out_of_fold
-from agegender.data.suspects import Predictions
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import DatasetError
-from agegender.export import write_atomically
+from agegender.export import to_csv, write_atomically
+from agegender.files import paths_below
 from agegender.labels import GENDERS
 
 _SUSPECTS_A_SHEET: Final = 60
@@ -34,7 +45,7 @@ _NAME_WIDTH: Final = 12
 
 
 def run(
-    data: str | None,
+    data: list[str] | None,
     *,
     suspects: bool,
     json: str | None,
@@ -59,14 +70,12 @@ def run(
         DatasetError: The folder is missing or holds no labelled chip, or the pictures would go into it.
         WeightsNotFoundError: The face-recognition base is not there.
     """
-    prepare_output(json)
-    prepare_output(csv)
     dataset = read_dataset(data)
     if pictures is not None and pictures.resolve().is_relative_to(dataset.folder.resolve()):
         raise DatasetError(f"{pictures} is inside the dataset, which would take the sheets for chips")
-    prepare_output(pictures and pictures / "suspects-01.png")
+    prepare_outputs({"--json": json, "--csv": csv}, {"--pictures": pictures})
     began, cpu_began = time.perf_counter(), time.process_time()
-    with progress_callback("Reading", "file") as progress:
+    with progress_bars("file") as progress:
         prints = fingerprint(dataset, progress=progress)
     with _one_step("Comparing"):
         groups = duplicate_groups(prints)
@@ -82,29 +91,36 @@ def run(
         "cores": os.cpu_count(),
     }
 
-    if csv is not None:
-        write_atomically(csv, found.to_csv(index=False, lineterminator="\n"))
-    if pictures is not None:
-        with _one_step("Looking for more copies"):
-            alike = None if features is None else most_alike(features, groups)
-        _draw(result, alike, pictures)
+    def write_findings() -> None:
+        if csv is not None:
+            write_atomically(csv, to_csv(found))
+
+    def draw() -> None:
+        if pictures is not None:
+            with _one_step("Looking for more copies"):
+                alike = None if features is None else most_alike(features, groups)
+            _draw(result, alike, pictures)
+
+    def tell() -> None:
+        if json is not None:
+            write_json(figures, json)
+        else:
+            for line in _in_words(figures, found):
+                say(line)
+
     for file, reason in result.unreadable.itertuples(index=False):
         complain(f"{file}: {reason}")
-    if json is not None:
-        write_json(figures, json)
-    else:
-        for line in _in_words(figures, found):
-            say(line)
+    write_all(tell, write_findings, draw)
     return OK if result.unreadable.empty else SOME_FAILED
 
 
 @contextmanager
 def _one_step(what: str) -> Iterator[None]:
     """A bar for a few seconds' work that cannot be counted."""
-    with progress_callback(what, "step") as progress:
-        progress(0, 1)
+    with progress_bars("step") as progress:
+        progress(what, 0, 1)
         yield
-        progress(1, 1)
+        progress(what, 1, 1)
 
 
 def _features(dataset: Dataset) -> NDArray[np.float32] | None:
@@ -112,10 +128,10 @@ def _features(dataset: Dataset) -> NDArray[np.float32] | None:
     if len(dataset.table) < LEAST_FILES:
         complain(f"fewer than {LEAST_FILES} labelled files: none of their labels is doubted")
         return None
-    from agegender.models.frozen_features import frozen_features  # after the checks: imports TensorFlow
+    from agegender.audit.frozen_features import frozen_features  # after the checks: imports TensorFlow
 
-    files = [dataset.folder / file for file in dataset.table["file"]]
-    with progress_callback("Looking at faces", "file") as progress:
+    files = paths_below(dataset.folder, dataset.table["file"])
+    with progress_bars("file") as progress:
         return frozen_features(files, progress=progress)
 
 
@@ -139,7 +155,7 @@ def _draw(result: Audit, alike: pd.DataFrame | None, folder: Path) -> None:
         folder: Where to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = [result.dataset.folder / file for file in result.files["file"]]
+    files = paths_below(result.dataset.folder, result.files["file"])
     splits = result.files["split"].tolist()
     # Identical files are the same photo, whoever looks.
     sample = sample_pairs(result.near[~result.near["same_bytes"]])
@@ -154,10 +170,10 @@ def _draw(result: Audit, alike: pd.DataFrame | None, folder: Path) -> None:
             sheets.setdefault("look-alikes", []).append(tile)
     for index, tile in enumerate(_suspect_tiles(result, files)):
         sheets.setdefault(f"suspects-{index // _SUSPECTS_A_SHEET + 1:02}", []).append(tile)
-    with progress_callback("Drawing", "sheet") as progress:
+    with progress_bars("sheet") as progress:
         for done, (name, tiles) in enumerate(sheets.items(), start=1):
-            draw_sheet(tiles).save(folder / f"{name}.png")
-            progress(done, len(sheets))
+            save_picture(draw_sheet(tiles), folder / f"{name}.png")
+            progress("Drawing", done, len(sheets))
 
 
 def _suspect_tiles(result: Audit, files: Sequence[Path]) -> Iterator[Tile]:

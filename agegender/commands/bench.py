@@ -8,50 +8,38 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import median
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.commands import OK, prepare_output, progress_bar, say, write_json
+from agegender.assets import EXAMPLE
+from agegender.commands import OK, prepare_outputs, progress_bar, say, write_json
 from agegender.errors import AgeGenderError
-from agegender.faces.face import Face
 from agegender.images import read_image
-from agegender.prediction import Prediction
 
-EXAMPLE: Final = Path(__file__).parents[1] / "assets" / "example.jpg"
+if TYPE_CHECKING:
+    from agegender.faces import FaceDetector
+    from agegender.predictor import Predictor
+
 BATCHES: Final = (1, 8, 32)
 PHOTO_SIDES: Final = (640, 1280, 4000)
 """Longer sides in pixels: a web picture, a laptop's screen, a phone's camera."""
 
 REPEATS: Final = 5
-_PACKAGES: Final = ("agegender", "tensorflow", "keras", "mtcnn", "opencv-python-headless", "numpy", "pillow")
+_PACKAGES: Final = (
+    "agegender",
+    "tensorflow",
+    "keras",
+    "ai-edge-litert",
+    "opencv-python-headless",
+    "numpy",
+    "pillow",
+)
 
 Pixels = NDArray[np.uint8]
-
-
-class PhotoPredictor(Protocol):
-    """What this command needs of `agegender.Predictor`."""
-
-    @property
-    def model(self) -> str:
-        """Name of the model."""
-
-    def predict(self, source: Pixels) -> list[Prediction]:
-        """Every face of a photo."""
-
-    def predict_chips(self, chips: Pixels) -> Sequence[Any]:
-        """Estimates for chips of shape (n, h, w, 3)."""
-
-
-class Detector(Protocol):
-    """What this command needs of `agegender.faces.FaceDetector`."""
-
-    def detect(self, image: Pixels) -> list[Face]:
-        """The faces in an RGB image of shape (h, w, 3)."""
 
 
 def run(*, json: str | None) -> int:
@@ -66,7 +54,7 @@ def run(*, json: str | None) -> int:
     Raises:
         ModelError: The model is not trained.
     """
-    prepare_output(json)
+    prepare_outputs({"--json": json})
     photo = read_image(EXAMPLE)
     began = time.perf_counter()
     import tensorflow  # noqa: F401 - what takes long about starting is importing this
@@ -103,8 +91,8 @@ def run(*, json: str | None) -> int:
 
 
 def measure(
-    predictor: PhotoPredictor,
-    detector: Detector,
+    predictor: Predictor,
+    detector: FaceDetector,
     photo: Pixels,
     *,
     batches: Sequence[int] = BATCHES,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_callback
+from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_bars
 from agegender.data.duplicates import fingerprint
 from agegender.data.split import assign_splits
 from agegender.data.split_file import SPLIT_FILE, check_split
 from agegender.data.table import read_dataset
 from agegender.export import write_atomically
 from agegender.models.card import WEIGHTS_DIR, read_card
-from agegender.models.card_markdown import card_markdown
 from agegender.models.registry import DEFAULT_MODEL
+from agegender.reports.card import card_markdown
 
 
-def run(name: str | None, *, output: str | None, data: str | None) -> int:
+def run(name: str | None, *, output: str | None, data: list[str] | None) -> int:
     """Renders a model's card as Markdown.
 
     Args:
@@ -31,7 +31,7 @@ def run(name: str | None, *, output: str | None, data: str | None) -> int:
         ConfigError: The model has no record of its split, or the output cannot be written.
         DatasetError: The folder is missing or holds no labelled chip.
     """
-    prepare_output(output)
+    prepare_outputs({"--output": output})
     name = name or DEFAULT_MODEL
     text = card_markdown(read_card(name))
     same = data is None or _same_split(name, data)
@@ -43,12 +43,12 @@ def run(name: str | None, *, output: str | None, data: str | None) -> int:
     return OK if same else SOME_FAILED
 
 
-def _same_split(name: str, data: str) -> bool:
+def _same_split(name: str, data: list[str]) -> bool:
     dataset = read_dataset(data)
-    with progress_callback("Finding the split", "file") as progress:
+    with progress_bars("file") as progress:
         prints = fingerprint(dataset, progress=progress)
     check = check_split(
         WEIGHTS_DIR / name / SPLIT_FILE, prints.digests, assign_splits(dataset, prints=prints)
     )
-    complain(f"split of {data}: {check.in_words()}")
+    complain(f"split of {', '.join(data)}: {check.in_words()}")
     return check.same

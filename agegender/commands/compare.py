@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from agegender.commands import OK, prepare_output, say, write_json
-from agegender.evaluation.comparison import compare_models, measured_entries
-from agegender.training.progress import say_duration
+from agegender.commands import OK, prepare_outputs, say, text_table, write_json
+from agegender.reports.comparison import compare_models, measured_entries
+from agegender.runs.progress import say_duration
+from agegender.wording import ABSENT, say_figure
 
-_ABSENT: Final = "-"
 _HEADER: Final = (
     "model",
     "age MAE",
@@ -35,7 +35,7 @@ def run(*, json: str | None) -> int:
         ModelError: A card or the record of rivals is damaged.
         ConfigError: The file cannot be written.
     """
-    prepare_output(json)
+    prepare_outputs({"--json": json})
     comparison = compare_models()
     if json is not None:
         write_json(comparison, json)
@@ -52,7 +52,7 @@ def _measured(comparison: Mapping[str, Any]) -> Iterable[str]:
         return
     if comparison["n"]:
         yield f"Measured here, on the {comparison['n']:,} chips of the {comparison['split']} split:"
-    yield from _table([_HEADER, *(_row(entry) for entry in entries)])
+    yield from text_table([_HEADER, *(_row(entry) for entry in entries)])
     yield (
         "* is the default. MAE in years; in brackets, 95 % intervals over the test photos. Within 5: answers "
         "at most five years off."
@@ -63,16 +63,17 @@ def _measured(comparison: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    seconds = (entry.get("training") or {}).get("seconds")
     marks = " *" * bool(entry.get("default")) + " !" * (entry["same_split"] is False)
     return (
         (entry["name"] if entry["kind"] == "measured" else f"rival: {entry['name']}") + marks,
-        _figure(entry["mae"], ".2f", entry.get("mae_interval")),
-        _figure(entry["cs5"], ".1%"),
-        _figure(entry["gender_accuracy"], ".1%", entry.get("gender_accuracy_interval")),
-        _figure(entry.get("parameters"), ","),
-        _figure(entry["megabytes"], ".1f"),
-        _figure(entry["ms_per_face"], ".1f"),
-        _duration((entry.get("training") or {}).get("seconds")),
+        say_figure(entry["mae"], ".2f", entry.get("mae_interval")),
+        say_figure(entry["cs5"], ".1%"),
+        say_figure(entry["gender_accuracy"], ".1%", entry.get("gender_accuracy_interval")),
+        say_figure(entry.get("parameters"), ","),
+        say_figure(entry["megabytes"], ".1f"),
+        say_figure(entry["ms_per_face"], ".1f"),
+        ABSENT if seconds is None else say_duration(seconds),
     )
 
 
@@ -87,24 +88,24 @@ def _published(comparison: Mapping[str, Any]) -> Iterable[str]:
     rows = []
     for entry in comparison["published"]:
         score = None if entry["score"] is None else f"{entry['score']:g} (a leaderboard's score)"
-        gender = entry["gender_accuracy_words"] or _figure(entry["gender_accuracy"], ".1%")
+        gender = entry["gender_accuracy_words"] or say_figure(entry["gender_accuracy"], ".1%")
         rows.append(
             (
                 entry["name"],
-                score or _figure(entry["mae"], ".2f"),
+                score or say_figure(entry["mae"], ".2f"),
                 gender,
                 entry["against"],
                 _difference(**entry["difference"]),
             )
         )
-    yield from _table([header, *rows])
+    yield from text_table([header, *rows])
     yield ""
 
 
 def _difference(mae: float | None, gender_accuracy: float | None) -> str:
     years = None if mae is None else f"{mae:+.2f} years"
     points = None if gender_accuracy is None else f"{100 * gender_accuracy:+.1f} points"
-    return ", ".join(filter(None, (years, points))) or _ABSENT
+    return ", ".join(filter(None, (years, points))) or ABSENT
 
 
 def _untrained(comparison: Mapping[str, Any]) -> Iterable[str]:
@@ -112,23 +113,3 @@ def _untrained(comparison: Mapping[str, Any]) -> Iterable[str]:
         if not entry["trained"]:
             yield f"{entry['name']} is not trained yet. To train it:"
             yield from (f"    {command}" for command in entry["how_to_train"])
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _figure(value: float | None, form: str, interval: Sequence[float] | None = None) -> str:
-    if value is None:
-        return _ABSENT
-    words = format(value, form)
-    if interval is not None:
-        low, high = (format(end, form).rstrip("%") for end in interval)
-        words += f" ({low}-{high})"
-    return words.replace("%", " %")
-
-
-def _duration(seconds: float | None) -> str:
-    return _ABSENT if seconds is None else say_duration(seconds)

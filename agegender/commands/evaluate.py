@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_callback, say, write_json
+import numpy as np
+
+from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_bars, say, write_json
 from agegender.data.table import read_dataset
 from agegender.evaluation.corruptions import CORRUPTIONS, evaluate_corruptions
-from agegender.evaluation.evaluate import Detector, Evaluation, evaluate, select_rows
+from agegender.evaluation.evaluate import Evaluation, evaluate, select_rows
+from agegender.faces import FaceDetector
+from agegender.runtime import without_chatter
+from agegender.wording import say_figure
 
 _UNLABELLED_SHOWN: Final = 20
 """A folder may hold thousands of other pictures; UTKFace's own damaged names are fewer than this."""
 
 
 def run(
-    data: str | None,
+    data: list[str] | None,
     *,
     model: str | None,
     split: str | None,
@@ -23,13 +28,14 @@ def run(
     limit: int | None,
     json: str | None,
 ) -> int:
-    """Evaluates a model on a folder of UTKFace-named chips.
+    """Evaluates a model on labelled faces.
 
     Args:
-        data: The folder; ``None`` takes the one that ``UTKFACE_DIR`` names.
+        data: Folders; ``None`` takes the one that ``UTKFACE_DIR`` names.
         model: Name of the model; ``None`` takes the default one.
-        split: "train", "validation" or "test"; ``None`` takes all files.
-        detect: Whether each chip goes through detection and cropping first.
+        split: "train", "validation", "test" or "dev"; ``None`` takes all files.
+        detect: Whether each chip goes through detection and cropping first; pictures that are no chips always
+            do.
         corruptions: Whether the chips are also measured under each of the seven corruptions; not together
             with ``detect``.
         limit: At most so many files, drawn at random with a fixed seed.
@@ -42,20 +48,22 @@ def run(
         DatasetError: The folder is missing or holds no labelled chip.
         ModelError: The model is unknown or not trained.
     """
-    prepare_output(json)
+    prepare_outputs({"--json": json})
     dataset = read_dataset(data)
-    with progress_callback("Finding the split", "file") as progress:
+    with progress_bars("file") as progress:
         rows = select_rows(dataset, split=split, limit=limit, progress=progress)
 
     from agegender.predictor import Predictor  # after the checks: it imports TensorFlow
 
     predictor = Predictor() if model is None else Predictor(model)
-    detector = _detector() if detect else None
-    with progress_callback("Evaluating", "face") as progress:
+    with without_chatter():
+        predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
+    detector = _detector() if detect or not rows["aligned"].all() else None
+    with progress_bars("face") as progress:
         result = evaluate(predictor, dataset, rows, detector=detector, progress=progress)
     if not corruptions:
         return report(result, json)
-    with progress_callback("Corrupting", "face") as progress:
+    with progress_bars("face") as progress:
         corrupted = evaluate_corruptions(predictor, dataset, rows, clean=result, progress=progress)
     return report(result, json, corruptions=corrupted)
 
@@ -89,9 +97,7 @@ def report(result: Evaluation, json: str | None, *, corruptions: dict[str, Any] 
     return SOME_FAILED if result.failed else OK
 
 
-def _detector() -> Detector:
-    from agegender.faces import FaceDetector
-
+def _detector() -> FaceDetector:
     return FaceDetector()
 
 
@@ -102,25 +108,47 @@ def _in_words(document: dict[str, Any]) -> list[str]:
     age, gender = document.get("age"), document.get("gender")
     if age is not None:
         lines += [
-            f"age     mean absolute error {_figure(age['mae'], '.2f')} years, "
-            f"bias {_figure(age['bias'], '+.2f')}, within 5 years {_figure(age['cs5'], '.1%')}",
-            f"        intervals hold {_figure(age['interval_coverage'], '.1%')} of the labels, "
-            f"{_figure(age['interval_width'], '.1f')} years wide on average",
+            f"age     mean absolute error {say_figure(age['mae'], '.2f')} years, "
+            f"bias {say_figure(age['bias'], '+.2f')}, within 5 years {say_figure(age['cs5'], '.1%')}",
+            f"        intervals hold {say_figure(age['interval_coverage'], '.1%')} of the labels, "
+            f"{say_figure(age['interval_width'], '.1f')} years wide on average",
         ]
     if gender is not None:
         lines.append(
-            f"gender  accuracy {_figure(gender['accuracy'], '.1%')}, AUC {_figure(gender['auc'], '.4f')}, "
-            f"calibration error {_figure(gender['ece'], '.4f')}"
+            f"gender  accuracy {say_figure(gender['accuracy'], '.1%')}, "
+            f"AUC {say_figure(gender['auc'], '.4f')}, calibration error {say_figure(gender['ece'], '.4f')}"
         )
-    lines.append(f"speed   {_figure(document['ms_per_face'], '.1f')} ms a face")
+    if age is not None and "in_range" in age:
+        lines.insert(
+            2,
+            f"        in the labelled range {say_figure(age['in_range'], '.1%')}, "
+            f"{say_figure(age['years_outside'], '.2f')} years outside it on average",
+        )
+    lines.append(f"speed   {say_figure(document['ms_per_face'], '.1f')} ms a face")
     bands = (age or gender or {}).get("by_band", {})
     if bands:
         lines.append(f"{'years':>8} {'faces':>6} {'MAE':>6} {'gender':>8}")
     for band, figures in bands.items():
         mae = age["by_band"][band]["mae"] if age else None
         accuracy = gender["by_band"][band]["accuracy"] if gender else None
-        lines.append(f"{band:>8} {figures['n']:>6} {_figure(mae, '.2f'):>6} {_figure(accuracy, '.1%'):>8}")
+        lines.append(
+            f"{band:>8} {figures['n']:>6} {say_figure(mae, '.2f'):>6} {say_figure(accuracy, '.1%'):>8}"
+        )
+    for name in ("by_source", "by_group"):
+        if len(document[name]) > 1:
+            lines += _parts_in_words(name.removeprefix("by_"), document[name])
     return lines + (_corruptions_in_words(document["corruptions"]) if "corruptions" in document else [])
+
+
+def _parts_in_words(what: str, parts: dict[str, Any]) -> list[str]:
+    """Lays out one line a source, or a group of people."""
+    width = max(len(what), *map(len, parts))
+    lines = [f"{what:>{width}} {'faces':>6} {'MAE':>6} {'gender':>8}"]
+    for name, figures in parts.items():
+        mae = say_figure(figures.get("age", {}).get("mae"), ".2f")
+        accuracy = say_figure(figures.get("gender", {}).get("accuracy"), ".1%")
+        lines.append(f"{name:>{width}} {figures['n']:>6} {mae:>6} {accuracy:>8}")
+    return lines
 
 
 def _corruptions_in_words(corruptions: dict[str, Any]) -> list[str]:
@@ -132,15 +160,11 @@ def _corruptions_in_words(corruptions: dict[str, Any]) -> list[str]:
         lines.append(
             row(
                 CORRUPTIONS[name].title,
-                _figure(age.get("mae"), ".2f"),
-                _figure(age.get("mae_ratio"), ".2f"),
-                _figure(gender.get("accuracy"), ".1%"),
-                _figure(gender.get("points_lost"), ".1f"),
+                say_figure(age.get("mae"), ".2f"),
+                say_figure(age.get("mae_ratio"), ".2f"),
+                say_figure(gender.get("accuracy"), ".1%"),
+                say_figure(gender.get("points_lost"), ".1f"),
             )
         )
     ratio, lost = (corruptions["mean"].get(key) for key in ("mae_ratio", "gender_points_lost"))
-    return [*lines, row("mean", "", _figure(ratio, ".2f"), "", _figure(lost, ".1f"))]
-
-
-def _figure(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form).replace("%", " %")
+    return [*lines, row("mean", "", say_figure(ratio, ".2f"), "", say_figure(lost, ".1f"))]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from agegender.commands import OK, say, write_json
+from agegender.commands import OK, prepare_outputs, say, text_table, write_json
 from agegender.models.registry import describe_models
+from agegender.wording import ABSENT, say_figure
 
 
 def run(*, json: str | None) -> int:
@@ -16,17 +17,21 @@ def run(*, json: str | None) -> int:
 
     Returns:
         0.
+
+    Raises:
+        ConfigError: The file cannot be written.
     """
+    prepare_outputs({"--json": json})
     models = describe_models()
     if json is not None:
         write_json(models, json)
         return OK
-    header = ("model", "tasks", "parameters", "MB", "input", "trained", "age MAE", "gender")
+    header = ("model", "tasks", "parameters", "MB", "input", "engine", "age MAE", "gender")
     rows = [header, *(_row(model) for model in models)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    for row in rows:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in text_table(rows):
+        say(line)
     say("* is the default. Age MAE in years and gender accuracy: on the test split, from the model's card.")
+    say("The engine is what answers: LiteRT starts at once, Keras takes seconds to import TensorFlow.")
     return OK
 
 
@@ -37,14 +42,10 @@ def _row(model: dict[str, Any]) -> tuple[str, ...]:
     return (
         model["name"] + (" *" if model.get("default") else ""),
         ", ".join(model["tasks"]),
-        _cell(model.get("parameters"), ","),
-        _cell(model.get("megabytes"), ".1f"),
-        "×".join(str(side) for side in model.get("input") or ()) or "-",
-        "yes" if model.get("trained") else "no",
-        _cell(mae, ".2f"),
-        _cell(accuracy, ".1%"),
+        say_figure(model.get("parameters"), ","),
+        say_figure(model.get("megabytes"), ".1f"),
+        "×".join(str(side) for side in model.get("input") or ()) or ABSENT,
+        model.get("engine") or "untrained",
+        say_figure(mae, ".2f"),
+        say_figure(accuracy, ".1%"),
     )
-
-
-def _cell(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form).replace("%", " %")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -15,16 +14,36 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from agegender.annotate import annotate
-from agegender.commands import OK, SOME_FAILED, complain, prepare_output, progress_bar, say, write_json
+from agegender.commands import (
+    JPEG_SUFFIXES,
+    OK,
+    SOME_FAILED,
+    STANDARD_OUTPUT,
+    complain,
+    prepare_outputs,
+    progress_bar,
+    save_picture,
+    say,
+    write_all,
+    write_json,
+)
+from agegender.commands.batch import in_order, stop_on_signal
 from agegender.errors import AgeGenderError, ConfigError, ImageError, ModelError
-from agegender.export import NO_FACE, faces_table, image_record, predictions_document, write_atomically
+from agegender.export import (
+    NO_FACE,
+    faces_table,
+    image_record,
+    predictions_document,
+    to_csv,
+    write_atomically,
+)
+from agegender.files import unique_names
 from agegender.images import find_images, read_image
 from agegender.prediction import Prediction
+from agegender.runtime import without_chatter
 from agegender.wording import describe
 
-JPEG_QUALITY: Final = 92
-_JPEG_SUFFIXES: Final = frozenset({".jpg", ".jpeg"})
-_KEPT_SUFFIXES: Final = _JPEG_SUFFIXES | {".png"}
+_KEPT_SUFFIXES: Final = JPEG_SUFFIXES | {".png"}
 
 Pixels = NDArray[np.uint8]
 
@@ -83,6 +102,8 @@ def run(patterns: Sequence[str], *, model: str | None, chips: bool, outputs: Out
         ModelError: The model is unknown or not trained.
     """
     paths = find_images(patterns)
+    if outputs.annotated is not None:
+        paths = _without_copies(paths, patterns, outputs.annotated)
     if not paths:
         raise ConfigError(f"no picture matches {' '.join(map(repr, patterns))}")
     check_outputs(paths, outputs)
@@ -94,9 +115,11 @@ def run(patterns: Sequence[str], *, model: str | None, chips: bool, outputs: Out
 
 
 def predict_files(paths: Sequence[Path], predictor: PhotoPredictor, *, chips: bool, outputs: Outputs) -> int:
-    """Predicts pictures one by one and writes what was asked for.
+    """Predicts pictures, as many at a time as there are cores, and writes what was asked for.
 
-    A picture that fails is named on standard error and recorded with its error; the rest goes on.
+    A picture that fails is named on standard error and recorded with its error; the rest goes on. Words and
+    records are in the order of the pictures. Whatever ends the run early, ``Ctrl-C`` or an error, what is
+    done by then is written and said.
 
     Args:
         paths: The pictures.
@@ -109,56 +132,46 @@ def predict_files(paths: Sequence[Path], predictor: PhotoPredictor, *, chips: bo
 
     Raises:
         ModelError: The model is unknown or not trained; nothing has been written then.
+        OSError: An output cannot be written; the others are.
+        KeyboardInterrupt: The run was stopped by a signal.
     """
     # A model that cannot be loaded is one error for the run, not one for each picture, and not hidden by
     # pictures without faces.
-    predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
+    with without_chatter():
+        predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
 
     copies = annotated_paths(paths, outputs.annotated) if outputs.annotated is not None else {}
-    records: list[dict[str, Any]] = []
-    with progress_bar(len(paths), "Predicting", "photo") as bar:
-        for path, pixels in read_ahead(paths):
-            record, faces = _predict_one(path, pixels, predictor, chips=chips, copy=copies.get(path))
-            records.append(record)
-            if record["error"] is not None:
-                complain(f"{path}: {record['error']}")
-            elif outputs.in_words:
-                _print_faces(path, faces)
-            bar.update()
 
-    _write_tables(predictor.model, records, outputs)
+    def predict(path: Path) -> tuple[dict[str, Any], list[Prediction]]:
+        return _predict_one(path, predictor, chips=chips, copy=copies.get(path))
+
+    records: list[dict[str, Any]] = []
+    try:
+        with (
+            stop_on_signal() as stop,
+            progress_bar(len(paths), "Predicting", "photo") as bar,
+            closing(in_order(predict, paths, stop)) as answers,
+        ):
+            for record, faces in answers:
+                records.append(record)
+                if record["error"] is not None:
+                    complain(f"{record['path']}: {record['error']}")
+                elif outputs.in_words:
+                    _print_faces(record["path"], faces)
+                bar.update()
+    finally:
+        if len(records) < len(paths):
+            complain(f"stopped after {len(records)} of {len(paths)} photos")
+        if records:
+            write_all(*_table_writers(predictor.model, records, outputs))
+
     failed = sum(record["error"] is not None for record in records)
     if not outputs.in_words:
         found = sum(len(record["faces"]) for record in records)
         complain(f"photos: {len(records)}, faces: {found}, failed: {failed}")
+    if stop.is_set():
+        raise KeyboardInterrupt
     return SOME_FAILED if failed else OK
-
-
-def read_ahead(paths: Iterable[Path]) -> Iterator[tuple[Path, Pixels | Exception]]:
-    """Decodes pictures in a thread, one ahead of the caller.
-
-    Args:
-        paths: The pictures.
-
-    Yields:
-        Each path with its pixels, RGB ``uint8`` of shape (h, w, 3), or with the error it gave.
-    """
-
-    def read(path: Path) -> Pixels | Exception:
-        try:
-            return read_image(path)
-        except Exception as error:  # handed over: the caller tells files that fail from those that do not
-            return error
-
-    with ThreadPoolExecutor(1) as pool:
-        waiting = None
-        for path in paths:
-            following = (path, pool.submit(read, path))
-            if waiting is not None:
-                yield waiting[0], waiting[1].result()
-            waiting = following
-        if waiting is not None:
-            yield waiting[0], waiting[1].result()
 
 
 def annotated_paths(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
@@ -172,40 +185,58 @@ def annotated_paths(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
         folder: Where the copies go.
 
     Returns:
-        The copy's path for each picture: all different, ignoring case, and none of them a picture itself.
+        The copy's path for each picture, all different as `unique_names` makes them.
     """
-    inputs = {path.resolve() for path in paths}
-    used: set[str] = set()
-    copies: dict[Path, Path] = {}
-    for path, relative in zip(paths, _below_common_folder(paths), strict=True):
-        kept = relative.suffix.lower() in _KEPT_SUFFIXES
-        wanted = folder / (relative if kept else relative.with_name(f"{relative.name}.png"))
-        copy, count = wanted, 1
-        while str(copy).casefold() in used or copy.resolve() in inputs:
-            extra = "annotated" if count == 1 else f"annotated-{count}"
-            copy, count = wanted.with_name(f"{wanted.stem}-{extra}{wanted.suffix}"), count + 1
-        used.add(str(copy).casefold())
-        copies[path] = copy
-    return copies
+    wanted = [
+        relative if relative.suffix.lower() in _KEPT_SUFFIXES else relative.with_name(f"{relative.name}.png")
+        for relative in _below_common_folder(paths)
+    ]
+    names = unique_names(path.as_posix() for path in wanted)
+    return {path: folder / name for path, name in zip(paths, names, strict=True)}
 
 
 def check_outputs(paths: Sequence[Path], outputs: Outputs) -> None:
-    """Makes sure, before the work, that results can be written and replace no picture.
+    """Makes sure, before the work, that results can be written and meet neither each other nor a picture.
 
     Args:
         paths: The pictures.
         outputs: Where results go.
 
     Raises:
-        ConfigError: An output is one of the pictures, or cannot be written.
+        ConfigError: Two outputs meet, one is a picture, or one cannot be written.
     """
-    inputs = {path.resolve() for path in paths}
-    for target in (outputs.json, outputs.csv):
-        prepare_output(target)
-        if target is not None and Path(target).resolve() in inputs:
-            raise ConfigError(f"{target} is one of the pictures; write the results to another file")
-    if outputs.annotated is not None:
-        prepare_output(outputs.annotated / "any.png")
+    files = {"--json": outputs.json, "--csv": outputs.csv}
+    prepare_outputs(files, {"--annotate": outputs.annotated}, inputs=paths)
+    if outputs.annotated is None:
+        return
+    copies = annotated_paths(paths, outputs.annotated).values()
+    folders = {folder.resolve() for folder in {parent for copy in copies for parent in copy.parents}}
+    for option, target in files.items():
+        if target not in {None, STANDARD_OUTPUT} and Path(target).resolve() in folders:
+            raise ConfigError(f"{option} {target} has to be a folder for annotated copies")
+    read = {path.resolve() for path in paths}
+    for copy in copies:
+        if copy.resolve() in read:  # through a link
+            raise ConfigError(f"{copy} is a link to one of the pictures; name another folder for the copies")
+
+
+def _without_copies(paths: Sequence[Path], patterns: Sequence[str], folder: Path) -> list[Path]:
+    """Leaves out what lies where the annotated copies go: copies of earlier runs would be drawn upon again.
+
+    Raises:
+        ConfigError: One of these was named by itself, or nothing else is left.
+    """
+    place = folder.resolve()
+    inside = {path for path in paths if path.resolve().is_relative_to(place)}
+    named = inside & {Path(os.path.expanduser(pattern)) for pattern in patterns}  # noqa: PTH111 - see find_images
+    if named or (inside and len(inside) == len(paths)):
+        raise ConfigError(
+            f"{min(named or inside)} lies in {folder}, where annotated copies would mix with the pictures; "
+            "name another folder for them"
+        )
+    if inside:
+        complain(f"left out: {len(inside)} pictures in {folder}, where the annotated copies go")
+    return [path for path in paths if path not in inside]
 
 
 def _below_common_folder(paths: Sequence[Path]) -> list[Path]:
@@ -218,19 +249,18 @@ def _below_common_folder(paths: Sequence[Path]) -> list[Path]:
 
 
 def _predict_one(
-    path: Path, pixels: Pixels | Exception, predictor: PhotoPredictor, *, chips: bool, copy: Path | None
+    path: Path, predictor: PhotoPredictor, *, chips: bool, copy: Path | None
 ) -> tuple[dict[str, Any], list[Prediction]]:
-    """Predicts a picture and draws its copy; whatever goes wrong ends up in the record's error."""
+    """Reads a picture, predicts it and draws its copy; what goes wrong ends up in the record's error."""
     size: tuple[int, int] | None = None
     faces: list[Prediction] = []
     problem: str | None = None
     try:
-        if isinstance(pixels, Exception):
-            raise pixels
+        pixels = read_image(path)
         size = (pixels.shape[1], pixels.shape[0])
         faces = [predictor.predict_chip_image(pixels)] if chips else predictor.predict(pixels)
         if copy is not None:
-            _write_picture(copy, annotate(pixels, faces))
+            save_picture(Image.fromarray(annotate(pixels, faces)), copy)
     except ModelError:
         raise
     except Exception as error:  # not only the expected ones: one picture must not stop the others
@@ -238,24 +268,17 @@ def _predict_one(
     return image_record(str(path), size, faces, error=problem), faces
 
 
-def _write_picture(path: Path, pixels: Pixels) -> None:
-    buffer = io.BytesIO()
-    image = Image.fromarray(pixels)
-    if path.suffix.lower() in _JPEG_SUFFIXES:
-        image.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    else:
-        image.save(buffer, "PNG")
-    write_atomically(path, buffer.getvalue())
+def _table_writers(
+    model: str, records: Sequence[dict[str, Any]], outputs: Outputs
+) -> Iterator[Callable[[], None]]:
+    csv, json = outputs.csv, outputs.json
+    if csv is not None:
+        yield lambda: write_atomically(csv, to_csv(faces_table(records)))
+    if json is not None:
+        yield lambda: write_json(predictions_document(model, records), json)
 
 
-def _write_tables(model: str, records: Sequence[dict[str, Any]], outputs: Outputs) -> None:
-    if outputs.csv is not None:
-        write_atomically(outputs.csv, faces_table(records).to_csv(index=False))
-    if outputs.json is not None:
-        write_json(predictions_document(model, records), outputs.json)
-
-
-def _print_faces(path: Path, faces: Sequence[Prediction]) -> None:
+def _print_faces(path: str, faces: Sequence[Prediction]) -> None:
     if not faces:
         say(f"{path}: {NO_FACE}")
     for number, face in enumerate(faces, start=1):

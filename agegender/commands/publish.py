@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agegender.commands import OK, prepare_output, progress_bars, say, write_json
+from agegender.commands import OK, prepare_outputs, progress_bars, say, write_json
 from agegender.data.table import read_dataset
 from agegender.errors import ConfigError
 from agegender.models.registry import DEFAULT_MODEL, MODELS
+from agegender.runs.records import RUNS_DIR
 from agegender.training.recipes import finished_runs
-from agegender.training.runs import RUNS_DIR
 
 if TYPE_CHECKING:
     from agegender.labels import NetworkTask
@@ -20,13 +20,14 @@ def run(
     *,
     runs: dict[NetworkTask, Path | None],
     recipe: str | None,
-    data: str | None,
+    data: list[str] | None,
     name: str | None,
     title: str | None,
     notes: list[str],
     corruptions: bool,
     detect: bool,
     share: bool,
+    light: bool | None,
     again: bool,
     json: str | None,
 ) -> int:
@@ -42,6 +43,8 @@ def run(
         corruptions: Whether the test split is also measured dark, blurred, covered and turned.
         detect: Whether it is also measured through detection and cropping.
         share: Whether a pair stores the layers that its networks have in common once.
+        light: Whether to write the light form, which predicts without TensorFlow; ``None`` does for a new
+            model, and leaves that of one measured again as it is.
         again: Whether to calibrate and measure the model ``name`` anew instead; no run is then named.
         json: Where to write the card as JSON, besides ``weights/<name>/card.json``.
 
@@ -59,7 +62,7 @@ def run(
         raise ConfigError(
             "name --age RUN, --gender RUN or one of them, --recipe NAME alone or --both RUN alone"
         )
-    prepare_output(json)
+    prepare_outputs({"--json": json})
     if recipe is not None:
         given = finished_runs(recipe, RUNS_DIR)
     name = name or (Path(recipe).stem if recipe else DEFAULT_MODEL)
@@ -67,7 +70,7 @@ def run(
     dataset = read_dataset(data)
 
     from agegender.faces import FaceDetector  # after the checks: these import TensorFlow
-    from agegender.training.publish import measure_again, publish
+    from agegender.publishing.publish import measure_again, publish
 
     with progress_bars("file") as progress:
         if again:
@@ -76,7 +79,7 @@ def run(
                 dataset,
                 corruptions=corruptions,
                 detect=detect,
-                detector=FaceDetector,
+                light=bool(light),
                 progress=progress,
             )
         else:
@@ -89,6 +92,7 @@ def run(
                 corruptions=corruptions,
                 detector=FaceDetector() if detect else None,
                 share=share,
+                light=light is not False,
                 progress=progress,
             )
     if json is not None:

@@ -1,1 +1,1 @@
-"""Datasets of face chips: labels, duplicates, splits, augmentation and batches."""
+"""What training needs of a folder of face chips: labels, duplicates, splits, augmentation and batches."""

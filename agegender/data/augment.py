@@ -17,11 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.errors import ConfigError
+from agegender.faces.chip import CHIP_SIZE
 
 _PROBABILITIES: Final = (
     *("tilt", "grey", "dark", "shade", "low_resolution"),
-    *("blur", "jpeg", "noise", "erase"),
+    *("blur", "jpeg", "noise", "erase", "hide_margin"),
 )
+
+_FILLS: Final = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Augmentation:
         noise: Probability of Gaussian pixel noise.
         erase: Probability of covering a random rectangle of 10 to 70 % of each side, a third of them squares
             of at least 50 %.
+        hide_margin: Probability of hiding what a network with a margin sees beyond UTKFace's chips, which end
+            there: so it learns from faces with and without. Without a margin it does nothing.
     """
 
     flip: float = 0.5
@@ -66,6 +71,7 @@ class Augmentation:
     jpeg: float = 0.10
     noise: float = 0.07
     erase: float = 0.25
+    hide_margin: float = 0.25
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -84,43 +90,70 @@ class Augmentation:
         return Augmentation(**{**values, "flip": self.flip if strength > 0 else 0.0})
 
 
-def resize_chip(chip: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Brings a chip to a network's input size, as training, evaluation and the app all do it.
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """How a picture becomes a chip: where its pixels land.
 
-    Args:
-        chip: RGB ``uint8`` of shape (height, width, 3).
-        size: (height, width) wanted, in pixels.
-
-    Returns:
-        RGB ``uint8`` of shape (*size, 3): averaged where it shrinks, interpolated where it grows.
+    Attributes:
+        matrix: From pixels of the picture to pixels of the chip, counted from pixel corners, shape (2, 3).
+        margin: Pixels on each side that the chip, 200 px wide without, has more than UTKFace's.
     """
-    height, width = size
-    if chip.shape[:2] == (height, width):
-        return chip
-    shrinks = chip.shape[0] >= height and chip.shape[1] >= width
-    resized = cv2.resize(chip, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(resized, dtype=np.uint8)
+
+    matrix: NDArray[np.float64]
+    margin: int = 0
 
 
 def _warp(
-    chip: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator, config: Augmentation
+    picture: NDArray[np.uint8],
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    config: Augmentation,
+    placement: Placement | None,
 ) -> NDArray[np.uint8]:
+    """Random geometry, together with the crop in one resampling."""
     height, width = size
     mirrored = rng.random() < config.flip
     tilted = rng.random() < config.tilt
     angle = math.radians(rng.uniform(-40, 40) if tilted else rng.normal(0.0, config.rotation))
-    scale = math.exp(rng.normal(0.0, config.zoom)) * width / chip.shape[1]
+    side_y, side_x = picture.shape[:2] if placement is None else (CHIP_SIZE + 2 * placement.margin,) * 2
+    scale = math.exp(rng.normal(0.0, config.zoom)) * width / side_x
     shift_x, shift_y = rng.normal(0.0, config.shift, 2) * (width, height)
     cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
     sign = -1.0 if mirrored else 1.0
     # Pixel centres: the middle of n pixels is (n − 1) / 2.
-    from_x, from_y = (chip.shape[1] - 1) / 2, (chip.shape[0] - 1) / 2
+    from_x, from_y = (side_x - 1) / 2, (side_y - 1) / 2
     matrix = np.array([[sign * cosine, -sine, 0.0], [sign * sine, cosine, 0.0]])
     matrix[:, 2] = ((width - 1) / 2 + shift_x, (height - 1) / 2 + shift_y) - matrix[:, :2] @ (from_x, from_y)
+    if placement is None:
+        warped = cv2.warpAffine(
+            picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.asarray(warped, dtype=np.uint8)
+    crop = placement.matrix.copy()  # from pixel corners to pixel centres on both sides
+    crop[:, 2] += crop[:, :2] @ (0.5, 0.5) - 0.5
+    # What lies outside a photo is mostly black, as the app's crop leaves it, and should mean nothing.
+    fill, mode = _fill(rng), _FILLS[int(rng.random() < 0.25)]
     warped = cv2.warpAffine(
-        chip, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        picture,
+        matrix @ np.vstack([crop, (0, 0, 1)]),
+        (width, height),
+        flags=cv2.INTER_LINEAR,
+        borderMode=mode,
+        borderValue=fill,
     )
+    if placement.margin and rng.random() < config.hide_margin:
+        low, high = placement.margin - 0.5, placement.margin + CHIP_SIZE - 0.5
+        corners = np.array([[low, low, 1], [high, low, 1], [high, high, 1], [low, high, 1]])
+        inside = np.zeros((height, width), np.uint8)
+        cv2.fillConvexPoly(inside, np.rint(corners @ matrix.T).astype(np.int32), 1)
+        warped[inside == 0] = fill
     return np.asarray(warped, dtype=np.uint8)
+
+
+def _fill(rng: np.random.Generator) -> tuple[int, int, int]:
+    """Black two times in three, else any colour."""
+    colour = rng.integers(0, 256, 3).tolist()
+    return (0, 0, 0) if rng.random() < 2 / 3 else (colour[0], colour[1], colour[2])
 
 
 def _recolour(chip: NDArray[np.uint8], rng: np.random.Generator, config: Augmentation) -> NDArray[np.float32]:
@@ -180,17 +213,23 @@ def _damage(pixels: NDArray[Any], rng: np.random.Generator, config: Augmentation
 
 
 def augment_chip(
-    chip: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator, config: Augmentation
+    picture: NDArray[np.uint8],
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    config: Augmentation,
+    placement: Placement | None = None,
 ) -> NDArray[np.uint8]:
     """Makes one random variation of a chip at a network's input size.
 
     Args:
-        chip: RGB ``uint8`` of shape (height, width, 3), UTKFace geometry.
+        picture: RGB ``uint8`` of shape (height, width, 3).
         size: (height, width) of the result, in pixels.
         rng: Where all randomness comes from.
         config: How strong.
+        placement: How the picture becomes a chip; ``None`` where it is one, in UTKFace's geometry.
 
     Returns:
         RGB ``uint8`` of shape (*size, 3).
     """
-    return _damage(_recolour(_warp(chip, size, rng, config), rng, config), rng, config)
+    warped = _warp(picture, size, rng, config, placement)
+    return _damage(_recolour(warped, rng, config), rng, config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from agegender.data.table import Dataset
+from agegender.files import paths_below
+from agegender.progress import Progress
 
 HASH_SIDE: Final = 16
 HASH_BITS: Final = HASH_SIDE * HASH_SIDE
@@ -29,9 +31,6 @@ HASH_BITS: Final = HASH_SIDE * HASH_SIDE
 NEAR_DUPLICATE_BITS: Final = 24
 """Two chips whose hashes differ in at most so many of 256 bits are taken for the same photo. On UTKFace
 the pairs up to 24 bits are, by eye, the same photo; at 32 bits different people begin to match."""
-
-Progress = Callable[[int, int], None]
-"""Called with (files done, files in all)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +46,10 @@ class Fingerprints:
     digests: list[str]
     hashes: NDArray[np.bool_]
     decodable: NDArray[np.bool_]
+
+    def rows(self, chosen: NDArray[np.int64]) -> Fingerprints:
+        """Those of some files, by their positions."""
+        return Fingerprints([self.digests[i] for i in chosen], self.hashes[chosen], self.decodable[chosen])
 
 
 def _fingerprint(path: Path) -> tuple[str, NDArray[np.bool_] | None]:
@@ -73,7 +76,7 @@ def fingerprint(dataset: Dataset, *, progress: Progress | None = None) -> Finger
     Returns:
         Digests and hashes in the order of ``dataset.table``.
     """
-    paths = [dataset.folder / file for file in dataset.table["file"]]
+    paths = paths_below(dataset.folder, dataset.table["file"])
     digests: list[str] = []
     hashes = np.zeros((len(paths), HASH_BITS), dtype=np.bool_)
     decodable = np.zeros(len(paths), dtype=np.bool_)
@@ -83,8 +86,21 @@ def fingerprint(dataset: Dataset, *, progress: Progress | None = None) -> Finger
             if bits is not None:
                 hashes[i], decodable[i] = bits, True
             if progress is not None:
-                progress(i + 1, len(paths))
+                progress("Reading", i + 1, len(paths))
     return Fingerprints(digests, hashes, decodable)
+
+
+def file_digests(dataset: Dataset) -> list[str]:
+    """SHA-256 of each file's bytes, lower-case hex, in the order of the table; empty where unreadable."""
+
+    def digest(path: Path) -> str:
+        try:
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            return ""
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(digest, paths_below(dataset.folder, dataset.table["file"]), chunksize=64))
 
 
 def mirrored(hashes: NDArray[np.bool_]) -> NDArray[np.bool_]:

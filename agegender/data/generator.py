@@ -12,9 +12,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.augment import Augmentation, augment_chip, resize_chip
+from agegender.data.augment import Augmentation, Placement, augment_chip
 from agegender.data.mixing import Mixing, mix_batch
+from agegender.data.sampling import sample_rows
 from agegender.errors import DatasetError
+from agegender.faces.chip import CHIP_SIZE, change_margin, resize_chip
+from agegender.faces.crop import crop_face, fit_face
+from agegender.faces.face import Face
 
 _SHUFFLE_STREAM, _AUGMENT_STREAM, _MIX_STREAM = 0, 1, 2
 
@@ -44,6 +48,23 @@ def read_chip(path: Path) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
+def place_chip(picture: NDArray[np.uint8], face: Face | None, margin: int) -> Placement:
+    """Where `crop_face`, or `change_margin` for what is a chip already, would put a picture's pixels.
+
+    Args:
+        picture: RGB ``uint8`` of shape (height, width, 3).
+        face: Where its face is; ``None`` for a chip in UTKFace's geometry.
+        margin: Of the wanted chip, in pixels.
+    """
+    if face is None:
+        height, width = picture.shape[:2]
+        matrix = np.array([[CHIP_SIZE / width, 0.0, 0.0], [0.0, CHIP_SIZE / height, 0.0]])
+    else:
+        matrix = fit_face(face).matrix()
+    matrix[:, 2] += margin
+    return Placement(matrix, margin)
+
+
 class ChipGenerator(keras.utils.PyDataset):
     """Batches for ``fit`` and ``evaluate``.
 
@@ -52,13 +73,18 @@ class ChipGenerator(keras.utils.PyDataset):
     number of workers.
 
     Args:
-        paths: n chip files.
+        paths: n files.
         targets: One array a model output, by the output's name, each of first dimension n.
         input_size: (height, width) of the batches, in pixels.
+        faces: Where the face is in each of n pictures; ``None`` for one that is a chip in UTKFace's geometry,
+            or for all of them.
+        margin: Pixels that chips show beyond UTKFace's on each side.
         batch_size: Chips a batch; the last batch may be smaller.
         augmentation: ``None`` serves the chips as they are, in order.
         seed: Of shuffling and augmentation.
         weights: Weight of each chip in the loss, shape (n,), or ``None``.
+        shares: How often each picture is wanted in an epoch, shape (n,): 0.5 is every other epoch. ``None``
+            takes each once. See `sample_rows`.
         mixing: What is done to whole batches after that; takes targets of two dimensions.
         workers: Threads that prepare batches ahead.
 
@@ -73,10 +99,13 @@ class ChipGenerator(keras.utils.PyDataset):
         targets: Mapping[str, NDArray[Any]],
         *,
         input_size: tuple[int, int],
+        faces: Sequence[Face | None] | None = None,
+        margin: int = 0,
         batch_size: int = 64,
         augmentation: Augmentation | None = None,
         seed: int = 0,
         weights: NDArray[np.float32] | None = None,
+        shares: NDArray[np.float64] | None = None,
         mixing: Mixing | None = None,
         workers: int = 2,
     ) -> None:
@@ -84,15 +113,18 @@ class ChipGenerator(keras.utils.PyDataset):
         self.paths = list(paths)
         self.targets = {name: np.asarray(target) for name, target in targets.items()}
         self.input_size = input_size
+        self.faces = [None] * len(self.paths) if faces is None else list(faces)
+        self.margin = margin
         self.batch_size = batch_size
         self.augmentation = augmentation
         self.seed = seed
         self.weights = weights
+        self.shares = shares
         self.mixing = mixing
         self.start_epoch(0)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.paths) / self.batch_size)
+        return math.ceil(len(self._epoch[1]) / self.batch_size)
 
     def start_epoch(self, epoch: int) -> None:
         """Sets the epoch, 0-based, which decides order and augmentation.
@@ -101,21 +133,33 @@ class ChipGenerator(keras.utils.PyDataset):
         before the first epoch, and while batches are being read ahead.
         """
         order = np.arange(len(self.paths))
+        rng = np.random.default_rng((self.seed, _SHUFFLE_STREAM, epoch))
+        if self.shares is not None:
+            order = sample_rows(self.shares, rng)
         if self.augmentation is not None:
-            np.random.default_rng((self.seed, _SHUFFLE_STREAM, epoch)).shuffle(order)
+            rng.shuffle(order)
         self._epoch = (epoch, order)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         epoch, order = self._epoch  # together: another thread may start the next epoch meanwhile
         rows = order[index * self.batch_size : (index + 1) * self.batch_size]
         chips = np.empty((len(rows), *self.input_size, 3), dtype=np.float32)
+        first = index * self.batch_size
         for i, row in enumerate(rows.tolist()):
-            chip = read_chip(self.paths[row])
+            picture, face = read_chip(self.paths[row]), self.faces[row]
             if self.augmentation is None:
+                if face is None:
+                    chip = change_margin(picture, 0, self.margin)
+                else:
+                    chip = crop_face(picture, face, self.margin).pixels
                 chips[i] = resize_chip(chip, self.input_size)
-            else:
-                rng = np.random.default_rng((self.seed, _AUGMENT_STREAM, epoch, row))
-                chips[i] = augment_chip(chip, self.input_size, rng, self.augmentation)
+                continue
+            # Of a picture that comes twice in an epoch, each time is another variation.
+            place = row if self.shares is None else first + i
+            rng = np.random.default_rng((self.seed, _AUGMENT_STREAM, epoch, place))
+            plain = face is None and not self.margin
+            placement = None if plain else place_chip(picture, face, self.margin)
+            chips[i] = augment_chip(picture, self.input_size, rng, self.augmentation, placement)
         y = {name: target[rows] for name, target in self.targets.items()}
         weights = None if self.weights is None else self.weights[rows]
         if self.mixing is not None:

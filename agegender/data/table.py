@@ -1,17 +1,21 @@
-"""A UTKFace-like folder as a table: file names in, labels out. Reads no pixels."""
+"""Labelled faces of any number of sources as one table. Reads labels, no pixels."""
 
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
+from agegender.data.sources import Source, parse_name, read_source
 from agegender.errors import DatasetError
 from agegender.labels import MAX_AGE
+
+__all__ = ["DATA_ENVIRONMENT_VARIABLE", "HOW_TO_GET_UTKFACE", "Dataset", "parse_name", "read_dataset"]
 
 DATA_ENVIRONMENT_VARIABLE: Final = "UTKFACE_DIR"
 
@@ -21,24 +25,33 @@ HOW_TO_GET_UTKFACE: Final = (
     f"variable {DATA_ENVIRONMENT_VARIABLE} (README, 'Getting UTKFace')."
 )
 
-_IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png")
-_LABELS: Final = re.compile(r"(?P<age>\d{1,3})_(?P<gender>\d)_(?P<ethnicity>\d)_(?P<rest>.+)", re.ASCII)
-_CHIP_REST: Final = re.compile(r"(?P<stamp>\d{17})\.jpg\.chip\.jpg", re.ASCII)
-_OWN_REST: Final = re.compile(r"(?P<stamp>[^.]+)\.(?:jpe?g|png)", re.ASCII | re.IGNORECASE)
+_OPEN_BAND_YEARS: Final = 5
+"""How far above its lower end a range that is open above is taken to lie, where one number has to stand for
+it: in FairFace's "more than 70" most are in their seventies."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The labels of a folder of face chips.
+    """The labels of one or several sources of faces.
 
     Attributes:
-        folder: Where the files are.
-        table: One row a usable file name, sorted by ``file``, with a RangeIndex and the columns ``file``
-            (path below ``folder``, str), ``age`` (whole years, int64, 0 to 116), ``gender`` and
-            ``ethnicity`` (UTKFace's codes, int64) and ``captured`` (datetime64, ``NaT`` where the name
-            carries no date). Whether a file can be decoded is not known yet.
-        skipped: One row a file that looks like an image but whose name is not a label, with the columns
-            ``file`` and ``reason``.
+        folder: Where the files are; of several sources the folder that holds all of them.
+        table: One row a labelled file, sorted by ``file``, with a RangeIndex and the columns
+
+            - ``file``: path below ``folder``, str, escaped; `agegender.files.paths_below` gives what to open;
+            - ``age_min``, ``age_max``: the labelled years, both included, int64, 0 to 116; equal where the
+              age is exact, ``age_max`` 116 where a range is open above;
+            - ``age``: one year that stands for them, int64: the exact one, or the middle of a range;
+            - ``gender``: UTKFace's code, int64;
+            - ``ethnicity``: UTKFace's code, int64, -1 in other sources;
+            - ``group``: the source's own word for it, str, empty where unknown;
+            - ``source``: name of the source, str;
+            - ``given_split``: "train" or "dev" where the source says so, else empty, str;
+            - ``aligned``: whether the file is a chip in UTKFace's geometry already, bool;
+            - ``captured``: datetime64, ``NaT`` where the name carries no date.
+
+            Whether a file can be decoded is not known yet.
+        skipped: One row a file without a usable label, with the columns ``file`` and ``reason``.
     """
 
     folder: Path
@@ -52,73 +65,62 @@ def default_data_folder() -> Path | None:
     return Path(value).expanduser() if value else None
 
 
-def parse_name(name: str) -> tuple[int, int, int, str]:
-    """Reads the labels out of a UTKFace file name.
-
-    UTKFace's own chips are named ``[age]_[gender]_[ethnicity]_[yyyymmddHHMMSSmmm].jpg.chip.jpg`` and are
-    held to that form exactly, because a digit or a dot too few is how its damaged labels show. Pictures
-    of your own may carry any text after the third underscore: ``31_1_0_anna.jpg``.
+def read_dataset(
+    folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+) -> Dataset:
+    """Lists labelled faces, with their subfolders.
 
     Args:
-        name: File name without its folder.
+        folders: One folder or several, each in a form that `agegender.data.sources` reads; ``None`` takes
+            the one that ``UTKFACE_DIR`` names.
 
     Returns:
-        Age in years, gender code, ethnicity code, and the text after the labels.
+        The labels, and the files that have none.
 
     Raises:
-        ValueError: With the reason, where the name is not of that form.
+        DatasetError: No folder was named, one does not exist or holds no labelled picture, or a labels file
+            lacks a column.
     """
-    match = _LABELS.fullmatch(name)
-    if match is None:
-        raise ValueError("name is not [age]_[gender]_[ethnicity]_[date].jpg.chip.jpg")
-    rest_form = _CHIP_REST if name.endswith(".chip.jpg") else _OWN_REST
-    rest = rest_form.fullmatch(match["rest"])
-    if rest is None:
-        raise ValueError("the part after the labels is not a 17-digit date and .jpg.chip.jpg")
-    age, gender, ethnicity = int(match["age"]), int(match["gender"]), int(match["ethnicity"])
-    if age > MAX_AGE:
-        raise ValueError(f"age {age} is over {MAX_AGE}")
-    if gender > 1:
-        raise ValueError(f"gender code {gender} is neither 0 nor 1")
-    if ethnicity > 4:
-        raise ValueError(f"ethnicity code {ethnicity} is not 0 to 4")
-    return age, gender, ethnicity, rest["stamp"]
+    if folders is None:
+        default = default_data_folder()
+        if default is None:
+            raise DatasetError(f"no dataset folder was named. {HOW_TO_GET_UTKFACE}")
+        roots = [default]
+    elif isinstance(folders, (str, os.PathLike)):
+        roots = [Path(folders).expanduser()]
+    else:
+        roots = [Path(folder).expanduser() for folder in folders]
+    found: list[Source] = []
+    for root in roots:
+        if not root.is_dir():
+            raise DatasetError(f"{root} is not a folder. {HOW_TO_GET_UTKFACE}")
+        source = read_source(root)
+        if not source.rows:
+            raise DatasetError(
+                f"no images named like 25_0_2_20170116174525125.jpg.chip.jpg in {root} "
+                f"({len(source.skipped)} other images there). {HOW_TO_GET_UTKFACE}"
+            )
+        found.append(source)
+    return _join(roots, found)
 
 
-def read_dataset(folder: str | os.PathLike[str] | None = None) -> Dataset:
-    """Lists a folder of UTKFace-named face chips, with its subfolders.
-
-    Args:
-        folder: The dataset folder; ``None`` takes the one that ``UTKFACE_DIR`` names.
-
-    Returns:
-        The labels, and the files whose names could not be read.
-
-    Raises:
-        DatasetError: No folder was named, it does not exist, or no file in it has a readable name.
-    """
-    root = Path(folder).expanduser() if folder is not None else default_data_folder()
-    if root is None:
-        raise DatasetError(f"no dataset folder was named. {HOW_TO_GET_UTKFACE}")
-    if not root.is_dir():
-        raise DatasetError(f"{root} is not a folder. {HOW_TO_GET_UTKFACE}")
-
-    rows: list[tuple[str, int, int, int, str]] = []
+def _join(roots: list[Path], found: list[Source]) -> Dataset:
+    """One table of all sources, their files named from the folder that holds all of them."""
+    folder = roots[0] if len(roots) == 1 else Path(os.path.commonpath([root.resolve() for root in roots]))
+    rows: list[dict[str, object]] = []
     skipped: list[tuple[str, str]] = []
-    for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in _IMAGE_ENDINGS and p.is_file()):
-        file = path.relative_to(root).as_posix()
-        try:
-            rows.append((file, *parse_name(path.name)))
-        except ValueError as error:
-            skipped.append((file, str(error)))
-    if not rows:
-        raise DatasetError(
-            f"no images named like 25_0_2_20170116174525125.jpg.chip.jpg in {root} "
-            f"({len(skipped)} other images there). {HOW_TO_GET_UTKFACE}"
-        )
-
-    table = pd.DataFrame(rows, columns=["file", "age", "gender", "ethnicity", "captured"])
+    for root, source in zip(roots, found, strict=True):
+        prefix = "" if len(roots) == 1 else f"{root.resolve().relative_to(folder).as_posix()}/"
+        rows += [{**row, "file": prefix + row["file"], "source": source.name} for row in source.rows]
+        skipped += [(prefix + file, reason) for file, reason in source.skipped]
+    table = pd.DataFrame(rows).sort_values("file", ignore_index=True)
+    low, high = table["age_min"].to_numpy(np.int64), table["age_max"].to_numpy(np.int64)
+    open_above = (high == MAX_AGE) & (low < MAX_AGE)
+    table["age"] = np.where(open_above, np.minimum(low + _OPEN_BAND_YEARS, MAX_AGE), (low + high) // 2)
     table["captured"] = pd.to_datetime(
-        table["captured"].str.slice(0, 14), format="%Y%m%d%H%M%S", errors="coerce"
+        table.pop("stamp").str.slice(0, 14), format="%Y%m%d%H%M%S", errors="coerce"
     )
-    return Dataset(root, table, pd.DataFrame(skipped, columns=["file", "reason"]))
+    table["given_split"] = table.pop("split")
+    columns = ["file", "age", "gender", "ethnicity", "captured"]
+    columns += ["age_min", "age_max", "group", "source", "given_split", "aligned"]
+    return Dataset(folder, table[columns], pd.DataFrame(skipped, columns=["file", "reason"]))

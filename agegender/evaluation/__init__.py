@@ -1,1 +1,1 @@
-"""How good a model is, and how sure it may be: metrics, evaluation, calibration."""
+"""How good a model is: metrics, groups, corruptions."""

@@ -22,12 +22,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.data.augment import resize_chip
 from agegender.data.table import Dataset
 from agegender.errors import DatasetError
-from agegender.evaluation.evaluate import ChipPredictor, Evaluation, Progress, evaluate, measure, rounded
-from agegender.faces.crop import CHIP_LANDMARKS, CHIP_SIZE, check_rgb, crop_face
+from agegender.evaluation.evaluate import Evaluation, evaluate, measure, rounded
+from agegender.faces.chip import CHIP_SIZE, resize_chip
+from agegender.faces.crop import CHIP_LANDMARKS, check_rgb, crop_face
 from agegender.faces.face import Face
+from agegender.prediction import ChipPredictor
+from agegender.progress import Progress
 
 CORRUPTION_SEED: Final = 20
 
@@ -248,9 +250,9 @@ def _corrupt_file(file: str, chip: Pixels, *, name: str, seed: int) -> Pixels:
     return corrupt(chip, name, corruption_stream(file, name, seed))
 
 
-def _advance(progress: Progress, before: int, done: int, total: int) -> None:
+def _advance(progress: Progress, before: int, _what: str, done: int, total: int) -> None:
     """Turns the progress of one corruption into that of all."""
-    progress(before + done, total * len(CORRUPTIONS))
+    progress("Corrupting", before + done, total * len(CORRUPTIONS))
 
 
 def _compared(figures: dict[str, Any], reference: dict[str, Any]) -> dict[str, dict[str, float | None]]:

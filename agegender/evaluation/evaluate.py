@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -16,44 +16,31 @@ from numpy.typing import NDArray
 from agegender.data.split import assign_splits
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError, DatasetError, ImageError
-from agegender.evaluation.metrics import age_metrics, gender_metrics, range_metrics, reliability
-from agegender.faces.face import Face
+from agegender.evaluation.metrics import (
+    age_metrics,
+    gender_metrics,
+    range_label_metrics,
+    range_metrics,
+    reliability,
+)
+from agegender.faces import FaceDetector, crop_face, main_face, pad_chip, shift_face
+from agegender.faces.crop import CHIP_PAD
+from agegender.files import unescape_name
 from agegender.images import read_image
-from agegender.labels import GENDERS, age_band
-from agegender.prediction import AgeEstimate, GenderEstimate
+from agegender.labels import age_band
+from agegender.prediction import Answer, ChipPredictor
+from agegender.progress import Progress
 
 BATCH_SIZE: Final = 64
 SAMPLE_SEED: Final = 20
 _READERS: Final = 4
 _DECIMALS: Final = 4
-_FEMALE: Final = GENDERS[1]
+_LABELS: Final = ("file", "age", "age_min", "age_max", "gender", "group", "source")
 
-Progress = Callable[[int, int], None]
-"""Called with (files done, files in all)."""
-
-Estimates = tuple[AgeEstimate | None, GenderEstimate | None]
 Pixels = NDArray[np.uint8]
 
 Change = Callable[[str, Pixels], Pixels]
 """From a file's path below the folder and its RGB pixels to other pixels; called in several threads."""
-
-
-class ChipPredictor(Protocol):
-    """What an evaluation needs of `agegender.Predictor`."""
-
-    @property
-    def model(self) -> str:
-        """Name of the model."""
-
-    def predict_chips(self, chips: Pixels) -> list[Estimates]:
-        """Estimates for chips of shape (n, h, w, 3)."""
-
-
-class Detector(Protocol):
-    """What an evaluation needs of `agegender.faces.FaceDetector`."""
-
-    def detect_many(self, images: Sequence[Pixels]) -> list[list[Face]]:
-        """The faces in each of several RGB images of shape (h, w, 3)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +49,11 @@ class Evaluation:
 
     Attributes:
         model: Name of the model.
-        faces: One row a measured chip, in the order of the dataset's table: ``file``, ``age`` and ``gender``
-            (labels: years and code), ``predicted_age``, ``low`` and ``high`` (years), ``female``
-            (probability), ``uncertain`` (whether gender is left open). The columns of what the model does not
-            predict are missing; ``predicted_range`` (index of one of the nine) is there only where the model
-            answers age ranges by themselves.
+        faces: One row a measured chip, in the order of the dataset's table: its columns ``file``, ``age``,
+            ``age_min``, ``age_max``, ``gender``, ``group`` and ``source``, then ``predicted_age``, ``low``
+            and ``high`` (years), ``female`` (probability), ``uncertain`` (whether gender is left open). The
+            columns of what the model does not predict are missing; ``predicted_range`` (index of one of the
+            nine) is there only where the model answers age ranges by themselves.
         no_face: Files in which, under detection, no face was found.
         failed: Files that could not be read, as (file, reason).
         unlabelled: Files of the folder whose names are no labels, as (file, reason).
@@ -88,6 +75,11 @@ class Evaluation:
             figures["age"]["ranges"] = self._ranges()
         if "gender" in figures:
             figures["gender"]["reliability"] = self._reliability()
+        for name in ("source", "group"):
+            parts = self.faces.groupby(name, sort=True)
+            figures[f"by_{name}"] = {
+                str(key): {"n": len(part), **measure(part)} for key, part in parts if key
+            }
         return {
             "model": self.model,
             "n": n,
@@ -116,11 +108,16 @@ def measure(faces: pd.DataFrame) -> dict[str, Any]:
         faces: A table like `Evaluation.faces`, or some rows of one.
 
     Returns:
-        `age_metrics` under "age" and `gender_metrics` under "gender", each only where it was predicted.
+        `age_metrics` under "age" and `gender_metrics` under "gender", each only where it was predicted. Where
+        labels are ranges, the figures of `age_metrics` take their middle for the age, and those of
+        `range_label_metrics` stand beside them.
     """
     figures: dict[str, Any] = {}
     if "predicted_age" in faces:
-        figures["age"] = age_metrics(faces["age"], faces["predicted_age"], faces["low"], faces["high"])
+        answers = (faces["predicted_age"], faces["low"], faces["high"])
+        figures["age"] = age_metrics(faces["age"], *answers)
+        if (faces["age_min"] < faces["age_max"]).any():
+            figures["age"] |= range_label_metrics(faces["age_min"], faces["age_max"], *answers)
     if "female" in faces:
         figures["gender"] = gender_metrics(
             faces["gender"], faces["female"], faces["age"], faces.get("uncertain")
@@ -140,7 +137,7 @@ def select_rows(
 
     Args:
         dataset: The labelled files.
-        split: "train", "validation" or "test"; ``None`` takes all.
+        split: "train", "validation", "test" or, of sources that have one, "dev"; ``None`` takes all.
         limit: At most so many files, drawn at random without replacement: names sort by age, so the first
             ones would all be babies.
         seed: Of the draw; the same seed on the same files gives the same sample.
@@ -156,7 +153,9 @@ def select_rows(
     if limit is not None and limit < 1:
         raise ConfigError(f"the limit must be at least 1, received {limit}")
     rows = dataset.table
-    if split is not None:
+    if split == "dev":  # which sources say themselves: no picture has to be read for it
+        rows = rows[rows["given_split"] == split]
+    elif split is not None:
         rows = rows[assign_splits(dataset, progress=progress) == split]
     if rows.empty:
         raise DatasetError(f"no file of {dataset.folder} is in the {split} split")
@@ -171,7 +170,7 @@ def evaluate(
     dataset: Dataset,
     rows: pd.DataFrame | None = None,
     *,
-    detector: Detector | None = None,
+    detector: FaceDetector | None = None,
     change: Change | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -181,8 +180,8 @@ def evaluate(
         predictor: The model.
         dataset: Where the chips are.
         rows: Which rows of ``dataset.table``; all where not given.
-        detector: When given, every chip is padded and goes through detection and the crop of photos; its
-            main face is predicted. Otherwise chips go to the model as they are.
+        detector: When given, every picture goes through detection, with room added around it, and the crop of
+            photos; its main face is predicted. Otherwise chips go to the model as they are.
         change: When given, what is done to each chip after it was read.
         progress: Called after each batch.
 
@@ -196,7 +195,7 @@ def evaluate(
     _warm_up(predictor, detector)
 
     kept: list[int] = []
-    estimates: list[Estimates] = []
+    estimates: list[Answer] = []
     no_face: list[str] = []
     failed: list[tuple[str, str]] = []
     files = rows["file"].tolist()
@@ -209,20 +208,24 @@ def evaluate(
             else:
                 readable[position] = pixels
         began = time.perf_counter()
-        chips = readable if detector is None else _detected_chips(detector, readable)
-        estimates += _predict_any_size(predictor, list(chips.values()))
+        if detector is None:
+            chips, margin = readable, 0
+        else:
+            margin = predictor.margin
+            chips = _detected_chips(detector, readable, margin)
+        estimates += _predict_any_size(predictor, list(chips.values()), margin)
         seconds += time.perf_counter() - began
         kept += chips
         no_face += [files[position] for position in readable if position not in chips]
         if progress is not None:
-            progress(start + len(batch), len(files))
+            progress("Predicting" if detector is None else "Detecting", start + len(batch), len(files))
 
     faces = _tabulate(rows.iloc[kept], estimates)
     unlabelled = [(str(file), str(reason)) for file, reason in dataset.skipped.itertuples(index=False)]
     return Evaluation(predictor.model, faces, no_face, failed, unlabelled, seconds)
 
 
-def _warm_up(predictor: ChipPredictor, detector: Detector | None) -> None:
+def _warm_up(predictor: ChipPredictor, detector: FaceDetector | None) -> None:
     """Loads models and lets them compile, so that neither is timed; missing weights show here."""
     predictor.predict_chips(np.zeros((BATCH_SIZE, 200, 200, 3), np.uint8))
     if detector is not None:
@@ -240,7 +243,7 @@ def _batches(
 
     def read(file: str) -> Pixels | ImageError:
         try:
-            pixels = read_image(folder / file)
+            pixels = read_image(folder / unescape_name(file))
         except ImageError as error:
             return error
         return pixels if change is None else change(file, pixels)
@@ -257,37 +260,35 @@ def _batches(
             yield start, [future.result() for future in current]
 
 
-def _detected_chips(detector: Detector, chips: dict[int, Pixels]) -> dict[int, Pixels]:
-    """Finds the main face of each chip as in a photo, and crops it; chips without a face are left out."""
-    # Late, so that evaluating chips as they are needs no detector.
-    from agegender.faces import crop_face, main_face, pad_chip
-
-    padded = {position: pad_chip(chip) for position, chip in chips.items()}
+def _detected_chips(detector: FaceDetector, pictures: dict[int, Pixels], margin: int) -> dict[int, Pixels]:
+    """Finds the main face of each picture as in a photo, and crops it; leaves out those without one."""
+    padded = {position: pad_chip(picture) for position, picture in pictures.items()}
     found: dict[int, Pixels] = {}
     for (position, image), faces in zip(
         padded.items(), detector.detect_many(list(padded.values())), strict=True
     ):
         face = main_face(faces, image.shape)
         if face is not None:
-            found[position] = crop_face(image, face).pixels
+            # The grey frame helps to find the face and is nothing to show to a network.
+            found[position] = crop_face(pictures[position], shift_face(face, -CHIP_PAD), margin).pixels
     return found
 
 
-def _predict_any_size(predictor: ChipPredictor, chips: Sequence[Pixels]) -> list[Estimates]:
+def _predict_any_size(predictor: ChipPredictor, chips: Sequence[Pixels], margin: int) -> list[Answer]:
     """Predicts chips of mixed sizes, in as few batches as there are sizes."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for index, chip in enumerate(chips):
         by_shape.setdefault(chip.shape, []).append(index)
-    answers: dict[int, Estimates] = {}
+    answers: dict[int, Answer] = {}
     for indices in by_shape.values():
         batch = np.stack([chips[index] for index in indices])
-        answers |= zip(indices, predictor.predict_chips(batch), strict=True)
+        answers |= zip(indices, predictor.predict_chips(batch, margin=margin), strict=True)
     return [answers[index] for index in range(len(chips))]
 
 
-def _tabulate(rows: pd.DataFrame, estimates: Sequence[Estimates]) -> pd.DataFrame:
+def _tabulate(rows: pd.DataFrame, estimates: Sequence[Answer]) -> pd.DataFrame:
     """Sets labels and estimates side by side."""
-    table = rows[["file", "age", "gender"]].reset_index(drop=True)
+    table = rows[list(_LABELS)].reset_index(drop=True)
     ages = [age for age, _ in estimates if age is not None]
     genders = [gender for _, gender in estimates if gender is not None]
     # A model predicts a task for every face or for none.
@@ -298,13 +299,9 @@ def _tabulate(rows: pd.DataFrame, estimates: Sequence[Estimates]) -> pd.DataFram
         if ages[0].ranges is not None:
             table["predicted_range"] = [int(np.argmax(age.ranges)) for age in ages if age.ranges is not None]
     if genders:
-        table["female"] = [_probability_of_female(gender) for gender in genders]
+        table["female"] = [gender.female for gender in genders]
         table["uncertain"] = [gender.uncertain for gender in genders]
     return table
-
-
-def _probability_of_female(gender: GenderEstimate) -> float:
-    return gender.probability if gender.label == _FEMALE else 1 - gender.probability
 
 
 def rounded(value: Any) -> Any:

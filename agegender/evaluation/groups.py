@@ -65,11 +65,11 @@ def measure_groups(
     resamples: int = RESAMPLES,
     seed: int = BOOTSTRAP_SEED,
 ) -> dict[str, Any]:
-    """Measures a model overall, by age band, gender and ethnicity code, and by each two of these together.
+    """Measures a model overall, by age band, gender and the source's ethnic groups, and by each two of these.
 
     Args:
-        faces: Labels and predictions as in `Evaluation.faces`, and the column ``ethnicity`` (code). Column
-            ``uncertain`` (bool), where present, says which genders were not called.
+        faces: Labels and predictions as in `Evaluation.faces`. Column ``uncertain`` (bool), where present,
+            says which genders were not called.
         baseline: The fixed answers to measure on the same faces.
         clusters: Which photo each face is of, shape (n,); those of one number are drawn together. ``None``
             takes each for its own.
@@ -153,7 +153,7 @@ def _groupings(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, NDArray[np.
     codes: Mapping[str, tuple[NDArray[np.int64], tuple[str, ...]]] = {
         "age": (age_band(table["age"].to_numpy()), AGE_BAND_NAMES),
         "gender": (table["gender"].to_numpy(np.int64), GENDERS),
-        "ethnicity": (table["ethnicity"].to_numpy(np.int64), ETHNICITIES),
+        "ethnicity": _coded(table["group"]),
     }
     single = {
         key: {name: column == code for code, name in enumerate(names)}
@@ -168,6 +168,13 @@ def _groupings(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, NDArray[np.
             for second, also in single[other].items()
         }
         yield f"by_{one}_and_{other}", both
+
+
+def _coded(groups: pd.Series) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Numbers the groups that a source names; UTKFace's in its own order, an unknown one as -1."""
+    named = set(groups) - {""}
+    names = ETHNICITIES if named <= set(ETHNICITIES) else tuple(sorted(named))
+    return groups.map({name: code for code, name in enumerate(names)}).fillna(-1).to_numpy(np.int64), names
 
 
 def _draws(photos: NDArray[Any], resamples: int, seed: int) -> NDArray[np.float32]:

@@ -48,6 +48,38 @@ def age_metrics(labelled: ArrayLike, predicted: ArrayLike, low: ArrayLike, high:
     }
 
 
+def range_label_metrics(
+    lowest: ArrayLike, highest: ArrayLike, predicted: ArrayLike, low: ArrayLike, high: ArrayLike
+) -> dict[str, Any]:
+    """Measures age predictions against labels that are ranges of years.
+
+    Args:
+        lowest: First year of the labelled range, shape (n,).
+        highest: Its last year, included, shape (n,).
+        predicted: Predicted ages in years, shape (n,); the nearest whole year counts.
+        low: Lower ends of the predicted intervals in years, shape (n,).
+        high: Upper ends, shape (n,).
+
+    Returns:
+        ``in_range`` (share of predictions inside the labelled range), ``years_outside`` (mean of how far they
+        are outside it, 0 inside), ``interval_touches`` (share of intervals that share a year with it) and
+        ``interval_holds_middle`` (share that hold its middle). Every figure is ``None`` for n = 0.
+
+    Raises:
+        ValueError: The arrays are not of one shape (n,).
+    """
+    first, last, years, lower, upper = _columns(lowest, highest, predicted, low, high)
+    years = np.floor(years + 0.5)
+    outside = np.maximum(0, first - years) + np.maximum(0, years - last)
+    middle = (first + last) / 2
+    return {
+        "in_range": _mean(outside == 0),
+        "years_outside": _mean(outside),
+        "interval_touches": _mean((lower <= last) & (first <= upper)),
+        "interval_holds_middle": _mean((lower <= middle) & (middle <= upper)),
+    }
+
+
 def gender_metrics(
     labelled: ArrayLike, female: ArrayLike, ages: ArrayLike, uncertain: ArrayLike | None = None
 ) -> dict[str, Any]:

@@ -17,8 +17,8 @@ https://arxiv.org/abs/2102.07805), and at the deepest map of at least `MIN_CELLS
 and complete: all places together add up to what the face's answer differs from the reference's. The reference
 is plain grey, which is also what `occlusion` covers with and what training hides patches of faces behind.
 
-`tools/measure_explanations.py` compares the methods: by how well their maps agree with what really happens
-when places are covered. docs/measurements/explanations.json has the figures.
+`tools/once/measure_explanations.py` compares the methods: by how well their maps agree with what really
+happens when places are covered. docs/measurements/explanations.json has the figures.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.augment import resize_chip
 from agegender.errors import ModelError
 from agegender.explain.occlusion import GREY
+from agegender.faces.chip import resize_chip
 from agegender.labels import TASKS, Task
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ _SCORES: Final[dict[Task, Callable[[dict[str, Any]], Callable[[Any], Any]]]] = {
 
 def _split(network: keras.Model, outputs: Sequence[str], min_cells: int) -> _Split | None:
     """Cuts a network at the deepest map that is large enough and through which all of an output goes."""
-    from agegender.models.systems import named_outputs
+    from agegender.models.system import named_outputs
 
     named = named_outputs(network)
     answer = next((named[name] for name in outputs if name in named), None)

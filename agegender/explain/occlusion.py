@@ -7,15 +7,14 @@ model, and what it shows did happen: the model was asked, and gave that other an
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.labels import GENDERS
-from agegender.prediction import AgeEstimate, GenderEstimate
+from agegender.prediction import AgeEstimate, Answer, ChipPredictor
+from agegender.progress import Progress
 
 GREY: Final = 128
 """What places are covered with: the grey that training hides patches of faces behind, so that the models have
@@ -28,15 +27,6 @@ PATCH: Final = 0.25
 """Side of the cover, as a share of the chip's: about an eye with its brow, or the mouth."""
 
 _BATCH: Final = 20
-
-Answer = tuple[AgeEstimate | None, GenderEstimate | None]
-
-
-class AnswersChips(Protocol):
-    """Whatever predicts chips as `agegender.Predictor` does."""
-
-    def predict_chips(self, chips: NDArray[np.uint8]) -> list[Answer]:
-        """Age and gender of each chip."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +46,12 @@ class OcclusionMap:
 
 
 def occlude(
-    predictor: AnswersChips,
+    predictor: ChipPredictor,
     chip: NDArray[np.uint8],
     *,
     cells: int = CELLS,
     patch: float = PATCH,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> OcclusionMap:
     """Covers a face place by place and asks again each time.
 
@@ -71,7 +61,7 @@ def occlude(
         cells: Places along each side; their number squared is how many answers it takes.
         patch: Side of the cover, as a share of the chip's side, over 0 to 1. It is centred on the place, and
             at the border of the chip only part of it falls on the face.
-        progress: Called with the answers had and the answers wanted, after each batch.
+        progress: Called after each batch.
 
     Returns:
         The differences.
@@ -88,21 +78,16 @@ def occlude(
         batch = [_cover(chip, *place, cells, patch) for place in places[start : start + _BATCH]]
         answers += predictor.predict_chips(np.stack(batch))
         if progress is not None:
-            progress(len(answers), len(places))
+            progress("Covering the face", len(answers), len(places))
     shape = (cells, cells)
     age = female = None
     if whole[0] is not None:
         covered = [exact_years(years) for years, _ in answers if years is not None]
         age = exact_years(whole[0]) - np.array(covered, dtype=np.float64).reshape(shape)
     if whole[1] is not None:
-        shares = [share_of_female(gender) for _, gender in answers if gender is not None]
-        female = share_of_female(whole[1]) - np.array(shares, dtype=np.float64).reshape(shape)
+        shares = [gender.female for _, gender in answers if gender is not None]
+        female = whole[1].female - np.array(shares, dtype=np.float64).reshape(shape)
     return OcclusionMap(age, female, whole)
-
-
-def share_of_female(gender: GenderEstimate) -> float:
-    """The probability of *female*, whichever label is the likelier."""
-    return gender.probability if gender.label == GENDERS[1] else 1 - gender.probability
 
 
 def exact_years(age: AgeEstimate) -> float:

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.explain.occlusion import AnswersChips, exact_years
-from agegender.prediction import AgeEstimate, GenderEstimate
+from agegender.explain.occlusion import exact_years
+from agegender.prediction import AgeEstimate, ChipPredictor, GenderEstimate
 
 AS_IT_IS: Final = "as it is"
 
@@ -39,7 +39,7 @@ class Variant:
     gender: GenderEstimate | None
 
 
-def vary(predictor: AnswersChips, chip: NDArray[np.uint8]) -> tuple[Variant, ...]:
+def vary(predictor: ChipPredictor, chip: NDArray[np.uint8]) -> tuple[Variant, ...]:
     """Asks for a face and for every version of it in `CHANGES`, in one batch.
 
     Args:

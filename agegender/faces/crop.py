@@ -14,10 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from agegender.faces.chip import CHIP_SIZE
 from agegender.faces.face import Face
-
-CHIP_SIZE: Final = 200
-"""Side of a chip, in pixels."""
 
 CHIP_LANDMARKS: Final[NDArray[np.float64]] = np.array(
     [[59.3, 57.7], [136.9, 57.8], [97.6, 103.4], [63.2, 137.4], [132.9, 137.5]]
@@ -25,10 +23,10 @@ CHIP_LANDMARKS: Final[NDArray[np.float64]] = np.array(
 """Where UTKFace's chips have left eye, right eye, nose tip, left and right corner of the mouth: x and y in
 pixels from the top left corner of the chip, shape (5, 2).
 
-Measured by tools/measure_landmarks.py on every eighth chip (docs/measurements/landmarks.json): the medians,
-which half profiles and misplaced mouths pull less than the means (the two are within 0.5 px), spread by 0.5 %
-about their centre so that the median chip is cropped again at scale 1. Not quite symmetric, because the chips
-are not.
+Measured by tools/once/measure_landmarks.py on every eighth chip (docs/measurements/landmarks.json): the
+medians, which half profiles and misplaced mouths pull less than the means (the two are within 0.5 px), spread
+by 0.5 % about their centre so that the median chip is cropped again at scale 1. Not quite symmetric, because
+the chips are not.
 """
 CHIP_LANDMARKS.flags.writeable = False
 
@@ -42,7 +40,7 @@ CROP_WARNINGS: Final[tuple[str, ...]] = (SMALL, EDGE, TILTED, TURNED, NODDING)
 
 LANDMARK_WEIGHTS: Final[NDArray[np.float64]] = np.array([1.0, 1.0, 1.0, 0.5, 0.5]) / 4
 # On UTKFace's chips the corners of the mouth scatter twice as far as the eyes, because mouths move. Half the
-# weight cuts the mean error of the fitted crop by a tenth (see tools/measure_landmarks.py).
+# weight cuts the mean error of the fitted crop by a tenth (see tools/once/measure_landmarks.py).
 
 _SMALLEST_SOURCE: Final = 60.0
 """A chip that was made of fewer source pixels a side than this is a *small face*. Its eyes were less than
@@ -71,7 +69,9 @@ _CHIP_BOX_CENTRE: Final = complex(97.3, 86.2)
 _CHIP_BOX_HEIGHT: Final = 213.0
 """Where MTCNN's box lies on a UTKFace chip, in pixels (medians); used when landmarks give no scale."""
 
-_PAD: Final = 50
+CHIP_PAD: Final = 50
+"""How many pixels of grey `pad_chip` puts on each side."""
+
 _PAD_GREY: Final = 127
 
 
@@ -80,13 +80,15 @@ class Chip:
     """One face in the geometry of UTKFace's chips.
 
     Attributes:
-        pixels: RGB, uint8, shape (200, 200, 3). What lies outside the photo is black, as in UTKFace, where
-            one chip in twenty shows a black edge.
+        pixels: RGB, uint8, 200 px and twice the margin a side. What lies outside the photo is black, as in
+            UTKFace, where one chip in twenty shows a black edge.
         warnings: Reasons to trust a prediction on it less, from `CROP_WARNINGS`. Often empty.
+        margin: Pixels that it shows beyond UTKFace's chips on each side.
     """
 
     pixels: NDArray[np.uint8]
     warnings: tuple[str, ...] = ()
+    margin: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,13 @@ class Similarity:
         return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
-def crop_face(image: NDArray[np.uint8], face: Face) -> Chip:
+def crop_face(image: NDArray[np.uint8], face: Face, margin: int = 0) -> Chip:
     """Crops a face into the geometry of UTKFace's chips.
 
     Args:
         image: RGB, uint8, shape (height, width, 3), upright.
         face: Where the face is, in pixels of ``image``.
+        margin: How many pixels more than UTKFace's chips it shows on each side, at their scale.
 
     Returns:
         The chip and its warnings.
@@ -146,7 +149,8 @@ def crop_face(image: NDArray[np.uint8], face: Face) -> Chip:
         warnings.add(SMALL)
     if present < 1 - _LARGEST_MISSING:
         warnings.add(EDGE)
-    return Chip(_render(image, to_chip), tuple(word for word in CROP_WARNINGS if word in warnings))
+    listed = tuple(word for word in CROP_WARNINGS if word in warnings)
+    return Chip(_render(image, to_chip, margin), listed, margin)
 
 
 def check_rgb(image: NDArray[np.uint8]) -> None:
@@ -206,7 +210,7 @@ def pad_chip(chip: NDArray[np.uint8]) -> NDArray[np.uint8]:
         The chip in a grey frame a quarter of 200 px wide: height and width grow by 100.
     """
     grey = (_PAD_GREY,) * 3
-    padded = cv2.copyMakeBorder(chip, _PAD, _PAD, _PAD, _PAD, cv2.BORDER_CONSTANT, value=grey)
+    padded = cv2.copyMakeBorder(chip, CHIP_PAD, CHIP_PAD, CHIP_PAD, CHIP_PAD, cv2.BORDER_CONSTANT, value=grey)
     return padded.astype(np.uint8, copy=False)
 
 
@@ -242,34 +246,38 @@ def _present_share(to_chip: Similarity, width: int, height: int) -> float:
     return float(inside.mean())
 
 
-def _render(image: NDArray[np.uint8], to_chip: Similarity) -> NDArray[np.uint8]:
+def _render(image: NDArray[np.uint8], tight: Similarity, margin: int) -> NDArray[np.uint8]:
     """Draws the chip, without aliasing at any scale.
 
     Only the part of the photo that the chip shows is touched, so time does not grow with the photo (and
     OpenCV's limit of 32,767 px a side is never met). A chip clearly smaller than that part is drawn at twice
     its size and averaged, after the part was averaged down to about that size.
     """
-    part, left, top = _visible_part(image, to_chip)
+    side = CHIP_SIZE + 2 * margin
+    to_chip = Similarity(tight.turn, tight.shift + complex(margin, margin))
+    part, left, top = _visible_part(image, to_chip, side)
     matrix = to_chip.matrix() @ _scale_and_shift(1, 1, left, top)
     if to_chip.scale >= _DIRECT_SCALE:
-        return _warp(part, matrix, CHIP_SIZE)
+        return _warp(part, matrix, side)
     shrink = 2 * to_chip.scale
     if shrink < 1:
         height, width = part.shape[:2]
         columns, rows = max(1, round(width * shrink)), max(1, round(height * shrink))
         part = _shrink(part, columns, rows)
         matrix = matrix @ _scale_and_shift(width / columns, height / rows, 0, 0)
-    return _shrink(_warp(part, 2 * matrix, 2 * CHIP_SIZE), CHIP_SIZE, CHIP_SIZE)
+    return _shrink(_warp(part, 2 * matrix, 2 * side), side, side)
 
 
-def _visible_part(image: NDArray[np.uint8], to_chip: Similarity) -> tuple[NDArray[np.uint8], int, int]:
-    """Cuts out what the chip shows of the photo.
+def _visible_part(
+    image: NDArray[np.uint8], to_chip: Similarity, side: int
+) -> tuple[NDArray[np.uint8], int, int]:
+    """Cuts out what a chip of this side shows of the photo.
 
     Returns:
         The part, and the column and row of the photo where it begins.
     """
     back = to_chip.inverse()
-    corners = back.turn * (CHIP_SIZE * np.array([0, 1, 1j, 1 + 1j])) + back.shift
+    corners = back.turn * (side * np.array([0, 1, 1j, 1 + 1j])) + back.shift
     reach = 2 + 1 / to_chip.scale  # interpolation and averaging look beyond the corners
     height, width = image.shape[:2]
     left, top = (max(0, int(start - reach)) for start in (corners.real.min(), corners.imag.min()))

@@ -1,15 +1,12 @@
-"""Finding faces: the `mtcnn` package's three nets, wrapped once.
+"""Finding faces: MTCNN's cascade, shown every picture in the ways that suit it.
 
-Four habits of the package (1.0.0) shape this module:
+Three habits of the cascade, which are those of the `mtcnn` package 1.0.0, shape this module:
 
 - Its time grows with the area of the picture, and it looks for faces from 20 px up in whatever it is given.
-  Told to look for larger faces only (``min_face_size``), it loses every face without a word. So large photos
-  are shrunk before they reach it, and its answers are scaled back.
+  So large photos are shrunk before they reach it, and its answers are scaled back.
 - It needs some room around a face: of 120 faces larger than their picture, chin and forehead cut off, it
   found a third, and nine in ten once the picture had a grey frame. So every picture is also shown to it small
   and framed.
-- It runs its nets eagerly, a call a pyramid level. Here each net is compiled once for any input size, which
-  halves the time and leaves every digit of the answer as it was; nets, stages and thresholds stay its own.
 - It cuts patches with coordinates that span ``size - 1`` pixels and reports them as if they spanned ``size``,
   so what it reports drifts by up to a pixel from the centre to the edges of the picture. `_View.to_source`
   undoes that: on a 40 px face one pixel is as much as landmarks scatter anyway.
@@ -19,16 +16,19 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agegender.faces.cascade import Cascade, Detections
 from agegender.faces.crop import check_rgb
 from agegender.faces.face import Face
+from agegender.faces.pyramid import WINDOW, Pyramid
 
 DEFAULT_MAX_SIDE: Final = 1280
 """Photos are shrunk to this long side, in pixels, before detection.
@@ -42,23 +42,20 @@ DEFAULT_MIN_CONFIDENCE: Final = 0.9
 """Faces the detector is less sure of are dropped. On UTKFace's chips 0.9 keeps 99.1 % and 0.95 keeps 97.9 %;
 what the nets take for a face by mistake is usually below: a badge on a suit got 0.90, gravel 0.65."""
 
-_SHORTEST_SIDE: Final = 12
-"""Pixels. The first net's window: nothing narrower can hold a face."""
-
 _FRAMED_SIDE: Final = 160
 _FRAMED_CANVAS: Final = 224
 """Pixels. The small view: the picture at a long side of 160 in the middle of a grey square of 224. The
-package's pyramid shrinks by 0.709 a level from 0.6 down to at least 12 px; from 224 px its last level is just
-12 px, one window for the whole square, so that no face is too large."""
+pyramid shrinks by 0.709 a level from 0.6 down to at least 12 px; from 224 px its last level is just 12 px,
+one window for the whole square, so that no face is too large."""
 
 _FRAMED_SHARE: Final = 0.25
-"""The small view answers for faces from this share of the long side up; the large view sees others better."""
+"""The small view answers for faces from this share of the long side up, which is 40 px on its canvas; the
+large view sees others better. Its pyramid's first level, for faces of 20 to 28 px, can be spared."""
 
 _GREY: Final = 127
-_BATCH: Final = 8
 _BATCH_PIXELS: Final = 1_000_000
-"""Views of one size share a call, up to this many of them and up to about this many pixels in all: chips gain
-by it, photos would only add up their memory."""
+"""Views go through the networks together up to about this many pixels in all: chips gain by it, photos would
+only add up their memory, about 35 bytes a pixel."""
 
 _VISIBLE_SHARE: Final = 0.25
 """Boxes reach beyond the picture where a face does; less of a face than this share of its box is none."""
@@ -71,11 +68,11 @@ their landmarks is below this share of the smaller box's side."""
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """A picture as it is shown to the nets: scaled, and perhaps in a grey frame.
+    """A picture as it is shown to the cascade: scaled, and perhaps in a grey frame.
 
     Attributes:
         index: Which of the pictures it shows.
-        canvas: RGB, float32 of 0 to 255, shape (height, width, 3).
+        canvas: What the cascade sees.
         scale: Columns and rows of the canvas per column and row of the picture.
         offset: Where the picture's left and top edge lie on the canvas, in pixels.
         picture: Width and height of the picture, in pixels.
@@ -83,17 +80,17 @@ class _View:
     """
 
     index: int
-    canvas: NDArray[np.float32]
+    canvas: Pyramid
     scale: tuple[float, float]
     offset: tuple[int, int]
     picture: tuple[int, int]
     smallest: float
 
     def to_source(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Turns the package's coordinates, shape (n, 2) as x and y, into pixels of the picture."""
-        height, width = self.canvas.shape[:2]
+        """Turns the cascade's coordinates, shape (n, 2) as x and y, into pixels of the picture."""
+        height, width = self.canvas.size
         size = np.array([width, height], dtype=np.float64)
-        # The package's x is sampled at pixel index x · (size - 1) / size, and index 0 is the *centre* of the
+        # The cascade's x is sampled at pixel index x · (size - 1) / size, and index 0 is the *centre* of the
         # first pixel, half a pixel to the right of the edge that `Face` counts from.
         on_canvas = points * ((size - 1) / size) + 0.5
         return (on_canvas - np.array(self.offset)) / np.array(self.scale)
@@ -102,24 +99,31 @@ class _View:
 class FaceDetector:
     """Finds faces and their five landmarks with MTCNN.
 
-    Cheap to build: TensorFlow and the nets load at the first detection. One detector may be shared by any
-    number of threads. A lock lets one batch through at a time: `mtcnn` promises nothing about threads, and
-    as each of its calls already uses all cores, calls side by side would only add up their memory.
+    Cheap to build: the networks load at the first detection. One detector may be shared by any number of
+    threads; together they use no more memory for the networks than one of them.
 
     Args:
         max_side: Photos are shrunk to this long side, in pixels, before detection. Faces are found from about
             20 px up at that size. Time grows with its square; `DEFAULT_MAX_SIDE` says what the default finds.
+        threads: How many threads of the processor detections may use; ``None`` for one a core, at most four.
 
     Raises:
-        ValueError: If ``max_side`` is too small to hold a face.
+        ValueError: If ``max_side`` is too small to hold a face, or ``threads`` is below 1.
     """
 
-    def __init__(self, *, max_side: int = DEFAULT_MAX_SIDE) -> None:
+    def __init__(self, *, max_side: int = DEFAULT_MAX_SIDE, threads: int | None = None) -> None:
         if max_side < _FRAMED_SIDE:
             raise ValueError(f"max_side must be at least {_FRAMED_SIDE} px, got {max_side}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
         self.max_side = max_side
+        self._threads = threads
         self._lock = threading.Lock()
-        self._mtcnn: Any = None
+        self._cascade: Cascade | None = None
+
+    def __reduce__(self) -> tuple[partial[FaceDetector], tuple[()]]:
+        """How to copy and pickle it: by its options; a copy loads the nets anew."""
+        return partial(type(self), max_side=self.max_side, threads=self._threads), ()
 
     def detect(
         self,
@@ -141,6 +145,7 @@ class FaceDetector:
         Raises:
             TypeError: If ``image`` is not a uint8 array.
             ValueError: If ``image`` is not of shape (height, width, 3), or an option is out of range.
+            ModelError: If the networks' files are missing or damaged.
         """
         return self.detect_many([image], min_confidence=min_confidence, min_face=min_face)[0]
 
@@ -151,7 +156,7 @@ class FaceDetector:
         min_confidence: float = DEFAULT_MIN_CONFIDENCE,
         min_face: float = 0,
     ) -> list[list[Face]]:
-        """Finds the faces in several pictures. Those of equal size share calls, which saves time.
+        """Finds the faces in several pictures. Small ones share calls of the networks, which saves time.
 
         Args:
             images: Pictures as for `detect`, of any sizes.
@@ -164,6 +169,7 @@ class FaceDetector:
         Raises:
             TypeError: As `detect`.
             ValueError: As `detect`.
+            ModelError: As `detect`.
         """
         if not 0 <= min_confidence <= 1:
             raise ValueError(f"min_confidence must be from 0 to 1, got {min_confidence}")
@@ -173,18 +179,10 @@ class FaceDetector:
             check_rgb(image)
 
         found: list[list[Face]] = [[] for _ in images]
-        # Views are made a batch at a time: a photo at 1,280 px takes 15 MB as the nets see it.
-        for start in range(0, len(images), _BATCH):
-            by_size: dict[tuple[int, ...], list[_View]] = {}
-            for index, image in enumerate(images[start : start + _BATCH], start):
-                for view in _views(index, image, self.max_side):
-                    by_size.setdefault(view.canvas.shape, []).append(view)
-            for (height, width, _), views in by_size.items():
-                together = max(1, _BATCH_PIXELS // (height * width))
-                for first in range(0, len(views), together):
-                    shown = views[first : first + together]
-                    for view, rows in zip(shown, self._run(shown, min_confidence), strict=True):
-                        found[view.index] += _to_faces(rows, view)
+        for views in self._batches(images):
+            shown = [view.canvas for view in views]
+            for view, detections in zip(views, self._networks().detect(shown, min_confidence), strict=True):
+                found[view.index] += _to_faces(detections, view)
         return [
             sorted(
                 _drop_repeats([face for face in faces if face.size >= min_face]),
@@ -193,24 +191,25 @@ class FaceDetector:
             for faces in found
         ]
 
-    def _run(self, views: Sequence[_View], min_confidence: float) -> list[NDArray[np.float64]]:
-        """Runs the nets over views of one size.
+    def _batches(self, images: Sequence[NDArray[np.uint8]]) -> Iterator[list[_View]]:
+        """Lays the pictures out, as many at a time as share calls well and memory stays small."""
+        batch: list[_View] = []
+        pixels = 0
+        for index, image in enumerate(images):
+            views = _views(index, image, self.max_side)
+            size = sum(math.prod(view.canvas.size) for view in views)
+            if batch and pixels + size > _BATCH_PIXELS:
+                yield batch
+                batch, pixels = [], 0
+            batch += views
+            pixels += size
+        yield batch
 
-        Returns:
-            An array a view, of shape (n, 16): view, x1, y1, x2, y2, confidence, five x, five y, in the
-            package's own coordinates.
-        """
+    def _networks(self) -> Cascade:
         with self._lock:
-            if self._mtcnn is None:
-                self._mtcnn = _load_mtcnn()
-            rows = self._mtcnn.detect_faces(
-                [view.canvas for view in views],
-                fit_to_image=False,
-                box_format="xyxy",
-                output_type="numpy",
-                threshold_onet=min_confidence,
-            )
-        return [rows[rows[:, 0] == position] for position in range(len(views))]
+            if self._cascade is None:
+                self._cascade = Cascade(threads=self._threads)
+            return self._cascade
 
 
 def main_face(faces: Iterable[Face], shape: tuple[int, ...]) -> Face | None:
@@ -237,76 +236,64 @@ def main_face(faces: Iterable[Face], shape: tuple[int, ...]) -> Face | None:
     return max(faces, key=weight, default=None)
 
 
-def _load_mtcnn() -> Any:
-    """Builds the package's detector with each of its nets compiled for any number of any size of input."""
-    import tensorflow as tf
-    from mtcnn import MTCNN
-
-    detector = MTCNN()
-    for stage, side in zip(detector.stages, (None, 24, 48), strict=True):
-        # The package has no door for this; what stands behind `model` is called like a function, only.
-        stage._model = tf.function(
-            stage.model, input_signature=[tf.TensorSpec([None, side, side, 3], tf.float32)]
-        )
-    return detector
-
-
 def _views(index: int, image: NDArray[np.uint8], max_side: int) -> list[_View]:
-    """Lays a picture out for the nets: small in a grey frame, and large where it is large enough.
+    """Lays a picture out for the cascade: large where it is large enough, and small in a grey frame.
 
     Returns:
         No view of a picture too narrow for a face, otherwise one or two.
     """
     height, width = image.shape[:2]
     longest = max(height, width)
-    if min(height, width) < _SHORTEST_SIDE:
+    if min(height, width) < WINDOW:
         return []
 
-    large = _resize(image, min(longest, max_side))
-    small = _resize(large, _FRAMED_SIDE)
-    left, top = (_FRAMED_CANVAS - small.shape[1]) // 2, (_FRAMED_CANVAS - small.shape[0]) // 2
-    framed = np.full((_FRAMED_CANVAS, _FRAMED_CANVAS, 3), _GREY, dtype=np.uint8)
-    framed[top : top + small.shape[0], left : left + small.shape[1]] = small
+    def view(canvas: Pyramid, shown: tuple[int, int], x: int, y: int, smallest: float) -> _View:
+        scale = (shown[1] / width, shown[0] / height)
+        return _View(index, canvas, scale, (x, y), (width, height), smallest)
 
-    def view(canvas: NDArray[np.uint8], shown: NDArray[np.uint8], x: int, y: int, smallest: float) -> _View:
-        return _View(
-            index=index,
-            # In float32, because of anything else the package makes float64, for the same digits.
-            canvas=canvas.astype(np.float32),
-            scale=(shown.shape[1] / width, shown.shape[0] / height),
-            offset=(x, y),
-            picture=(width, height),
-            smallest=smallest,
-        )
-
+    framed = np.full((_FRAMED_CANVAS, _FRAMED_CANVAS, 3), _GREY, np.float32)
+    rows, columns = _size(image, _FRAMED_SIDE)
+    x, y = (_FRAMED_CANVAS - columns) // 2, (_FRAMED_CANVAS - rows) // 2
+    place = framed[y : y + rows, x : x + columns]
     if longest <= _FRAMED_SIDE:
-        return [view(framed, small, left, top, 0.0)]
-    return [view(large, large, 0, 0, 0.0), view(framed, small, left, top, _FRAMED_SHARE * longest)]
+        place[:] = _resize(image, _FRAMED_SIDE)
+        return [view(Pyramid(framed), (rows, columns), x, y, 0.0)]
+    large = Pyramid(_resize(image, min(longest, max_side)))
+    place[:] = large.shrink((rows, columns))
+    return [
+        view(large, large.size, 0, 0, 0.0),
+        view(Pyramid(framed, first_level=1), (rows, columns), x, y, _FRAMED_SHARE * longest),
+    ]
+
+
+def _size(image: NDArray[np.uint8], longest: int) -> tuple[int, int]:
+    """Height and width of a picture scaled to this long side, in pixels."""
+    scale = longest / max(image.shape[:2])
+    return max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
 
 
 def _resize(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     """Scales a picture to this long side, in pixels."""
-    height, width = image.shape[:2]
-    scale = longest / max(height, width)
-    if scale == 1:
+    height, width = _size(image, longest)
+    if (height, width) == image.shape[:2]:
         return image
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return cv2.resize(image, size, interpolation=interpolation).astype(np.uint8, copy=False)
+    interpolation = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_CUBIC
+    return cv2.resize(image, (width, height), interpolation=interpolation).astype(np.uint8, copy=False)
 
 
-def _to_faces(rows: NDArray[np.float64], view: _View) -> list[Face]:
-    """Turns one view's rows, as `FaceDetector._run` gives them, into faces of the picture."""
+def _to_faces(detections: Detections, view: _View) -> list[Face]:
+    """Turns what was found in a view into faces of the picture."""
     faces = []
-    for row in rows:
-        points = np.column_stack([[row[1], row[3], *row[6:11]], [row[2], row[4], *row[11:16]]])
-        points = view.to_source(points)
+    for box, confidence, landmarks in zip(
+        detections.boxes, detections.confidences, detections.landmarks, strict=True
+    ):
+        points = view.to_source(np.concatenate([box.reshape(2, 2), landmarks]))
         (x1, y1), (x2, y2) = np.clip(points[:2], 0, view.picture)
         whole = float(np.prod(points[1] - points[0]))
         left_eye, right_eye, nose, mouth_left, mouth_right = ((float(x), float(y)) for x, y in points[2:])
         face = Face(
             box=(float(x1), float(y1), float(x2), float(y2)),
-            confidence=float(row[5]),
+            confidence=float(confidence),
             landmarks=(left_eye, right_eye, nose, mouth_left, mouth_right),
         )
         if (

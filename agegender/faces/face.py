@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 Point = tuple[float, float]
@@ -30,3 +31,11 @@ class Face:
         """The shorter side of the box, in pixels of the source image."""
         x1, y1, x2, y2 = self.box
         return min(x2 - x1, y2 - y1)
+
+
+def shift_face(face: Face, by: float) -> Face:
+    """The same face in a picture that begins so many pixels further left and up."""
+    x1, y1, x2, y2 = (float(value) + by for value in face.box)
+    left_eye, right_eye, nose, mouth_left, mouth_right = ((x + by, y + by) for x, y in face.landmarks)
+    landmarks = (left_eye, right_eye, nose, mouth_left, mouth_right)
+    return dataclasses.replace(face, box=(x1, y1, x2, y2), landmarks=landmarks)

@@ -1,1 +1,1 @@
-"""Networks: backbones, systems, the registry, weight files and model cards."""
+"""Networks: backbones, systems, the registry, weight files and card reading."""

@@ -3,6 +3,8 @@
 A backbone is built untrained (`Backbone.build` reads no file) and takes RGB pixels from 0 to 255: its own
 preprocessing is its first layer. `load_base_weights` then fills in what another task, best of all face
 recognition, has taught such a network.
+
+Keras is imported only to build or to fill: which backbones there are must not wait for TensorFlow.
 """
 
 from __future__ import annotations
@@ -11,16 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
-
-import keras
+from typing import TYPE_CHECKING, Final
 
 from agegender.errors import ConfigError
 from agegender.models.card import WEIGHTS_DIR
-from agegender.models.hed import hed_origin, hed_weights_file, load_hed
-from agegender.models.layers import MeanSubtraction
-from agegender.models.resnet18 import RESNET18_BLOCKS, build_resnet18, load_imagenet
-from agegender.models.store import file_sha256, load_legacy_weights, load_weights
+
+if TYPE_CHECKING:
+    import keras
 
 MOBILENET_BASE: Final = WEIGHTS_DIR / "mobilenet-vggface2" / "base.weights.h5"
 
@@ -74,6 +73,10 @@ def build_mobilenet(input_size: tuple[int, int]) -> keras.Model:
     """
     if any(side < 32 or side % 32 for side in input_size):
         raise ConfigError(f"mobilenet takes multiples of 32 pixels, not {input_size[0]}x{input_size[1]}")
+    import keras
+
+    from agegender.models.layers import MeanSubtraction
+
     layers = keras.layers
     inputs = keras.Input((*input_size, 3), name="rgb")
     x = MeanSubtraction(IMAGENET_CAFFE_MEAN, name="mean_subtraction")(inputs)
@@ -102,7 +105,10 @@ def build_vgg16(input_size: tuple[int, int]) -> keras.Model:
     """
     if min(input_size) < 48:
         raise ConfigError(f"vgg16 takes at least 48x48 pixels, not {input_size[0]}x{input_size[1]}")
+    import keras
+
     from agegender.models.keras_vggface_adapter import import_vggface
+    from agegender.models.layers import MeanSubtraction
 
     network = import_vggface()(
         model="vgg16", include_top=False, weights=None, input_shape=(*input_size, 3), pooling="avg"
@@ -114,13 +120,28 @@ def build_vgg16(input_size: tuple[int, int]) -> keras.Model:
     return keras.Model(inputs, x, name="vgg16")
 
 
+def _build_resnet18(input_size: tuple[int, int]) -> keras.Model:
+    from agegender.models.resnet18 import build_resnet18
+
+    return build_resnet18(input_size)
+
+
+def _load_imagenet(model: keras.Model) -> str:
+    from agegender.models.resnet18 import load_imagenet
+
+    return load_imagenet(model)
+
+
 def _load_vggface2(model: keras.Model) -> str:
+    from agegender.models.store import load_weights
+
     load_weights(model, MOBILENET_BASE)
     return f"MobileNet, face recognition on VGGFace2 ({MOBILENET_BASE.name})"
 
 
 def _load_vggface(model: keras.Model) -> str:
     from agegender.models.keras_vggface_adapter import vgg16_weights_file
+    from agegender.models.store import load_legacy_weights
 
     path = vgg16_weights_file()
     load_legacy_weights(model, path)
@@ -128,6 +149,8 @@ def _load_vggface(model: keras.Model) -> str:
 
 
 def _load_hed(model: keras.Model) -> str:
+    from agegender.models.hed import hed_origin, hed_weights_file, load_hed
+
     path = hed_weights_file()
     load_hed(model, path)
     return f"{hed_origin()} ({path.name})"
@@ -151,10 +174,15 @@ BACKBONES: Final[Mapping[str, Backbone]] = MappingProxyType(
         ),
         "resnet18": Backbone(
             "resnet18",
-            build_resnet18,
+            _build_resnet18,
             (96, 96),
-            RESNET18_BLOCKS,
-            MappingProxyType({"imagenet": load_imagenet}),
+            # The stem and the four stacks, which torchvision calls layer1 to layer4.
+            (
+                "conv1_conv",
+                "stack0_block0_1_conv",
+                *(f"stack{stack}_block0_1_pad" for stack in (1, 2, 3)),
+            ),
+            MappingProxyType({"imagenet": _load_imagenet}),
         ),
     }
 )
@@ -198,6 +226,8 @@ def load_base_weights(model: keras.Model, backbone: str, base: str | Path | None
         name = next(iter(bases))
     if name in bases:
         return bases[name](model)
+    from agegender.models.store import file_sha256, load_legacy_weights, load_weights
+
     path = Path(name)
     if path.suffix != ".h5":
         known = ", ".join(("default", "none", *bases))

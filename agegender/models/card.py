@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from agegender.errors import ModelError, WeightsNotFoundError
 
 WEIGHTS_DIR: Final = Path(os.environ.get("AGEGENDER_WEIGHTS") or Path(__file__).parents[2] / "weights")
 """The folder with a subfolder a model; the environment variable ``AGEGENDER_WEIGHTS`` names another."""
+
+Runtime = Literal["LiteRT", "Keras"]
+"""What computes a model's answers: LiteRT its light form, or TensorFlow its Keras networks."""
 
 CARD_FILE: Final = "card.json"
 HISTORY_FILE: Final = "history.csv"
@@ -59,3 +63,8 @@ def read_card(name: str, weights_dir: Path = WEIGHTS_DIR) -> dict[str, Any]:
     if not isinstance(card, dict) or card.get("name") != name:
         raise ModelError(f"{path} is not the card of {name!r}")
     return card
+
+
+def runtime_of(card: Mapping[str, Any]) -> Runtime:
+    """What answers for the model of a card: its light form, where it ships one."""
+    return "LiteRT" if card.get("light") else "Keras"

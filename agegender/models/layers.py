@@ -12,7 +12,7 @@ from typing import Any, Final
 import keras
 from keras import ops
 
-from agegender.errors import ConfigError, ModelError
+from agegender.errors import ModelError
 
 AGE_CENTRE: Final = 33.0
 AGE_SPREAD: Final = 20.0
@@ -130,18 +130,6 @@ def without_pooling(backbone: keras.Model) -> keras.Model:
     # ask for. In a copy each layer is called once.
     copy = keras.models.clone_model(backbone)
     return keras.Model(copy.inputs[0], copy.layers[-1].input, name=backbone.name)
-
-
-def check_blocks(filters: Sequence[int], input_size: tuple[int, int]) -> None:
-    """Refuses what `convolutional_blocks` cannot be built of.
-
-    Raises:
-        ConfigError: There are not three blocks, or nothing of the input would be left after them.
-    """
-    if len(filters) != 3 or min(filters) < 1:
-        raise ConfigError(f"filters are those of three blocks, not {tuple(filters)}")
-    if min(input_size) < 16:
-        raise ConfigError(f"three blocks take at least 16x16 pixels, not {input_size[0]}x{input_size[1]}")
 
 
 def convolutional_blocks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -33,3 +34,15 @@ def validate_options(options: Any) -> None:
             object.__setattr__(options, field.name, tuple(int(number) for number in value))
     if options.input_size is not None and len(options.input_size) != 2:
         raise ConfigError(f"input_size is (height, width), not {options.input_size!r}")
+
+
+def check_blocks(filters: Sequence[int], input_size: tuple[int, int]) -> None:
+    """Refuses what `layers.convolutional_blocks` cannot be built of.
+
+    Raises:
+        ConfigError: There are not three blocks, or nothing of the input would be left after them.
+    """
+    if len(filters) != 3 or min(filters) < 1:
+        raise ConfigError(f"filters are those of three blocks, not {tuple(filters)}")
+    if min(input_size) < 16:
+        raise ConfigError(f"three blocks take at least 16x16 pixels, not {input_size[0]}x{input_size[1]}")

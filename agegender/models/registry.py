@@ -1,21 +1,30 @@
 """The systems and models there are. Imports no TensorFlow, so that listing them is instant.
 
-A *system* is a family with its own file; a *model* is a system with options and a name, whose weights
-live in ``weights/<name>/``. Models that people train and publish under names of their own are found by
-their cards.
+A *system* is a family with its own file in `agegender.models.systems`; a *model* is a system with options and
+a name, whose weights live in ``weights/<name>/``. Models that people train and publish under names of their
+own are found by their cards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from agegender.errors import ModelError, UnknownModelError
+from agegender.errors import ConfigError, ModelError, UnknownModelError
 from agegender.labels import TASKS, Task
-from agegender.models.card import CARD_FILE, WEIGHTS_DIR, read_card, trained_models
+from agegender.models.card import CARD_FILE, WEIGHTS_DIR, read_card, runtime_of, trained_models
+from agegender.models.system import System
+from agegender.models.systems import (
+    age_range,
+    resnet18_finetuned,
+    resnet18_multitask,
+    scratch_cnn,
+    vgg16_multitask,
+    vggface,
+)
 
 DEFAULT_MODEL: Final = "vggface"
 
@@ -27,10 +36,11 @@ class ModelSpec:
     Attributes:
         name: Its name, and its folder's under ``weights/``.
         title: For people.
-        system: Name of the module in `agegender.models` that builds it.
+        system: Name of the system that builds it.
         tasks: What it predicts.
-        options: The system's options where they are not its defaults; a card keeps all of them.
+        options: All of the system's options.
         input_size: (height, width) in pixels.
+        margin: Pixels that its chips show beyond UTKFace's on each side, where those are 200 wide.
         parameters: Of all its networks together.
     """
 
@@ -41,75 +51,91 @@ class ModelSpec:
     options: Mapping[str, Any]
     input_size: tuple[int, int]
     parameters: int
+    margin: int = 0
 
 
-MODELS: Final[Mapping[str, ModelSpec]] = MappingProxyType(
-    {
-        "vggface": ModelSpec(
-            "vggface",
-            "Sequential pair on MobileNet, face recognition on VGGFace2",
-            "vggface",
-            TASKS,
-            MappingProxyType({"backbone": "mobilenet"}),
-            (160, 160),
-            7_785_334,
-        ),
-        "vggface-vgg16": ModelSpec(
-            "vggface-vgg16",
-            "Sequential pair on VGGFace's VGG16",
-            "vggface",
-            TASKS,
-            MappingProxyType({"backbone": "vgg16", "input_size": (96, 96)}),
-            (96, 96),
-            30_298_358,
-        ),
-        "vgg16-multitask": ModelSpec(
-            "vgg16-multitask",
-            "One VGG16 for both tasks, flattened into a dense layer with batch normalisation",
-            "vgg16-multitask",
-            TASKS,
-            MappingProxyType({}),
-            (96, 96),
-            15_322_050,
-        ),
-        "resnet18-multitask": ModelSpec(
-            "resnet18-multitask",
-            "ResNet18 for both tasks, its upper half fine-tuned",
-            "resnet18-multitask",
-            TASKS,
-            MappingProxyType({}),
-            (96, 96),
-            11_449_282,
-        ),
-        "age-range": ModelSpec(
-            "age-range",
-            "Three nets: gender, nine age ranges, and age from the range's embedding",
-            "age-range",
-            TASKS,
-            MappingProxyType({}),
-            (96, 96),
-            4_569_291,
-        ),
-        "scratch-cnn": ModelSpec(
-            "scratch-cnn",
-            "Three convolutional blocks, trained from scratch",
-            "scratch-cnn",
-            TASKS,
-            MappingProxyType({}),
-            (96, 96),
-            1_264_883,
-        ),
-        "resnet18-finetuned": ModelSpec(
-            "resnet18-finetuned",
-            "ResNet18 with two linear heads, fine-tuned in two stages",
-            "resnet18-finetuned",
-            TASKS,
-            MappingProxyType({}),
-            (96, 96),
-            11_187_138,
-        ),
-    }
+_REGISTERED: Final[tuple[tuple[str, System, dict[str, Any], int, str], ...]] = (
+    # Name, system, options where they are not the system's defaults, parameters, title.
+    (
+        "vggface",
+        vggface.SYSTEM,
+        {},
+        7_785_334,
+        "Sequential pair on MobileNet, face recognition on VGGFace2",
+    ),
+    (
+        "vggface-vgg16",
+        vggface.SYSTEM,
+        {"backbone": "vgg16", "input_size": (96, 96)},
+        30_298_358,
+        "Sequential pair on VGGFace's VGG16",
+    ),
+    (
+        "vgg16-multitask",
+        vgg16_multitask.SYSTEM,
+        {},
+        15_322_050,
+        "One VGG16 for both tasks, flattened into a dense layer with batch normalisation",
+    ),
+    (
+        "resnet18-multitask",
+        resnet18_multitask.SYSTEM,
+        {},
+        11_449_282,
+        "ResNet18 for both tasks, its upper half fine-tuned",
+    ),
+    (
+        "age-range",
+        age_range.SYSTEM,
+        {},
+        4_569_291,
+        "Three nets: gender, nine age ranges, and age from the range's embedding",
+    ),
+    (
+        "scratch-cnn",
+        scratch_cnn.SYSTEM,
+        {},
+        1_264_883,
+        "Three convolutional blocks, trained from scratch",
+    ),
+    (
+        "resnet18-finetuned",
+        resnet18_finetuned.SYSTEM,
+        {},
+        11_187_138,
+        "ResNet18 with two linear heads, fine-tuned in two stages",
+    ),
 )
+
+SYSTEMS: Final[Mapping[str, System]] = MappingProxyType({row[1].name: row[1] for row in _REGISTERED})
+
+
+def _spec(name: str, system: System, changes: dict[str, Any], parameters: int, title: str) -> ModelSpec:
+    options = asdict(system.options(**changes))
+    return ModelSpec(
+        name,
+        title,
+        system.name,
+        TASKS,
+        MappingProxyType(options),
+        options["input_size"],
+        parameters,
+        options.get("margin", 0),
+    )
+
+
+MODELS: Final[Mapping[str, ModelSpec]] = MappingProxyType({row[0]: _spec(*row) for row in _REGISTERED})
+
+
+def get_system(name: str) -> System:
+    """Looks a system up.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if name not in SYSTEMS:
+        raise ConfigError(f"unknown system {name!r}; there are {', '.join(SYSTEMS)}")
+    return SYSTEMS[name]
 
 
 def model_spec(name: str, weights_dir: Path = WEIGHTS_DIR) -> ModelSpec:
@@ -138,6 +164,7 @@ def _from_card(name: str, card: Mapping[str, Any]) -> ModelSpec:
             MappingProxyType(card["options"]),
             tuple(card["options"]["input_size"]),
             int(card["parameters"]),
+            int(card["options"].get("margin", 0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the card of {name!r} is not one of a model: {error!r}") from error
@@ -153,14 +180,16 @@ def describe_models(weights_dir: Path = WEIGHTS_DIR) -> list[dict[str, Any]]:
 
     Returns:
         One dictionary a model: ``name``, ``title``, ``default``, ``tasks``, ``parameters``,
-        ``megabytes`` of its weight files (1e6 bytes), ``input`` (height, width), ``trained`` and
-        ``metrics`` (the card's test figures, empty where untrained).
+        ``megabytes`` of its weight files (1e6 bytes), ``input`` (height, width), ``trained``, ``engine``
+        ("LiteRT" or "Keras", ``None`` where untrained) and ``metrics`` (the card's test figures, empty where
+        untrained).
     """
     trained = trained_models(weights_dir)
     rows = []
     for name in sorted({*MODELS, *trained}, key=default_first):
         spec = model_spec(name, weights_dir)
-        files = (weights_dir / name).glob("*.weights.h5") if name in trained else ()
+        card = read_card(name, weights_dir) if name in trained else None
+        files = (weights_dir / name).glob("*.weights.h5") if card else ()
         rows.append(
             {
                 "name": name,
@@ -170,8 +199,9 @@ def describe_models(weights_dir: Path = WEIGHTS_DIR) -> list[dict[str, Any]]:
                 "parameters": spec.parameters,
                 "megabytes": round(sum(path.stat().st_size for path in files) / 1e6, 1),
                 "input": list(spec.input_size),
-                "trained": name in trained,
-                "metrics": read_card(name, weights_dir).get("metrics", {}) if name in trained else {},
+                "trained": card is not None,
+                "engine": runtime_of(card) if card else None,
+                "metrics": card.get("metrics", {}) if card else {},
             }
         )
     return rows

@@ -15,13 +15,6 @@ from agegender.errors import ConfigError, ModelError, WeightsNotFoundError
 IMAGENET_PRESET: Final = "resnet_18_imagenet"
 """KerasHub's name of timm's ResNet18, 11.2 million parameters, Apache-2.0."""
 
-RESNET18_BLOCKS: Final = (
-    "conv1_conv",
-    "stack0_block0_1_conv",
-    *(f"stack{stack}_block0_1_pad" for stack in (1, 2, 3)),
-)
-"""Layers that begin the stem and the four stacks, which torchvision calls layer1 to layer4."""
-
 _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 _IMAGENET_DEVIATION: Final = (0.229, 0.224, 0.225)
 _STACK_FILTERS: Final = (64, 128, 256, 512)

@@ -1,1 +1,1 @@
-"""Training: the recipe, the loop, run records and publishing."""
+"""Training: the recipe, the targets, the loop."""

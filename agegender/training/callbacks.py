@@ -17,8 +17,7 @@ from tqdm import tqdm
 
 from agegender.errors import ModelError
 from agegender.models.card import HISTORY_FILE
-from agegender.training.config import ACCURACY_IN_YEARS, Stage, TrainingConfig
-from agegender.training.runs import (
+from agegender.runs.records import (
     BEST_WEIGHTS,
     HISTORY_COLUMNS,
     LAST_WEIGHTS,
@@ -26,6 +25,7 @@ from agegender.training.runs import (
     read_json,
     write_json,
 )
+from agegender.training.config import ACCURACY_IN_YEARS, Stage, TrainingConfig
 
 _STATUS_EVERY_SECONDS = 5.0
 

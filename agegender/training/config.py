@@ -1,7 +1,7 @@
 """`TrainingConfig`: everything that decides a training run, frozen, checked and written beside it.
 
 A setting is one field: `agegender.training.settings` checks it and makes an option of the command line of it.
-Imports TensorFlow when a config is made, whose system and backbone have to be known then.
+Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from agegender.data.augment import Augmentation
+from agegender.data.sampling import SamplingRule
 from agegender.errors import ConfigError
 from agegender.labels import NetworkTask
+from agegender.models.backbones import get_backbone
+from agegender.models.registry import get_system
+from agegender.models.system import System
 from agegender.training.settings import check_settings, setting
-
-if TYPE_CHECKING:
-    from agegender.models.systems import System
 
 ACCURACY_IN_YEARS: Final = 50.0
 """What a network of both tasks is judged by: its mean absolute error in years plus so many times its share of
@@ -69,6 +70,7 @@ class TrainingConfig:
         rates: Factors of the stage's learning rate for parts of a network, by how the names of their layers
             begin: ``{"range_net_": 5.0}``. They come on top of ``layer_decay``.
         augmentation: What the generator does to chips.
+        sampling: Which pictures come more often than others, see `agegender.data.sampling`.
     """
 
     task: NetworkTask = _network(words="what it answers")  # noqa: RUF009 - it makes a field
@@ -117,6 +119,8 @@ class TrainingConfig:
     )
 
     augmentation: Augmentation = field(default_factory=Augmentation)
+    sampling: tuple[SamplingRule, ...] = ()
+    epoch_chips: int | None = _data(None, "pictures an epoch, drawn by the sampling rules", "[1, inf)")
     mixup: float = _data(0.0, "alpha of MixUp on training batches", "[0, 1]")
     cutmix: float = _data(0.0, "alpha of CutMix; with both, each batch takes one by chance", "[0, 1]")
     erasing: float = _data(0.0, "share of chips partly covered with noise, beside augmentation", "[0, 1]")
@@ -155,8 +159,6 @@ class TrainingConfig:
     @property
     def blocks(self) -> tuple[str, ...]:
         """Names of the layers that begin each block of the backbone; empty where there is none."""
-        from agegender.models.backbones import get_backbone
-
         return get_backbone(self.options.backbone).blocks if self.options.backbone else ()
 
     @property
@@ -179,6 +181,10 @@ class TrainingConfig:
         rest = dict(values)
         rest["options"] = _from_known(system_of(rest).options, rest.pop("options", None) or {}, "options")
         rest["augmentation"] = _from_known(Augmentation, rest.pop("augmentation", {}), "augmentation")
+        rules = rest.pop("sampling", ())
+        if not isinstance(rules, (list, tuple)):
+            raise ConfigError(f"sampling is a list of rules, not {rules!r}")
+        rest["sampling"] = tuple(_from_known(SamplingRule, rule, "sampling") for rule in rules)
         if "stages" in rest:
             if not isinstance(rest["stages"], (list, tuple)):
                 raise ConfigError(f"stages is a list of stages, not {rest['stages']!r}")
@@ -206,8 +212,6 @@ def system_of(values: Mapping[str, Any]) -> System:
     Raises:
         ConfigError: There is none of that name.
     """
-    from agegender.models.systems import get_system
-
     name = values.get("system", "vggface")
     if not isinstance(name, str):
         raise ConfigError(f"system must be text, not {name!r}")

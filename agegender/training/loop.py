@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,16 +14,32 @@ import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from agegender.data.generator import ChipGenerator
+from agegender.data.landmarks import find_faces
 from agegender.data.mixing import Mixing
-from agegender.data.split import SPLIT_SALT, Splits, check_labels
+from agegender.data.sampling import sampling_shares
+from agegender.data.split import SPLIT_SALT, Partition, check_labels
+from agegender.data.split import partition as find_partition
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError
+from agegender.faces.face import Face
+from agegender.files import paths_below
 from agegender.models.card import HISTORY_FILE
 from agegender.models.store import load_weights
-from agegender.models.systems import named_outputs
+from agegender.models.system import named_outputs
+from agegender.progress import Progress as FileProgress
+from agegender.runs.records import (
+    BEST_WEIGHTS,
+    LANDMARKS_CACHE,
+    LAST_WEIGHTS,
+    SPLITS_CACHE,
+    TEACHER_CACHE,
+    lock_run,
+    read_history,
+    read_json,
+    write_json,
+)
 from agegender.training.callbacks import (
     PlateauRate,
     Progress,
@@ -41,15 +57,6 @@ from agegender.training.devices import (
     precision_policy,
 )
 from agegender.training.optimise import prepare
-from agegender.training.runs import (
-    BEST_WEIGHTS,
-    LAST_WEIGHTS,
-    TEACHER_CACHE,
-    lock_run,
-    read_history,
-    read_json,
-    write_json,
-)
 from agegender.training.start import build_network
 from agegender.training.targets import balance_weights, make_targets, resolve_conflicts
 from agegender.training.teacher import fingerprint_of_model
@@ -64,10 +71,12 @@ _RECORDED_PACKAGES: Final = (
     "keras-vggface",
 )
 
+_NAMED: Final = 3
 
-def environment(config: TrainingConfig, splits: Splits, gpus: int) -> dict[str, Any]:
+
+def environment(config: TrainingConfig, partition: Partition, gpus: int) -> dict[str, Any]:
     """Versions, machine, data, split and teacher, as a run records them."""
-    dataset, teacher = splits.dataset, config.teacher
+    dataset, teacher = partition.dataset, config.teacher
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -76,34 +85,42 @@ def environment(config: TrainingConfig, splits: Splits, gpus: int) -> dict[str, 
         "dataset": {
             "files": len(dataset.table),
             "skipped": len(dataset.skipped),
-            "undecodable": len(splits.undecodable),
-            "labels": splits.labels_hash,
+            "undecodable": len(partition.undecodable),
+            "labels": partition.labels_hash,
         },
-        "split": {"salt": SPLIT_SALT, "hash": splits.hash, "sizes": splits.sizes()},
+        "split": {
+            "salt": SPLIT_SALT,
+            "sources": {
+                str(name): int(size) for name, size in dataset.table["source"].value_counts().items()
+            },
+            "hash": partition.hash,
+            "sizes": partition.sizes(),
+        },
         **({"teacher": {"name": teacher, "weights": fingerprint_of_model(teacher)}} if teacher else {}),
     }
 
 
-def check_same_data(folder: Path, config: TrainingConfig, splits: Splits) -> None:
+def check_same_data(folder: Path, config: TrainingConfig, partition: Partition) -> None:
     """Refuses to take up a run with other data than it was trained on, or with a teacher that learnt anew.
 
     Args:
         folder: The run's.
         config: What it was started with.
-        splits: The data that is there now.
+        partition: The data that is there now.
 
     Raises:
-        ConfigError: Files, labels or teacher are others.
+        ConfigError: Files are others; or labels or teacher, where these are recorded.
     """
     recorded = read_json(folder / "environment.json")
-    now = environment(config, splits, gpus=0)
+    now = environment(config, partition, gpus=0)
     for part, key, what in (
-        ("split", "hash", f"files of {splits.dataset.folder}"),
-        ("dataset", "labels", f"labels in {splits.dataset.folder}"),
+        ("split", "hash", f"files of {partition.dataset.folder}"),
+        ("dataset", "labels", f"labels in {partition.dataset.folder}"),
         ("teacher", "weights", f"weights of its teacher {config.teacher}"),
     ):
         before, here = (record.get(part) or {} for record in (recorded, now))
-        if not isinstance(before, dict) or before.get(key) != here.get(key):
+        known = isinstance(before, dict) and before.get(key)
+        if known != here.get(key) and (known or part == "split"):
             raise ConfigError(
                 f"{folder} was trained on other {what} than there are now: it cannot go on with these"
             )
@@ -125,14 +142,16 @@ def train(
     quiet: bool = False,
     strategy: StrategyName = "none",
     tracker: Tracker | None = None,
-    splits: Splits | None = None,
+    file_progress: FileProgress | None = None,
+    partition: Partition | None = None,
     recipe: Mapping[str, str] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Trains one network and writes its run record.
 
     Args:
         config: Everything that decides the run. When resuming, what it was started with.
-        dataset: Chips; the train split is trained on, the selection half of validation picks the best epoch;
+        dataset: Faces; the train split is trained on, the selection half of validation picks the best epoch;
             the other half and the test split are not looked at.
         folder: The run's, which exists.
         resume: Goes on from the last finished epoch in ``folder``.
@@ -140,8 +159,10 @@ def train(
         strategy: What the batches are spread over: see `make_strategy`. It changes nothing but rounding
             and the masks of dropout, so it is not part of the recipe, and a run may be resumed under another.
         tracker: Gets a copy of the record as it grows; see `open_tracker`.
-        splits: Of that dataset, where they are already known.
+        file_progress: Called while files are read for the split, faces found, and the teacher asked.
+        partition: Of that dataset, where it is already known.
         recipe: For the record, which recipe the run belongs to: "name" and "run".
+        say: Called with a line for each kind of file that is left out.
 
     Returns:
         What ``metrics.json`` holds: figures of the kept epoch on the selection half of validation, and how
@@ -150,64 +171,81 @@ def train(
     Raises:
         ConfigError: The config asks for what cannot be: a run to start from, a teacher, devices. Or the run
             is resumed with other data than it was started with, or being trained by another process.
-        DatasetError: A split is empty, or has one label only.
+        DatasetError: A split is empty, or there is only one label to learn.
         WeightsNotFoundError: The base weights, or the teacher's, are not there.
         KeyboardInterrupt: Passed on once the record says "interrupted"; the last finished epoch, or the
             start, can be resumed from.
     """
     with lock_run(folder):
+        if partition is None:
+            partition = find_partition(dataset, cache=folder.parent / SPLITS_CACHE, progress=file_progress)
         return _train(
             config,
-            splits or Splits.of(dataset),
+            partition,
             folder,
             resume=resume,
             quiet=quiet,
             strategy=strategy,
             tracker=tracker,
+            file_progress=file_progress,
             recipe=recipe,
+            say=say or (lambda _line: None),
         )
 
 
 def _train(
     config: TrainingConfig,
-    splits: Splits,
+    partition: Partition,
     folder: Path,
     *,
     resume: bool,
     quiet: bool,
     strategy: StrategyName,
     tracker: Tracker | None,
+    file_progress: FileProgress | None,
     recipe: Mapping[str, str] | None,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
+    dataset = partition.dataset
     gpus = grow_gpu_memory()  # before TensorFlow places its first variable
     spread = make_strategy(strategy, config.batch_size)
     keras.utils.set_random_seed(config.seed)
     resume = resume and (folder / LAST_WEIGHTS).is_file()
     if resume:
-        check_same_data(folder, config, splits)
+        check_same_data(folder, config, partition)
     # A run that began on a graphics card goes on as it began: the optimiser's state is another elsewhere.
     recorded = read_json(folder / "environment.json").get("precision") if resume else None
     machine = Machine(recorded or precision_policy(config, gpus), spread)
     with machine.building():
         network, base = build_network(config, with_weights=not resume)
 
-    parts = _training_rows(config, splits)
+    say_left_out(say, dataset.skipped["file"].tolist(), "have no label that can be read")
+    say_left_out(say, partition.undecodable, "cannot be decoded")
+    parts = _training_rows(config, partition)
+    files = {file for part in parts.values() for file in part["file"]}
+    parts, faces = _with_faces(dataset, parts, folder.parent / LANDMARKS_CACHE, file_progress)
+    say_left_out(say, sorted(files.difference(*(part["file"] for part in parts.values()))), "show no face")
     generators = _generators(
         config,
-        splits.dataset.folder,
+        dataset.folder,
         parts,
+        faces,
         list(named_outputs(network)),
         teacher_cache=folder.parent / TEACHER_CACHE,
-        quiet=quiet,
+        progress=file_progress,
     )
     if not resume:
-        record = environment(config, splits, gpus)
+        record = environment(config, partition, gpus)
         record |= {"base": base, "precision": machine.policy, "strategy": strategy}
         record |= {} if recipe is None else {"recipe": dict(recipe)}
         write_json(folder / "config.json", config.to_dict())
         write_json(folder / "environment.json", record)
-        table = np.array([splits.digests, splits.names], dtype=object).T
-        np.savetxt(folder / "split.csv", table, "%s", delimiter=",")
+        np.savetxt(
+            folder / "split.csv",
+            np.array([partition.digests, partition.names], dtype=object).T,
+            "%s",
+            delimiter=",",
+        )
 
     done = read_checkpoint(folder)[1] if resume else 0
     progress = Progress(folder, total_epochs=config.epochs, first_epoch=done, disable=quiet)
@@ -235,44 +273,63 @@ def _train(
     return metrics
 
 
-def _training_rows(config: TrainingConfig, splits: Splits) -> dict[str, pd.DataFrame]:
+def say_left_out(say: Callable[[str], None], files: Sequence[str], why: str) -> None:
+    """Says how many files are left out, and which the first of them are."""
+    if files:
+        named = ", ".join(files[:_NAMED]) + (", …" if len(files) > _NAMED else "")
+        say(f"left out: {len(files):,} files that {why}: {named}")
+
+
+def _training_rows(config: TrainingConfig, partition: Partition) -> dict[str, pd.DataFrame]:
     """The rows to train on, whose conflicting labels are resolved, and those to select the best epoch on."""
-    parts = {"train": splits.rows("train"), "validation": splits.rows("selection")}
-    parts["train"] = resolve_conflicts(parts["train"], splits.photos[parts["train"].index].to_numpy())
+    parts = {"train": partition.rows("train"), "validation": partition.rows("selection")}
+    groups = pd.Series(partition.groups, index=partition.dataset.table.index)
+    parts["train"] = resolve_conflicts(parts["train"], groups[parts["train"].index].to_numpy())
     if config.task != "age":
         parts["train"] = parts["train"].dropna(subset=["gender"])
-    check_labels(parts["train"], config.task, f"to train on in {splits.dataset.folder}")
+    check_labels(parts["train"], config.task, f"to train on in {partition.dataset.folder}")
     if config.limit is not None:
         parts = {n: p.sample(min(config.limit, len(p)), random_state=config.seed) for n, p in parts.items()}
     return parts
+
+
+def _with_faces(
+    dataset: Dataset, parts: dict[str, pd.DataFrame], cache: Path, progress: FileProgress | None
+) -> tuple[dict[str, pd.DataFrame], dict[str, list[Face | None]]]:
+    """Where the faces are in what is not a chip already; pictures without a face are left out."""
+    rows = pd.concat(parts.values())
+    rows = rows[~rows["aligned"].astype(bool)]
+    if rows.empty:
+        return parts, {name: [None] * len(part) for name, part in parts.items()}
+    where = dict(zip(rows.index, find_faces(dataset, rows, cache=cache, progress=progress), strict=True))
+    kept = {
+        name: part[part["aligned"] | np.array([where.get(i) is not None for i in part.index])]
+        for name, part in parts.items()
+    }
+    return kept, {name: [where.get(i) for i in part.index] for name, part in kept.items()}
 
 
 def _generators(
     config: TrainingConfig,
     folder: Path,
     parts: dict[str, pd.DataFrame],
+    faces: dict[str, list[Face | None]],
     outputs: list[str],
     *,
     teacher_cache: Path,
-    quiet: bool,
+    progress: FileProgress | None,
 ) -> dict[str, ChipGenerator]:
-    with tqdm(
-        desc="asking the teacher", unit="chip", leave=False, disable=quiet or config.teacher is None
-    ) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        train, validation = parts["train"], parts["validation"]
-        taught = make_targets(config, train, outputs, folder, teacher_cache=teacher_cache, progress=advance)
+    train, validation = parts["train"], parts["validation"]
+    taught = make_targets(config, train, outputs, folder, teacher_cache=teacher_cache, progress=progress)
     mixing = Mixing(config.mixup, config.cutmix, config.erasing)
 
-    def generate(part: pd.DataFrame, targets: dict[str, NDArray[np.float32]], **how: Any) -> ChipGenerator:
+    def generate(name: str, targets: dict[str, NDArray[np.float32]], **how: Any) -> ChipGenerator:
         return ChipGenerator(
-            [folder / file for file in part["file"]],
+            paths_below(folder, parts[name]["file"]),
             targets,
             input_size=config.options.input_size,
+            faces=faces[name],
+            margin=getattr(config.options, "margin", 0),
             batch_size=config.batch_size,
             seed=config.seed,
             **how,
@@ -280,13 +337,14 @@ def _generators(
 
     return {
         "train": generate(
-            train,
+            "train",
             taught,
             augmentation=config.augmentation,
             weights=balance_weights(config, train),
+            shares=sampling_shares(config.sampling, train, config.epoch_chips),
             mixing=mixing if mixing else None,
         ),
-        "validation": generate(validation, make_targets(config, validation, outputs)),
+        "validation": generate("validation", make_targets(config, validation, outputs)),
     }
 
 

@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from agegender.errors import ConfigError
 from agegender.models.backbones import get_backbone
-from agegender.models.systems import named_outputs, with_named_outputs
+from agegender.models.system import named_outputs, with_named_outputs
 from agegender.training.config import Stage, TrainingConfig
 from agegender.training.devices import SpreadModel
+from agegender.training.losses import AgeLikelihood, YearsOutside, years_outside
 from agegender.training.uncertainty import weigh_by_uncertainty
 
 
@@ -100,9 +101,9 @@ def prepare(network: keras.Model, config: TrainingConfig, stage: Stage, steps: i
     one_device = not tf.distribute.has_strategy()
     model = with_named_outputs(network) if one_device else SpreadModel(network.inputs[0], outputs)
     losses: dict[str, Any] = {
-        "age_distribution": "categorical_crossentropy",
+        "age_distribution": AgeLikelihood(),
         "age_range": "categorical_crossentropy",
-        "age": "mae" if "age_distribution" in names else config.age_loss,
+        "age": YearsOutside("mae" if "age_distribution" in names else config.age_loss),
         "female": keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing),
     }
     beside = {"age_distribution", "female", "age_range"} & set(names)
@@ -131,7 +132,7 @@ def prepare(network: keras.Model, config: TrainingConfig, stage: Stage, steps: i
 def _metrics(output: str) -> list[keras.metrics.Metric]:
     """Named as in the history, because Keras leaves the output's name out where there is only one."""
     if output == "age":
-        return [keras.metrics.MeanAbsoluteError(name="mae")]
+        return [keras.metrics.MeanMetricWrapper(years_outside, name="mae")]
     if output == "female":
         return [keras.metrics.MeanMetricWrapper(_same_side, name="accuracy")]
     if output == "age_range":

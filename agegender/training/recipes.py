@@ -29,9 +29,9 @@ from typing import Any, Final
 
 from agegender.errors import ConfigError
 from agegender.labels import NetworkTask
+from agegender.runs.how_to_train import RECIPES_DIR
+from agegender.runs.records import read_json
 from agegender.training.config import DEFAULT_STAGES, TrainingConfig, read_config_values, system_of
-from agegender.training.how_to_train import RECIPES_DIR
-from agegender.training.runs import read_json
 
 OPTION_KEYS: Final = ("backbone", "age_head", "dropout", "input_size")
 """Options of systems that may be said like settings."""

@@ -13,12 +13,12 @@ from agegender.errors import ConfigError
 from agegender.labels import NetworkTask
 from agegender.models.backbones import load_base_weights
 from agegender.models.card import WEIGHTS_DIR, read_card, trained_models
+from agegender.models.registry import get_system
 from agegender.models.store import load_weights
-from agegender.models.systems import get_system
 from agegender.models.trained import TrainedModel
+from agegender.runs.records import BEST_WEIGHTS, read_json
 from agegender.training.config import TrainingConfig
 from agegender.training.optimise import backbone_of
-from agegender.training.runs import BEST_WEIGHTS, read_json
 
 
 def build_network(config: TrainingConfig, *, with_weights: bool = True) -> tuple[keras.Model, str]:
@@ -71,7 +71,14 @@ def _take_over_model(network: keras.Model, config: TrainingConfig, name: str) ->
     _check_split(card.get("split", {}), WEIGHTS_DIR / name)
     networks = TrainedModel(name).networks
     task = network_to_start_from(networks, config.task)
-    taken = _copy_matching(networks[task], network, config.task, of=f"model {name}")
+    given = _layers_with_weights(networks[task])
+    if config.task == "both" and task != "both":
+        # Each head comes from the network of its own, over the features of one of them.
+        for one, single in networks.items():
+            for layer, weights in _layers_with_weights(single).items():
+                given[f"{one}_{layer}"] = weights
+                given.setdefault(layer, weights)
+    taken = _copy_matching(given, network, config.task, of=f"model {name}")
     return f"{card.get('base', 'unknown')}, then run of model {name} for {task} ({', '.join(taken)})"
 
 
@@ -82,7 +89,7 @@ def _take_over_run(network: keras.Model, config: TrainingConfig, folder: Path) -
     _check_split(environment.get("split", {}), folder)
     source = get_system(source_config.system).build(source_config.task, source_config.options)
     load_weights(source, folder / BEST_WEIGHTS)
-    taken = _copy_matching(source, network, config.task, of=str(folder))
+    taken = _copy_matching(_layers_with_weights(source), network, config.task, of=str(folder))
     return f"{environment.get('base', 'unknown')}, then run {folder.resolve().name} ({', '.join(taken)})"
 
 
@@ -95,12 +102,13 @@ def _check_split(split: Mapping[str, Any], folder: Path) -> None:
         )
 
 
-def _copy_matching(source: keras.Model, network: keras.Model, task: str, *, of: str) -> list[str]:
+def _copy_matching(
+    given: Mapping[str, keras.layers.Layer], network: keras.Model, task: str, *, of: str
+) -> list[str]:
     """Copies weights wherever a layer has the same name and shapes; returns the layers' names.
 
     A head's layers carry their task as a prefix in a network of both: "age_dense_1" fills "dense_1".
     """
-    given = _layers_with_weights(source)
     taken = []
     for name, layer in _layers_with_weights(network).items():
         match = given.get(name) or given.get(f"{task}_{name}")

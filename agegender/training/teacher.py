@@ -11,12 +11,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.augment import resize_chip
-from agegender.data.duplicates import Progress
 from agegender.data.generator import read_chip
+from agegender.faces.chip import change_margin, resize_chip
 from agegender.labels import AGE_BANDS
 from agegender.models.card import WEIGHTS_DIR
 from agegender.models.trained import TrainedModel
+from agegender.progress import Progress
 
 _BATCH: Final = 64
 
@@ -93,14 +93,15 @@ def _ask(model: TrainedModel, files: list[Path], progress: Progress | None) -> d
     parts: dict[str, list[NDArray[Any]]] = {}
     for start in range(0, len(files), _BATCH):
         batch = [read_chip(file) for file in files[start : start + _BATCH]]
-        chips = np.stack([resize_chip(chip, model.input_size) for chip in batch])
+        wide = (change_margin(chip, 0, model.margin) for chip in batch)
+        chips = np.stack([resize_chip(chip, model.input_size) for chip in wide])
         both = [model.answer(chips), model.answer(np.ascontiguousarray(chips[:, :, ::-1]))]
         for key in ("age_distribution", "age", "female"):
             values = [getattr(raw, key) for raw in both]
             if values[0] is not None:
                 parts.setdefault(key, []).append((values[0].astype(np.float64) + values[1]) / 2)
         if progress is not None:
-            progress(min(start + _BATCH, len(files)), len(files))
+            progress("Asking the teacher", min(start + _BATCH, len(files)), len(files))
     answers: dict[str, NDArray[Any]] = {key: np.concatenate(value) for key, value in parts.items()}
     if "age_distribution" in answers:
         spans = [answers["age_distribution"][:, low : high + 1].sum(axis=1) for low, high in AGE_BANDS]

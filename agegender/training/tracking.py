@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from agegender.errors import ConfigError
 from agegender.models.card import HISTORY_FILE
-from agegender.training.runs import read_history, read_json
+from agegender.runs.comparison import flatten
+from agegender.runs.records import read_history, read_json
 
 TRACKERS: Final = ("trackio",)
 PROJECT: Final = "agegender"
@@ -131,31 +132,6 @@ class Tracker:
             )
         last = self._trackio.SQLiteStorage.get_max_step_for_run(PROJECT, record.name)
         return 0 if last is None else int(last)
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turns a nested recipe into one level, as a table of runs compares them.
-
-    Args:
-        values: As JSON gives them.
-        prefix: What each key begins with.
-
-    Returns:
-        Keys joined by dots: ``options.dropout``. An object in a list goes by its ``name`` or else its place,
-        counted from 0: ``stages.head.epochs``. Lists of anything else stay as they are.
-    """
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{name}.")
-        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-            for place, item in enumerate(value):
-                rest = {key: value for key, value in item.items() if key != "name"}
-                flat |= flatten(rest, f"{name}.{item.get('name', place)}.")
-        else:
-            flat[name] = value
-    return flat
 
 
 def _figures(row: Mapping[Any, Any]) -> dict[str, float]:

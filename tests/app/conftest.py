@@ -5,18 +5,22 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import streamlit as st
 from PIL import Image
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
 
-from agegender.faces.face import Face
+from agegender.faces import Chip, Face
+from agegender.models import registry
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
 
 ROOT = Path(__file__).parents[2]
+MENU = ROOT / "ui" / "menu.py"
 
 MODELS = [
     {
@@ -43,33 +47,35 @@ class FakePredictor:
     looks: ClassVar[list[tuple[int, int]]] = []
     """Width and height of every picture that was looked at since the test began."""
 
-    def __init__(self, model: str = "vggface") -> None:
+    def __init__(self, model: str = "vggface", *, detector: object = None) -> None:
         self.model = model
 
     def predict_chips(self, chips: np.ndarray) -> list[tuple[None, None]]:
         return [(None, None) for _ in chips]
 
-    def predict(
+    def find_faces(
         self, image: np.ndarray, *, min_confidence: float | None = None, min_face: float = 0
-    ) -> list[Prediction]:
+    ) -> list[tuple[Face, Chip]]:
         height, width = image.shape[:2]
-        if image.any():  # the warm-up is black
-            self.looks.append((width, height))
-        if min_face > 50 or not image.any():
-            return []
-        return [self._predict_one(index) for index in range(width // 100)]
+        self.looks.append((width, height))
+        return [] if min_face > 50 else [self._find_one(100.0 * index) for index in range(width // 100)]
 
-    def _predict_one(self, index: int) -> Prediction:
-        left = 100.0 * index
+    def _find_one(self, left: float) -> tuple[Face, Chip]:
+        face = Face((left, 10.0, left + 50, 60.0), 0.99, ((left + 20, 30.0),) * 5)
+        return face, Chip(np.full((200, 200, 3), 90, dtype=np.uint8), () if left else ("small face",))
+
+    def predict_faces(self, found: list[tuple[Face, Chip]]) -> list[Prediction]:
+        return [
+            Prediction(face, chip.pixels, *self.answer_one(chip.pixels), chip.warnings)
+            for face, chip in found
+        ]
+
+    def answer_one(self, chip: np.ndarray) -> tuple[AgeEstimate | None, GenderEstimate | None]:
         distribution = np.zeros(117, dtype=np.float32)
         distribution[26:38] = 1 / 12
-        return Prediction(
-            face=Face((left, 10.0, left + 50, 60.0), 0.99, ((left + 20, 30.0),) * 5),
-            chip=np.full((200, 200, 3), 90, dtype=np.uint8),
-            age=AgeEstimate(31.2, 26.0, 37.1, 0.9, distribution if self.model == "vggface" else None),
-            gender=GenderEstimate("female", 0.97) if self.model == "vggface" else None,
-            warnings=("small face",) if index == 0 else (),
-        )
+        known = self.model == "vggface"
+        age = AgeEstimate(31.2, 26.0, 37.1, 0.9, distribution if known else None)
+        return age, GenderEstimate("female", 0.97) if known else None
 
 
 @pytest.fixture(autouse=True)
@@ -79,29 +85,47 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     st.cache_data.clear()
     monkeypatch.syspath_prepend(ROOT)
     monkeypatch.chdir(ROOT)
-    monkeypatch.delenv("UTKFACE_DIR", raising=False)
+    for variable in ("UTKFACE_DIR", "AGEGENDER_ANY_FOLDER"):
+        monkeypatch.setenv(variable, "")
 
 
 @pytest.fixture
 def predictor(monkeypatch: pytest.MonkeyPatch) -> type[FakePredictor]:
     """The fake in the place of the real predictor."""
-    monkeypatch.setattr("ui.photos.Predictor", FakePredictor)
+    monkeypatch.setattr("ui.models.Predictor", FakePredictor)
+    monkeypatch.setattr("ui.models.load_detector", lambda: None)
     monkeypatch.setattr("agegender.models.registry.describe_models", lambda: MODELS)
+    real = registry.model_spec
+    monkeypatch.setattr(
+        registry,
+        "model_spec",
+        lambda name, *rest: SimpleNamespace(parameters=5e6) if name == "age_only" else real(name, *rest),
+    )
     monkeypatch.setattr(FakePredictor, "looks", [])
     return FakePredictor
 
 
 @pytest.fixture
 def open_page() -> Callable[..., AppTest]:
-    """Opens the app, on the first page or on a page file."""
+    """Opens the app, on the first page or on another."""
 
     def open_(page: str | None = None) -> AppTest:
-        app = AppTest.from_file(ROOT / "app.py", default_timeout=60).run()
-        if page is not None:
-            app.switch_page(page).run()
-        return app
+        app = AppTest.from_file(MENU, default_timeout=60).run()
+        return app if page is None else turn_to(app, page)
 
     return open_
+
+
+def open_link(page: str, **query_params: str | list[str]) -> AppTest:
+    """Opens the app by an address: a page and what it carries."""
+    app = AppTest.from_file(MENU, default_timeout=60)
+    app.query_params.update(query_params)
+    return app.switch_page(f"../pages/{page}.py").run()
+
+
+def turn_to(app: AppTest, page: str) -> AppTest:
+    """Chooses a page in the menu. A browser then sends nothing of the page it leaves; AppTest would."""
+    return app.switch_page(f"../pages/{page}.py")._run(WidgetStates())
 
 
 def photo(width: int, height: int = 120, name: str = "photo.png") -> tuple[str, bytes, str]:
@@ -112,7 +136,7 @@ def photo(width: int, height: int = 120, name: str = "photo.png") -> tuple[str, 
 
 
 def texts(app: AppTest) -> str:
-    """All that can be read on the page, a line an element."""
+    """All that can be read on the page, a line an element; pictures by their words."""
     kinds = (
         app.title,
         app.markdown,
@@ -123,4 +147,5 @@ def texts(app: AppTest) -> str:
         app.success,
         app.subheader,
     )
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
+    pictures = [image.alt for found in app.get("image") for image in found.proto.imgs]
+    return "\n".join([*(str(element.value) for kind in kinds for element in kind), *pictures])

@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import texts
+from conftest import texts, turn_to
 
 from agegender.errors import ModelError
 from agegender.models.card import WEIGHTS_DIR
 from ui import cards
 
-PAGE = "pages/about.py"
+PAGE = "about"
 
 
 @pytest.fixture
@@ -103,8 +103,8 @@ def test_a_damaged_card_is_a_message(open_page, predictor, monkeypatch):
 def test_the_model_is_the_one_that_was_chosen_elsewhere(open_page, card):
     app = open_page()
     app.sidebar.selectbox(key="model").select("age_only").run()
-    app.switch_page(PAGE).run()
-    assert app.sidebar.selectbox(key="about_model").value == "age_only"
+    turn_to(app, PAGE)
+    assert app.sidebar.selectbox(key="model").value == "age_only"
     assert "age_only" in app.expander[0].markdown[0].value
 
 

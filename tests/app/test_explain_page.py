@@ -5,13 +5,13 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from conftest import FakePredictor, photo, texts
+from conftest import FakePredictor, open_link, photo, texts
 
 from agegender.errors import ModelError, WeightsNotFoundError
 from agegender.explain import ContributionMap
 from agegender.prediction import AgeEstimate, GenderEstimate
 
-PAGE = "pages/explain.py"
+PAGE = "explain"
 
 
 class Answering(FakePredictor):
@@ -44,15 +44,9 @@ class FakeMapper:
         return ContributionMap(task, values, 38.2, 35.4, "conv")
 
 
-@pytest.fixture(autouse=True)
-def buttons_work(monkeypatch) -> None:
-    """AppTest forgets before every run that there is a menu; the page's second run then eats the click."""
-    monkeypatch.setattr("ui.widgets.ensure_menu", lambda: None)
-
-
 @pytest.fixture
 def model(predictor, monkeypatch) -> type[Answering]:
-    monkeypatch.setattr("ui.photos.Predictor", Answering)
+    monkeypatch.setattr("ui.models.Predictor", Answering)
     monkeypatch.setattr(Answering, "asked", [])
     return Answering
 
@@ -60,7 +54,7 @@ def model(predictor, monkeypatch) -> type[Answering]:
 @pytest.fixture
 def mapper(model, monkeypatch) -> FakeMapper:
     fake = FakeMapper()
-    monkeypatch.setattr("ui.explanations.load_mapper", lambda _model: fake)
+    monkeypatch.setattr("ui.models.LoadedModel.mapper", fake)
     return fake
 
 
@@ -68,7 +62,7 @@ def mapper(model, monkeypatch) -> FakeMapper:
 def explained(open_page, mapper):
     """The page with a photo of three faces, whose explanation begins."""
     app = open_page(PAGE)
-    app.file_uploader(key="explain_uploads").set_value([photo(300)]).run()
+    app.file_uploader(key="uploads").set_value([photo(300)]).run()
     assert not app.exception
     return app
 
@@ -113,45 +107,38 @@ def test_covering_is_done_when_asked_and_remembered(explained, model):
 
 
 def test_another_face_is_explained_anew_and_the_first_is_remembered(explained, mapper):
-    explained.pills(key="explain_face").set_value("3").run()
+    explained.pills(key="face").set_value("3").run()
     assert mapper.calls == 4
-    assert explained.query_params["face"] in ("3", ["3"])
-    explained.pills(key="explain_face").set_value("1").run()
+    explained.pills(key="face").set_value("1").run()
     assert mapper.calls == 4
-    assert "face" not in explained.query_params
 
 
 def test_a_session_remembers_a_bounded_number_of_faces(open_page, mapper):
     app = open_page(PAGE)
-    app.file_uploader(key="explain_uploads").set_value([photo(900)]).run()
+    app.file_uploader(key="uploads").set_value([photo(900)]).run()
     for number in range(1, 10):
-        app.pills(key="explain_face").set_value(str(number)).run()
+        app.pills(key="face").set_value(str(number)).run()
     assert len(app.session_state["explanations"]) == 6
 
 
 def test_a_link_opens_the_example_at_a_face(open_page, mapper):
-    app = open_page()
-    app.query_params["example"], app.query_params["face"] = "yes", "2"
-    app.switch_page(PAGE).run()
+    app = open_link(PAGE, example="true", face="2")
     assert not app.exception
-    assert app.pills(key="explain_face").value == "2"
+    assert app.pills(key="face").value == "2"
     assert "Elidealista" in texts(app)
 
 
 def test_what_a_link_asks_for_and_is_not_there_is_left_out(open_page, mapper):
-    app = open_page()
-    app.query_params["example"], app.query_params["face"] = "yes", "99"
-    app.query_params["model"] = "nobody"
-    app.switch_page(PAGE).run()
+    app = open_link(PAGE, example="true", face="99", model="nobody")
     assert not app.exception
-    assert app.pills(key="explain_face").value == "1"
-    assert app.sidebar.selectbox(key="explain_model").value == "vggface"
+    assert app.pills(key="face").value == "1"
+    assert app.sidebar.selectbox(key="model").value == "vggface"
 
 
 def test_a_model_without_a_map_is_explained_by_the_other_ways(open_page, model, monkeypatch):
-    monkeypatch.setattr("ui.explanations.load_mapper", lambda _model: FakeMapper(("age", "gender")))
+    monkeypatch.setattr("ui.models.LoadedModel.mapper", FakeMapper(("age", "gender")))
     app = open_page(PAGE)
-    app.file_uploader(key="explain_uploads").set_value([photo(100)]).run()
+    app.file_uploader(key="uploads").set_value([photo(100)]).run()
     assert not app.exception
     assert "has no network that leads from" in app.info[0].value
     assert len(charts_of(app)) == 3
@@ -160,7 +147,7 @@ def test_a_model_without_a_map_is_explained_by_the_other_ways(open_page, model, 
 
 
 def test_a_model_that_says_one_number_has_no_distribution(explained):
-    explained.sidebar.selectbox(key="explain_model").select("age_only").run()
+    explained.sidebar.selectbox(key="model").select("age_only").run()
     assert not explained.exception
     assert "says a single number" in texts(explained)
     assert not any("robability of female" in alt for alt in charts_of(explained))
@@ -168,14 +155,14 @@ def test_a_model_that_says_one_number_has_no_distribution(explained):
 
 def test_no_face_is_a_friendly_sentence(open_page, mapper):
     app = open_page(PAGE)
-    app.file_uploader(key="explain_uploads").set_value([photo(60)]).run()
+    app.file_uploader(key="uploads").set_value([photo(60)]).run()
     assert not app.exception
     assert "No face found" in app.info[0].value
 
 
 def test_a_broken_photo_is_named(open_page, mapper):
     app = open_page(PAGE)
-    app.file_uploader(key="explain_uploads").set_value([("a.jpg", b"", "image/jpeg")]).run()
+    app.file_uploader(key="uploads").set_value([("a.jpg", b"", "image/jpeg")]).run()
     assert not app.exception
     assert "`a.jpg` cannot be used" in app.error[0].value
 
@@ -186,23 +173,21 @@ def test_missing_weights_are_a_message(open_page, mapper, model, monkeypatch):
 
     monkeypatch.setattr(model, "predict_chips", refuse)
     app = open_page(PAGE)
-    app.file_uploader(key="explain_uploads").set_value([photo(100)]).run()
+    app.file_uploader(key="uploads").set_value([photo(100)]).run()
     assert not app.exception
     assert "no trained weights" in app.error[0].value
 
 
 def test_a_photo_that_is_taken_back_leaves_nothing_behind(explained):
     assert len(explained.session_state["explanations"]) == 1
-    explained.file_uploader(key="explain_uploads").set_value([]).run()
+    explained.file_uploader(key="uploads").set_value([]).run()
     assert not explained.exception
     assert len(explained.session_state["explanations"]) == 0
     assert len(explained.session_state["analyses"]) == 0
 
 
 def test_real_weights_explain_the_example(open_page):
-    app = open_page()
-    app.query_params["example"], app.query_params["face"] = "yes", "6"
-    app.switch_page(PAGE).run(timeout=240)
+    app = open_link(PAGE, example="true", face="6")
     assert not app.exception
     assert len(charts_of(app)) == 5
     assert "perceived female" in texts(app)

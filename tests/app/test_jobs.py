@@ -13,7 +13,7 @@ def test_a_job_says_how_far_it_is():
     kept = []
 
     def work(report):
-        report("Counting", 0.5)
+        report("Counting", 1, 2)
         reported.set()
         go_on.wait(10)
         kept.append(42)
@@ -31,10 +31,10 @@ def test_a_job_stops_when_it_next_reports_and_that_is_no_error():
     kept = []
 
     def work(report):
-        report("Counting", 0.1)
+        report("Counting", 1, 10)
         started.set()
         stopped.wait(10)
-        report("Counting", 0.2)
+        report("Counting", 2, 10)
         kept.append(42)
 
     stopped = threading.Event()

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
-from conftest import ROOT, texts
+from conftest import open_link, texts
 from streamlit.testing.v1 import AppTest
 
-from agegender.training.runs import HISTORY_COLUMNS, RunRecord, list_runs
+from agegender.runs.records import HISTORY_COLUMNS, RunRecord, list_runs
 
-PAGE = "pages/training_curves.py"
+PAGE = "training_curves"
 
 
 def run_record(
@@ -47,7 +47,7 @@ def run_record(
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[RunRecord]:
     records = [run_record("pair", ("age", "gender")), run_record("second", ("age",)), run_record("new", ())]
-    monkeypatch.setattr("agegender.training.runs.list_runs", lambda: records)
+    monkeypatch.setattr("agegender.runs.records.list_runs", lambda: records)
     return records
 
 
@@ -136,9 +136,7 @@ def test_hours_smoothing_and_zoom_reach_the_figures(open_page, runs):
 
 
 def test_choices_come_from_the_link_and_survive_other_pages(runs):
-    app = AppTest.from_file(ROOT / "app.py", default_timeout=60)
-    app.query_params.update({"runs": ["second"], "over": "Hours", "smoothing": "0.3"})
-    app.switch_page(PAGE).run()
+    app = open_link(PAGE, runs=["second"], over="Hours", smoothing="0.3")
     assert not app.exception
     assert app.multiselect(key="runs").value == ["second"]
     assert app.segmented_control(key="over").value == "hours"
@@ -146,9 +144,7 @@ def test_choices_come_from_the_link_and_survive_other_pages(runs):
 
 
 def test_a_link_to_a_run_that_is_gone_shows_another(runs):
-    app = AppTest.from_file(ROOT / "app.py", default_timeout=60)
-    app.query_params["runs"] = ["deleted"]
-    app.switch_page(PAGE).run()
+    app = open_link(PAGE, runs=["deleted"])
     assert not app.exception
     assert len(app.get("plotly_chart")) in (0, 4)
 
@@ -228,7 +224,7 @@ def test_a_run_without_validation_is_shown_without_a_best(open_page, runs):
 
 
 def test_shipped_weights_have_curves(open_page, tmp_path, monkeypatch):
-    monkeypatch.setattr("agegender.training.runs.list_runs", lambda: list_runs(runs_dir=tmp_path))
+    monkeypatch.setattr("agegender.runs.records.list_runs", lambda: list_runs(runs_dir=tmp_path))
     app = open_page(PAGE)
     assert not app.exception
     names = app.multiselect(key="runs").options

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from agegender.models.card import HISTORY_FILE
-from agegender.training.runs import HISTORY_COLUMNS, new_run_folder, write_json
+from agegender.runs.records import HISTORY_COLUMNS, new_run_folder, write_json
 
 pytestmark = pytest.mark.browser
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from agegender import charts
-from agegender.data.split_report import split_balance
+from agegender.audit.split_report import split_balance
 from agegender.labels import MAX_AGE
 
 

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from agegender.data.augment import _PROBABILITIES, Augmentation, augment_chip, resize_chip
+from agegender.data.augment import _PROBABILITIES, Augmentation, augment_chip
 from agegender.errors import ConfigError
+from agegender.faces.chip import resize_chip
 
 SIZE = (64, 64)
 NOTHING = Augmentation().scaled(0)

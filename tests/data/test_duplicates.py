@@ -125,7 +125,7 @@ def test_a_picture_with_too_many_pixels_is_handled(tmp_path, monkeypatch):
 def test_fingerprints_are_those_of_each_row(tmp_path):
     files = [encode(picture(seed)) for seed in (5, 6, 5)]
     done = []
-    prints = fingerprint(folder_of(tmp_path, files), progress=lambda i, n: done.append((i, n)))
+    prints = fingerprint(folder_of(tmp_path, files), progress=lambda _, i, n: done.append((i, n)))
     assert prints.digests[0] == prints.digests[2] != prints.digests[1]
     assert (prints.hashes[0] == prints.hashes[2]).all()
     assert prints.hashes.shape == (3, HASH_BITS)

@@ -14,9 +14,10 @@ import pytest
 
 from agegender.data.duplicates import Fingerprints, duplicate_groups, fingerprint
 from agegender.data.split import (
+    HALVES,
     SPLITS,
-    Splits,
     assign_splits,
+    partition,
     split_by_content,
     split_hash,
     split_position,
@@ -120,7 +121,7 @@ def test_names_and_labels_do_not_matter(fake_utkface, tmp_path):
 def test_the_split_is_aligned_with_the_table(fake_utkface):
     dataset = read_dataset(fake_utkface)
     seen = []
-    splits = assign_splits(dataset, progress=lambda done, total: seen.append((done, total)))
+    splits = assign_splits(dataset, progress=lambda _, done, total: seen.append((done, total)))
     assert splits.index.equals(dataset.table.index)
     assert set(splits) <= set(SPLITS)
     assert seen[-1] == (120, 120)
@@ -212,13 +213,13 @@ def test_validation_is_halved_by_content_and_copies_stay_in_one_half(tmp_path, p
     for i, photo in enumerate(photos):
         write(folder, f"{i}_{i % 2}_0_a.jpg", photo)
         write(folder, f"{i}_{i % 2}_1_b.jpg", photo, quality=60)
-    splits = Splits.of(read_dataset(folder))
+    splits = partition(read_dataset(folder))
     sizes = splits.sizes()
     assert {name: len(splits.rows(name)) for name in sizes} == sizes
     assert sizes["selection"] + sizes["calibration"] == sizes["validation"] > 0
     assert min(sizes.values()) > 0
-    assert splits.names[splits.calibration].eq("validation").all()
-    assert splits.calibration.groupby(splits.photos).nunique().eq(1).all()
+    assert set(splits.names[np.isin(splits.uses, HALVES)]) == {"validation"}
+    assert pd.Series(splits.uses).groupby(splits.groups).nunique().eq(1).all()
     assert splits.hash == split_hash(splits.digests, splits.names)
 
 
@@ -226,7 +227,7 @@ def test_an_undecodable_file_is_in_a_split_and_among_no_rows(fake_utkface, tmp_p
     copy = tmp_path / "chips"
     shutil.copytree(fake_utkface, copy)
     (copy / "7_0_0_20180101000000000.jpg.chip.jpg").write_bytes(b"broken")
-    splits = Splits.of(read_dataset(copy))
+    splits = partition(read_dataset(copy))
     assert splits.undecodable == ["7_0_0_20180101000000000.jpg.chip.jpg"]
     assert sum(splits.sizes()[name] for name in SPLITS) == 121
     assert sum(len(splits.rows(name)) for name in SPLITS) == 120
@@ -235,18 +236,18 @@ def test_an_undecodable_file_is_in_a_split_and_among_no_rows(fake_utkface, tmp_p
 def test_the_hash_of_labels_follows_labels_not_names(fake_utkface, tmp_path):
     copy = tmp_path / "chips"
     shutil.copytree(fake_utkface, copy)
-    before = Splits.of(read_dataset(copy)).labels_hash
+    before = partition(read_dataset(copy)).labels_hash
     file = next(copy.glob("5*_1_*.jpg"))
     file = file.rename(copy / file.name.replace("_20170116", "_20180116"))
-    assert Splits.of(read_dataset(copy)).labels_hash == before
+    assert partition(read_dataset(copy)).labels_hash == before
     file.rename(copy / file.name.replace("_1_", "_0_", 1))
-    assert Splits.of(read_dataset(copy)).labels_hash != before
+    assert partition(read_dataset(copy)).labels_hash != before
 
 
 def test_no_rows_and_rows_of_one_label_are_refused(tmp_path, photos):
     for i in range(5):
         write(tmp_path / "few", f"30_{i % 2}_0_{i}.jpg", photos[i])
-    splits = Splits.of(read_dataset(tmp_path / "few"))
+    splits = partition(read_dataset(tmp_path / "few"))
     absent = next(name for name in SPLITS if name not in splits.sizes())
     with pytest.raises(DatasetError, match=rf"of 5 chips.*the {absent} split; a few hundred"):
         splits.rows(absent)
@@ -266,7 +267,7 @@ def test_no_duplicate_of_utkface_straddles(dataset_dir):
     sizes = groups.value_counts()
     assert 800 < (sizes > 1).sum() < 1000
     assert sizes.max() < 20
-    found = Splits.of(dataset, prints=prints)
+    found = partition(dataset, prints=prints)
     splits, sizes = found.names, found.sizes()
     assert found.hash.startswith("957c380e2b90")  # what every published card states
     assert (sizes["selection"], sizes["calibration"]) == (1027, 1114)

@@ -349,7 +349,7 @@ def test_nothing_readable_gives_no_figures(tmp_path):
 
 def test_progress_runs_once_over_all_seven(folder):
     calls = []
-    run(folder, progress=lambda *done: calls.append(done))
+    run(folder, progress=lambda _, *done: calls.append(done))
     assert calls == [(4 * index, 28) for index in range(1, 8)]
 
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import agegender.faces
 from agegender.data.split import SPLITS, assign_splits
 from agegender.data.table import read_dataset
 from agegender.errors import ConfigError, DatasetError
+from agegender.evaluation import evaluate as module
 from agegender.evaluation.evaluate import BATCH_SIZE, evaluate, measure, select_rows
 from agegender.export import to_json
 from agegender.faces.face import Face
@@ -172,7 +172,7 @@ def test_predicts_in_batches_and_reports_progress(tmp_path):
     for index in range(BATCH_SIZE + 6):
         write_chip(folder, index % 100, 0, name=f"{index}", side=8)
     predictor, calls = ColorPredictor(), []
-    result = evaluate(predictor, read_dataset(folder), progress=lambda *done: calls.append(done))
+    result = evaluate(predictor, read_dataset(folder), progress=lambda _, *done: calls.append(done))
     assert len(result.faces) == BATCH_SIZE + 6
     assert [shape[0] for shape in predictor.batches[1:]] == [BATCH_SIZE, 6]  # the first call warms up
     assert calls == [(BATCH_SIZE, BATCH_SIZE + 6), (BATCH_SIZE + 6, BATCH_SIZE + 6)]
@@ -202,12 +202,12 @@ def test_detection_pads_finds_the_main_face_and_crops(folder, monkeypatch):
         return type("Chip", (), {"pixels": image[50:-50, 50:-50], "warnings": ()})
 
     monkeypatch.setattr(
-        agegender.faces,
+        module,
         "pad_chip",
         lambda chip: np.pad(chip, ((50, 50), (50, 50), (0, 0)), "edge"),
     )
-    monkeypatch.setattr(agegender.faces, "main_face", lambda faces, shape: faces[-1] if faces else None)
-    monkeypatch.setattr(agegender.faces, "crop_face", crop)
+    monkeypatch.setattr(module, "main_face", lambda faces, shape: faces[-1] if faces else None)
+    monkeypatch.setattr(module, "crop_face", crop)
     detector = FakeDetector()
     result = evaluate(ColorPredictor(), read_dataset(folder), detector=detector)
     assert result.no_face == ["70_0_0_x.png"]
@@ -219,8 +219,8 @@ def test_detection_pads_finds_the_main_face_and_crops(folder, monkeypatch):
 
 
 def test_no_face_at_all_still_gives_strict_json(folder, monkeypatch):
-    monkeypatch.setattr(agegender.faces, "pad_chip", np.zeros_like)
-    monkeypatch.setattr(agegender.faces, "main_face", lambda faces, shape: None)
+    monkeypatch.setattr(module, "pad_chip", np.zeros_like)
+    monkeypatch.setattr(module, "main_face", lambda faces, shape: None)
     document = evaluate(ColorPredictor(), read_dataset(folder), detector=FakeDetector()).document()
     assert document["ms_per_face"] is None
     assert json.loads(to_json(document), parse_constant=pytest.fail)["no_face"] == 6

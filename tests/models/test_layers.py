@@ -13,11 +13,11 @@ from agegender.models.layers import (
     LastColumn,
     MeanSubtraction,
     age_head,
-    check_blocks,
     convolutional_blocks,
     gender_head,
     without_pooling,
 )
+from agegender.models.options import check_blocks
 
 
 def test_pixels_become_bgr_minus_the_mean():

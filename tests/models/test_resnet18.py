@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from agegender.errors import ConfigError, ModelError, WeightsNotFoundError
-from agegender.models.backbones import load_base_weights
-from agegender.models.resnet18 import IMAGENET_PRESET, RESNET18_BLOCKS, build_resnet18, load_imagenet
+from agegender.models.backbones import get_backbone, load_base_weights
+from agegender.models.resnet18 import IMAGENET_PRESET, build_resnet18, load_imagenet
 
 PARAMETERS = 11_186_112  # KerasHub's own count for resnet_18_imagenet
 
@@ -97,7 +97,7 @@ def test_too_small_an_input_is_refused():
 
 def test_freezing_three_blocks_leaves_layer3_and_layer4(network):
     names = [layer.name for layer in network.layers if layer.weights]
-    start = [layer.name for layer in network.layers].index(RESNET18_BLOCKS[3])
+    start = [layer.name for layer in network.layers].index(get_backbone("resnet18").blocks[3])
     trained = {layer.name for layer in network.layers[start:] if layer.weights}
     assert trained == {name for name in names if name.startswith(("stack2", "stack3"))}
 

@@ -15,19 +15,28 @@ import tensorflow as tf
 from agegender.errors import ConfigError
 from agegender.labels import AGE_BANDS, MAX_AGE
 from agegender.models.backbones import BACKBONES
+from agegender.models.registry import SYSTEMS, get_system
 from agegender.models.store import load_weights, save_float16
-from agegender.models.systems import OUTPUTS, SYSTEMS, get_system, named_outputs, with_named_outputs
+from agegender.models.system import OUTPUTS, named_outputs, with_named_outputs
 from agegender.training.config import Stage, TrainingConfig
 from agegender.training.optimise import prepare
 
-TINY: dict[str, dict[str, Any]] = {
-    "vggface": {"input_size": (32, 32), "hidden": (8,)},
-    "vgg16-multitask": {"input_size": (48, 48), "shared": 8, "branch": 4},
-    "resnet18-multitask": {"input_size": (32, 32), "hidden": (8,)},
-    "resnet18-finetuned": {"input_size": (32, 32)},
-    "age-range": {"input_size": (32, 32), "filters": (4, 4, 8), "hidden": 8, "embedding": 3},
-    "scratch-cnn": {"input_size": (16, 16), "filters": (4, 4, 8), "hidden": 8},
-}
+SMALLEST = {None: 16, "vgg16": 48}
+"""Pixels a side that a backbone takes, where these are not 32."""
+
+
+def tiny(name: str) -> dict[str, Any]:
+    """Options of a system with few units everywhere."""
+    defaults = dataclasses.asdict(get_system(name).options())
+    side = SMALLEST.get(defaults["backbone"], 32)
+    units = {
+        option: 8 if isinstance(value, int) else (8,) * len(value)
+        for option, value in defaults.items()
+        if isinstance(value, int | tuple)
+    }
+    return {**units, "input_size": (side, side)}
+
+
 WIDTHS = {"age_distribution": MAX_AGE + 1, "age_range": len(AGE_BANDS), "age": 1, "female": 1}
 CASES = [(name, task) for name in SYSTEMS for task in get_system(name).tasks]
 
@@ -50,7 +59,7 @@ def built(request, wake) -> Built:
     name, task = request.param
     keras.utils.set_random_seed(4)
     system = get_system(name)
-    options = system.options(**TINY[name])
+    options = system.options(**tiny(name))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("h5py.File", refuse)
         patch.setattr("keras.utils.get_file", refuse)
@@ -181,7 +190,7 @@ def test_weights_survive_half_precision(built, tmp_path):
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_options_survive_json(name):
-    options = get_system(name).options(**TINY[name])
+    options = get_system(name).options(**tiny(name))
     again = get_system(name).options(**json.loads(json.dumps(dataclasses.asdict(options))))
     assert again == options
     assert len(again.input_size) == 2
@@ -197,7 +206,7 @@ def test_a_recipe_of_defaults_is_sound(name):
 @pytest.mark.parametrize("name", [name for name in SYSTEMS if get_system(name).tasks[0] == "both"])
 def test_a_multi_task_system_leaves_out_what_one_task_does_not_need(name):
     system = get_system(name)
-    options = system.options(**TINY[name])
+    options = system.options(**tiny(name))
     both, age, gender = (system.build(task, options) for task in ("both", "age", "gender"))
     assert set(named_outputs(gender)) == {"female"}
     assert set(named_outputs(age)) == set(named_outputs(both)) - {"female"}
@@ -215,7 +224,7 @@ def senseless() -> list[tuple[str, str, Any]]:
 @pytest.mark.parametrize(("name", "field", "value"), senseless())
 def test_senseless_options_are_refused(name, field, value):
     with pytest.raises(ConfigError, match="quantum" if value == "quantum" else field):
-        get_system(name).options(**{**TINY[name], field: value})
+        get_system(name).options(**{**tiny(name), field: value})
 
 
 def test_an_unknown_system_is_answered_with_the_known_ones():

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from agegender.errors import AgeGenderError, ModelError, UnknownModelError, WeightsNotFoundError
-from agegender.models import vggface
 from agegender.models.backbones import load_base_weights
 from agegender.models.store import file_sha256, load_weights, save_float16
-from agegender.models.trained import MAX_BATCH, TrainedModel
-from agegender.models.vggface import VGGFaceOptions
+from agegender.models.systems import vggface
+from agegender.models.systems.vggface import VGGFaceOptions
+from agegender.models.trained import TrainedModel
 
 OPTIONS = VGGFaceOptions(input_size=(32, 32), hidden=(6,))
 
@@ -64,7 +64,7 @@ def model(weights_dir) -> TrainedModel:
 def chips(astronaut) -> np.ndarray:
     """Pieces of a photo, each unlike the others."""
     rng = np.random.default_rng(0)
-    corners = rng.integers(0, 512 - 64, (MAX_BATCH + 5, 2))
+    corners = rng.integers(0, 512 - 64, (TrainedModel.max_batch + 5, 2))
     return np.stack([astronaut[y : y + 64, x : x + 64] for y, x in corners])
 
 
@@ -103,8 +103,8 @@ def test_the_distribution_belongs_to_the_age(model, chips):
 
 def test_more_chips_than_a_batch_are_answered_in_turns(model, chips):
     together = model.answer(chips)
-    assert len(together.age) == len(chips) == MAX_BATCH + 5
-    for i in (0, MAX_BATCH - 1, MAX_BATCH, len(chips) - 1):
+    assert len(together.age) == len(chips) == TrainedModel.max_batch + 5
+    for i in (0, TrainedModel.max_batch - 1, TrainedModel.max_batch, len(chips) - 1):
         alone = model.answer(chips[i : i + 1])
         assert together.age[i] == pytest.approx(alone.age[0], rel=1e-4)
         assert together.female[i] == pytest.approx(alone.female[0], abs=1e-4)

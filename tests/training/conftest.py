@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agegender.data.table import Dataset, read_dataset
-from agegender.models.vggface import VGGFaceOptions
+from agegender.models.systems.vggface import VGGFaceOptions
 from agegender.training.config import Stage, TrainingConfig
 
 

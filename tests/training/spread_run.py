@@ -17,7 +17,7 @@ import tensorflow as tf
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import ConfigError
 from agegender.models import backbones
-from agegender.models.vggface import VGGFaceOptions
+from agegender.models.systems.vggface import VGGFaceOptions
 from agegender.training import loop
 from agegender.training.config import Stage, TrainingConfig
 from tests.training.conftest import build_tiny

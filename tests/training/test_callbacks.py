@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from agegender.errors import ModelError
+from agegender.runs.records import HISTORY_COLUMNS, LAST_WEIGHTS, read_json
 from agegender.training.callbacks import (
     Progress,
     is_exhausted,
@@ -17,7 +18,6 @@ from agegender.training.callbacks import (
     scores,
 )
 from agegender.training.config import Stage, TrainingConfig
-from agegender.training.runs import HISTORY_COLUMNS, LAST_WEIGHTS, read_json
 
 NAN = float("nan")
 

@@ -9,7 +9,7 @@ import pytest
 
 from agegender.data.augment import Augmentation
 from agegender.errors import ConfigError
-from agegender.models.vggface import VGGFaceOptions
+from agegender.models.systems.vggface import VGGFaceOptions
 from agegender.training.config import Stage, TrainingConfig
 
 THREE_STAGES = (Stage("head", 2, 1e-3, "all"), Stage("top", 3, 3e-4, 9), Stage("whole", 4, 1e-4))

@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 
 from agegender.errors import ConfigError
+from agegender.runs.records import read_history, read_json
 from agegender.training.config import TrainingConfig
 from agegender.training.devices import Machine, grow_gpu_memory, make_strategy, precision_policy
-from agegender.training.runs import read_history, read_json
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 600

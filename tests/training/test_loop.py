@@ -13,17 +13,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agegender.data.augment import resize_chip
 from agegender.data.generator import read_chip
-from agegender.data.split import Splits
+from agegender.data.split import partition
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import ConfigError, DatasetError
-from agegender.models import vggface
+from agegender.faces.chip import resize_chip
 from agegender.models.store import load_weights
+from agegender.models.systems import vggface
+from agegender.runs.records import HISTORY_COLUMNS, list_runs, read_history, read_json
 from agegender.training import loop
 from agegender.training.config import Stage, TrainingConfig
 from agegender.training.loop import describe_stage_plan, train
-from agegender.training.runs import HISTORY_COLUMNS, list_runs, read_history, read_json
 from agegender.training.start import build_network
 
 RECORD = {
@@ -123,7 +123,7 @@ def test_best_weights_fit_the_network_of_the_recipe(run):
 def test_the_record_says_what_it_was_trained_on_and_with(run, dataset):
     _, folder = run
     environment = read_json(folder / "environment.json")
-    splits = Splits.of(dataset)
+    splits = partition(dataset)
     sizes = environment["split"]["sizes"]
     assert environment["split"]["hash"] == splits.hash
     assert sum(sizes[name] for name in ("train", "validation", "test")) == len(dataset.table) == 120
@@ -202,7 +202,7 @@ def test_without_a_moving_average_the_weights_themselves_are_kept(tiny, dataset,
     metrics = train(config, dataset, tmp_path, quiet=True)
     kept = vggface.build("age", config.options)
     load_weights(kept, tmp_path / "best.weights.h5")
-    rows = Splits.of(dataset).rows("selection")
+    rows = partition(dataset).rows("selection")
     chips = np.stack([resize_chip(read_chip(dataset.folder / file), (32, 32)) for file in rows["file"]])
     mae = np.abs(np.asarray(kept(chips.astype(np.float32)))[:, 0] - rows["age"]).mean()
     assert mae == pytest.approx(metrics["mae"], abs=1e-2)
@@ -274,7 +274,7 @@ def test_copies_with_conflicting_labels_are_resolved_for_training_and_left_for_v
 ):
     copy = tmp_path / "chips"
     shutil.copytree(fake_utkface, copy)
-    splits = Splits.of(read_dataset(copy))
+    splits = partition(read_dataset(copy))
     for name in ("train", "selection"):
         # The same photo again, seven years older and of the other gender.
         row = splits.rows(name).query("age < 100").iloc[0]

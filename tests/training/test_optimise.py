@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from agegender.errors import ConfigError
-from agegender.models.systems import get_system, named_outputs
+from agegender.models.registry import get_system
+from agegender.models.system import named_outputs
 from agegender.training.config import Stage, TrainingConfig
 from agegender.training.optimise import LayerwiseAdamW, freeze, layer_multipliers, prepare
 from agegender.training.start import build_network

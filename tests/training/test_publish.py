@@ -6,25 +6,27 @@ import json
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from agegender import Predictor
 from agegender.data.generator import read_chip
-from agegender.data.split import Splits
+from agegender.data.split import partition
 from agegender.data.split_file import check_split
 from agegender.data.table import Dataset, read_dataset
-from agegender.errors import AgeGenderError, ConfigError, DatasetError
+from agegender.errors import AgeGenderError, ConfigError, DatasetError, ModelError
 from agegender.labels import GENDERS, MAX_AGE
 from agegender.models.card import read_card
-from agegender.models.card_markdown import card_markdown
-from agegender.models.registry import describe_models
+from agegender.models.conversion import to_litert
+from agegender.models.registry import describe_models, get_system
 from agegender.models.store import file_sha256
-from agegender.models.systems import get_system
-from agegender.training import publish as module
+from agegender.publishing import publish as module
+from agegender.publishing.light import MOST_PROBABILITY, MOST_YEARS
+from agegender.publishing.publish import measure_again, publish
+from agegender.reports.card import card_markdown
+from agegender.runs.records import list_runs, read_history, read_json, write_json
 from agegender.training.config import TrainingConfig
-from agegender.training.publish import measure_again, publish
-from agegender.training.runs import list_runs, read_history, read_json, write_json
 
 NAME = "tiny-pair"
 
@@ -113,10 +115,42 @@ def test_checksums_are_those_of_the_files(published):
     assert size < 2.2 * card["parameters"]
 
 
+def test_the_light_form_is_proved_on_the_test_split_and_answers_for_the_model(published, dataset):
+    weights_dir, card = published
+    light, folder = card["light"], weights_dir / NAME
+    assert light["files"] == {file: file_sha256(folder / file) for file in ("age.tflite", "gender.tflite")}
+    assert light["runtime"] == Predictor(NAME, weights_dir=weights_dir).load().runtime == "LiteRT"
+    difference = light["difference"]
+    assert (difference["split"], difference["n"]) == ("test", card["metrics"]["n"])
+    assert 0 < difference["age"] < MOST_YEARS / 10
+    assert 0 <= difference["female"] < MOST_PROBABILITY / 10
+    half = sum((folder / f"{task}.weights.h5").stat().st_size for task in ("age", "gender"))
+    assert sum((folder / file).stat().st_size for file in light["files"]) < 1.05 * half
+
+
+def test_a_light_form_that_answers_otherwise_is_not_published(published, dataset, tmp_path, monkeypatch):
+    weights_dir, _ = published
+    shutil.copytree(weights_dir / NAME, tmp_path / NAME)
+    kept = {path.name: path.read_bytes() for path in (tmp_path / NAME).iterdir()}
+
+    def to_another(network):
+        *others, bias = network.get_weights()
+        other = keras.models.clone_model(network)
+        other.set_weights([*others, bias + np.linspace(0, 1, len(bias))])
+        return to_litert(other)
+
+    monkeypatch.setattr("agegender.publishing.light.to_litert", to_another)
+    with pytest.raises(ModelError, match="differs"):
+        measure_again(NAME, dataset, light=True, weights_dir=tmp_path)
+    assert {path.name: path.read_bytes() for path in (tmp_path / NAME).iterdir()} == kept
+
+
 def test_nothing_else_is_left_in_the_weights_folder(published):
     weights_dir, _ = published
     assert [path.name for path in weights_dir.iterdir()] == [NAME]
     assert {path.name for path in (weights_dir / NAME).iterdir()} == {
+        "age.tflite",
+        "gender.tflite",
         "age.weights.h5",
         "gender.weights.h5",
         "card.json",
@@ -127,7 +161,7 @@ def test_nothing_else_is_left_in_the_weights_folder(published):
 
 def test_calibration_is_of_its_half_of_validation_and_figures_are_of_the_test_split(published, dataset):
     _, card = published
-    sizes = Splits.of(dataset).sizes()
+    sizes = partition(dataset).sizes()
     assert card["calibration"]["age"]["method"] == "bands"
     for task in ("age", "gender"):
         assert card["calibration"][task]["n"] == sizes["calibration"]
@@ -143,7 +177,7 @@ def test_calibration_is_of_its_half_of_validation_and_figures_are_of_the_test_sp
 
 def test_groups_and_corruptions_are_of_the_test_split(published, dataset):
     _, card = published
-    train, test = (Splits.of(dataset).rows(name) for name in ("train", "test"))
+    train, test = (partition(dataset).rows(name) for name in ("train", "test"))
     groups = card["groups"]
     assert groups["overall"]["n"] == sum(f["n"] for f in groups["by_age"].values()) == len(test)
     assert groups["by_ethnicity"]["White"]["n"] == (test["ethnicity"] == 0).sum()
@@ -154,7 +188,7 @@ def test_groups_and_corruptions_are_of_the_test_split(published, dataset):
 
 def test_the_split_is_recorded_beside_the_model(published, dataset):
     weights_dir, card = published
-    splits = Splits.of(dataset)
+    splits = partition(dataset)
     path = weights_dir / NAME / card["split"]["file"]
     assert check_split(path, splits.digests, splits.names).same
     assert card["split"]["hash"] in path.read_text(encoding="ascii")
@@ -212,6 +246,7 @@ def test_publishing_again_replaces_the_whole_model_and_one_task_will_do(
         dataset,
         title="Gender alone",
         corruptions=False,
+        light=False,
         weights_dir=tmp_path,
     )
     assert "corruptions" not in card
@@ -236,6 +271,7 @@ def test_one_network_for_both_is_one_file(both_run, dataset, tmp_path):
         dataset,
         title="Both in one",
         corruptions=False,
+        light=False,
         weights_dir=tmp_path,
         progress=lambda what, done, total: seen.append((what, done <= total)),
     )
@@ -246,7 +282,7 @@ def test_one_network_for_both_is_one_file(both_run, dataset, tmp_path):
     [(age, gender)] = Predictor(NAME, weights_dir=tmp_path).predict_chips(np.zeros((1, 50, 50, 3), np.uint8))
     assert age.coverage == 0.9
     assert gender.label in GENDERS
-    assert dict(seen) == {"Finding the split": True, "Calibrating": True, "Measuring": True}
+    assert dict(seen) == {"Reading": True, "Calibrating": True, "Predicting": True}
 
 
 def test_the_run_that_training_went_on_from_is_in_the_card(age_run, both_run, run_copy, dataset, tmp_path):
@@ -261,7 +297,13 @@ def test_the_run_that_training_went_on_from_is_in_the_card(age_run, both_run, ru
     own, before = (read_json(folder / "metrics.json")["seconds"] for folder in (run, start))
     (start / "metrics.json").unlink()  # a run that was killed leaves none
     card = publish(
-        {"gender": run}, NAME, dataset, title="x", corruptions=False, weights_dir=tmp_path / "weights"
+        {"gender": run},
+        NAME,
+        dataset,
+        title="x",
+        corruptions=False,
+        light=False,
+        weights_dir=tmp_path / "weights",
     )
     record = card["training"]["gender"]
     assert record["config"]["start"] == record["start"]["run"] == "first-half"
@@ -288,7 +330,13 @@ def test_epochs_of_another_system_which_gave_its_backbone_only_are_not_told(
     for system, told in (("vggface", own + len(read_history(start / "history.csv"))), ("age-range", own)):
         change_config(start, {"system": system})
         card = publish(
-            {"gender": run}, NAME, dataset, title="x", corruptions=False, weights_dir=tmp_path / "weights"
+            {"gender": run},
+            NAME,
+            dataset,
+            title="x",
+            corruptions=False,
+            light=False,
+            weights_dir=tmp_path / "weights",
         )
         history = read_history(tmp_path / "weights" / NAME / "history.csv")
         assert history["epoch"].tolist() == list(range(1, told + 1))
@@ -301,7 +349,13 @@ def test_of_a_published_start_the_card_tells_what_that_model_s_card_does(run_cop
     run = run_copy("gender")
     change_config(run, {"start": "vggface"})
     card = publish(
-        {"gender": run}, NAME, dataset, title="x", corruptions=False, weights_dir=tmp_path / "weights"
+        {"gender": run},
+        NAME,
+        dataset,
+        title="x",
+        corruptions=False,
+        light=False,
+        weights_dir=tmp_path / "weights",
     )
     record, before = card["training"]["gender"], read_card("vggface")["training"]["gender"]
     assert record["start"] == before
@@ -330,6 +384,7 @@ def test_layers_that_a_pair_has_in_common_are_stored_once(age_run, run_copy, dat
             dataset,
             title="x",
             corruptions=False,
+            light=False,
             share=share,
             weights_dir=weights_dir,
         )
@@ -347,7 +402,13 @@ def test_a_start_that_is_gone_is_named_all_the_same(run_copy, dataset, tmp_path)
     run = run_copy("gender")
     change_config(run, {"start": "runs/long-gone"})
     card = publish(
-        {"gender": run}, NAME, dataset, title="x", corruptions=False, weights_dir=tmp_path / "weights"
+        {"gender": run},
+        NAME,
+        dataset,
+        title="x",
+        corruptions=False,
+        light=False,
+        weights_dir=tmp_path / "weights",
     )
     assert card["training"]["gender"]["config"]["start"] == "long-gone"
     assert "start" not in card["training"]["gender"]
@@ -360,6 +421,7 @@ def test_the_second_look_goes_through_detection(gender_run, dataset, tmp_path):
         dataset,
         title="x",
         corruptions=False,
+        light=False,
         detector=Nobody(),
         weights_dir=tmp_path,
     )
@@ -373,7 +435,13 @@ def test_another_state_of_the_dataset_is_told(run_copy, dataset, tmp_path):
     environment["split"]["hash"] = "0" * 64
     write_json(run / "environment.json", environment)
     card = publish(
-        {"gender": run}, NAME, dataset, title="x", corruptions=False, weights_dir=tmp_path / "weights"
+        {"gender": run},
+        NAME,
+        dataset,
+        title="x",
+        corruptions=False,
+        light=False,
+        weights_dir=tmp_path / "weights",
     )
     assert any("another state" in note for note in card["notes"])
 
@@ -484,7 +552,7 @@ def test_a_dataset_without_a_test_split_is_refused(gender_run, fake_utkface, tmp
     chips = tmp_path / "chips"
     chips.mkdir()
     dataset = read_dataset(fake_utkface)
-    for file in Splits.of(dataset).rows("validation")["file"]:
+    for file in partition(dataset).rows("validation")["file"]:
         shutil.copy(fake_utkface / file, chips)
     refused({"gender": gender_run}, read_dataset(chips), tmp_path / "w", DatasetError, "test")
 
@@ -499,7 +567,7 @@ def test_a_failure_half_way_leaves_the_model_that_was_there(published, gender_ru
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, "evaluate", fail)
-        publish({"gender": gender_run}, NAME, dataset, title="x", weights_dir=tmp_path)
+        publish({"gender": gender_run}, NAME, dataset, title="x", light=False, weights_dir=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
     assert read_json(tmp_path / NAME / "card.json") == card
     for file, checksum in card["files"].items():

@@ -19,14 +19,14 @@ import pandas as pd
 import pytest
 
 from agegender.data.generator import ChipGenerator
-from agegender.data.split import Splits
+from agegender.data.split import partition
 from agegender.labels import MAX_AGE
-from agegender.models import vggface
 from agegender.models.store import load_weights
+from agegender.models.systems import vggface
+from agegender.runs.records import LAST_WEIGHTS, latest_run, read_history, read_json
 from agegender.training.callbacks import Progress, RunRecorder
 from agegender.training.config import TrainingConfig
 from agegender.training.loop import train
-from agegender.training.runs import LAST_WEIGHTS, latest_run, read_history, read_json
 from agegender.training.start import build_network
 
 pytestmark = [
@@ -145,7 +145,7 @@ def test_the_kept_weights_are_the_moving_average_that_was_validated(watched, dat
     config, history = watched.config, read_history(watched.folder / "history.csv")
     network = vggface.build("age", config.options)
     load_weights(network, watched.folder / "best.weights.h5")
-    rows = Splits.of(dataset).rows("selection")
+    rows = partition(dataset).rows("selection")
     chips, _ = ChipGenerator(
         [dataset.folder / file for file in rows["file"]],
         {"age": rows["age"].to_numpy()},

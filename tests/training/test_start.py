@@ -11,10 +11,10 @@ import pytest
 from agegender.errors import ConfigError, WeightsNotFoundError
 from agegender.models.card import read_card
 from agegender.models.trained import TrainedModel
+from agegender.runs.records import read_json, write_json
 from agegender.training import start as module
 from agegender.training.config import TrainingConfig
 from agegender.training.loop import train
-from agegender.training.runs import read_json, write_json
 from agegender.training.start import build_network, network_to_start_from
 
 pytestmark = pytest.mark.usefixtures("eager")

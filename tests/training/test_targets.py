@@ -117,7 +117,7 @@ def teacher(monkeypatch):
 def test_a_teacher_is_asked_about_the_chip_and_its_mirror_image(tmp_path):
     seen = []
     files = [tmp_path / f"{i}.jpg" for i in range(70)]
-    answers = teacher_answers("wise", files, progress=lambda done, total: seen.append((done, total)))
+    answers = teacher_answers("wise", files, progress=lambda _, done, total: seen.append((done, total)))
     assert answers["female"] == pytest.approx(np.full((70, 1), 0.5), abs=0.02)
     assert answers["age"].shape == (70, 1)
     bands = {

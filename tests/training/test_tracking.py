@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 
 from agegender.errors import ConfigError
+from agegender.runs.records import HISTORY_COLUMNS, read_history, write_json
 from agegender.training import callbacks
 from agegender.training.config import TrainingConfig
 from agegender.training.loop import train
-from agegender.training.runs import HISTORY_COLUMNS, read_history, write_json
-from agegender.training.tracking import PROJECT, Tracker, flatten, open_tracker
+from agegender.training.tracking import PROJECT, Tracker, open_tracker
 
 
 class FakeTrackio(ModuleType):
@@ -167,21 +167,6 @@ def test_a_run_that_ended_before_its_first_epoch_goes_on_with_the_first(trackio,
 def test_standard_output_stays_free(trackio, tmp_path, capsys):
     Tracker(trackio).close(write_record(tmp_path / "run", 1, ended="finished"))
     assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize(
-    ("values", "flat"),
-    [
-        ({"a": {"b": {"c": 1}}, "d": None}, {"a.b.c": 1, "d": None}),
-        ({"sizes": [8, 4], "none": []}, {"sizes": [8, 4], "none": []}),
-        (
-            {"stages": [{"name": "head", "epochs": 2}, {"epochs": 3}]},
-            {"stages.head.epochs": 2, "stages.1.epochs": 3},
-        ),
-    ],
-)
-def test_flatten(values, flat):
-    assert flatten(values) == flat
 
 
 # --- failures -------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""What the audit and the dataset explorer ask of a folder of labelled face chips."""

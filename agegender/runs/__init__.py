@@ -1,0 +1,1 @@
+"""Records of training runs as pages read them, without TensorFlow: curves, progress, recipes side by side."""

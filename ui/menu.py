@@ -1,0 +1,46 @@
+"""The menu and the frame of every page. Streamlit runs this file anew for every click of a visitor.
+
+It stands apart from pages/, because Streamlit takes a folder of that name beside the file that it runs for
+its older kind of app, in which a link to a page opens that page without its menu.
+"""
+
+from pathlib import Path
+
+import streamlit as st
+
+ROOT = Path(__file__).parents[1]
+
+# Icons stand in the titles, because the browser would fetch a page's own icon from Google's servers.
+MENU = {
+    "Ask it": {
+        "predict": ":material/familiar_face_and_zone: Predict",
+        "explain": ":material/help: Explain",
+        "compare_models": ":material/leaderboard: Compare models",
+    },
+    "How it came to be": {
+        "training_curves": ":material/show_chart: Training curves",
+        "dataset_explorer": ":material/dataset: Dataset explorer",
+        "about": ":material/info: About",
+    },
+}
+
+page = st.navigation(
+    {
+        section: [
+            st.Page(ROOT / "pages" / f"{name}.py", title=title, default=name == "predict")
+            for name, title in pages.items()
+        ]
+        for section, pages in MENU.items()
+    }
+)
+if st.session_state.get("open page") != page.url_path:
+    # Streamlit carries these from page to page, but a choice that an address made only after one more click.
+    st.session_state["open page"] = page.url_path
+    for key in {"model", "example", "face"} & set(st.session_state):
+        st.session_state[key] = st.session_state[key]
+st.set_page_config(
+    page_title=f"{page.title.partition(': ')[2]} · Age and gender",
+    page_icon=str(ROOT / "ui" / "icon.svg"),
+    layout="wide",
+)
+page.run()
