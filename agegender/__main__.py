@@ -36,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader, such as `head`, has seen enough. Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "agegender":
+            raise
+        print(f"agegender {options.command}: needs {error.name}, which is not installed", file=sys.stderr)
+        return 2
     except (AgeGenderError, OSError) as error:
         print(printable(f"agegender {options.command}: {error}"), file=sys.stderr)
         return 2

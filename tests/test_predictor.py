@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from agegender import AgeGenderError, ImageError, Predictor
-from agegender.errors import EmptyImageError, UnknownModelError, WeightsNotFoundError
+from agegender.errors import EmptyImageError, ModelError, UnknownModelError, WeightsNotFoundError
 from agegender.faces import CHIP_SIZE, Face, FaceDetector
 from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.labels import MAX_AGE
@@ -392,6 +392,17 @@ def test_networks_load_once_however_many_threads_ask(monkeypatch, tmp_path):
         ages = list(pool.map(predict, range(20, 80, 10)))
     assert loads == [("vggface", tmp_path)]
     assert ages == pytest.approx(list(range(20, 80, 10)), abs=1)
+
+
+def test_without_tensorflow_a_model_that_needs_it_says_so(monkeypatch, tmp_path):
+    (tmp_path / "mine").mkdir()
+    card = {"name": "mine", "title": "Mine", "system": "vggface", "tasks": ["age"], "parameters": 1}
+    card["options"] = {"backbone": "mobilenet", "input_size": [32, 32]}
+    (tmp_path / "mine" / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "keras", None)
+    monkeypatch.delitem(sys.modules, "agegender.models.trained", raising=False)
+    with pytest.raises(ModelError, match="keras is not installed"):
+        Predictor("mine", weights_dir=tmp_path).load()
 
 
 def test_a_failed_load_is_tried_again(monkeypatch, tmp_path):
