@@ -28,7 +28,7 @@ from agegender.evaluation.groups import fit_baseline, measure_groups
 from agegender.faces import FaceDetector
 from agegender.files import paths_below
 from agegender.labels import NetworkTask
-from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
+from agegender.models.card import HISTORY_FILE, WEIGHTS_DIR, read_card, write_card
 from agegender.models.registry import get_system
 from agegender.models.store import file_sha256, load_weights, save_float16
 from agegender.models.system import named_outputs
@@ -38,7 +38,7 @@ from agegender.progress import Progress
 from agegender.publishing.answers import answer_files
 from agegender.publishing.light import write_light
 from agegender.publishing.provenance import FinishedRun, provenance, whole_history
-from agegender.runs.records import BEST_WEIGHTS, write_json
+from agegender.runs.records import BEST_WEIGHTS
 
 Runs = Mapping[NetworkTask, Path]
 
@@ -151,7 +151,7 @@ def publish(
             "intended_use": INTENDED_USE,
             "limits": list(LIMITS),
         }
-        write_json(folder / CARD_FILE, card)
+        write_card(folder, card)
         splits = _Splits.of(dataset, progress)
         write_split(folder / SPLIT_FILE, splits.digests, splits.names)
         if split_hash(splits.digests, splits.names) != card["split"]["hash"]:
@@ -160,7 +160,7 @@ def publish(
         card["calibration"] = _calibrate(model, splits, progress)
         if light:
             card["light"] = write_light(model, folder, splits.files("test"), progress)
-        write_json(folder / CARD_FILE, card)
+        write_card(folder, card)
         card |= _measure(
             Predictor(name, weights_dir=folder.parent),
             splits,
@@ -169,7 +169,7 @@ def publish(
             detector=detector,
             progress=progress,
         )
-        write_json(folder / CARD_FILE, card)
+        write_card(folder, card)
         if (weights_dir / name).exists():
             (weights_dir / name).rename(Path(staging) / "replaced")
         folder.rename(weights_dir / name)
@@ -219,7 +219,7 @@ def measure_again(
     folder = weights_dir / name
     if light:
         card["light"] = write_light(TrainedModel(name, weights_dir), folder, splits.files("test"), progress)
-        write_json(folder / CARD_FILE, card)
+        write_card(folder, card)
     card |= _measure(
         Predictor(name, weights_dir=weights_dir),
         splits,
@@ -228,7 +228,7 @@ def measure_again(
         detector=detector,
         progress=progress,
     )
-    write_json(folder / CARD_FILE, card)
+    write_card(folder, card)
     return read_card(name, weights_dir)
 
 

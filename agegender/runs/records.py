@@ -28,7 +28,7 @@ import pandas as pd
 from agegender.errors import ConfigError
 from agegender.export import to_json, write_atomically
 from agegender.labels import Task
-from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR
+from agegender.models.card import CARD_FILE, HISTORY_FILE, METRICS_FILE, WEIGHTS_DIR
 from agegender.models.registry import default_first
 
 RUNS_DIR: Final = Path("runs")
@@ -179,7 +179,7 @@ def list_runs(weights_dir: Path = WEIGHTS_DIR, runs_dir: Path = RUNS_DIR) -> lis
 
 
 def _read_published(folder: Path) -> RunRecord:
-    card = read_json(folder / CARD_FILE)
+    card = read_json(folder / CARD_FILE) | read_json(folder / METRICS_FILE)
     return RunRecord(
         id=folder.name,
         folder=folder,
