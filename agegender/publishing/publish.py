@@ -27,7 +27,7 @@ from agegender.evaluation.evaluate import Evaluation, evaluate
 from agegender.evaluation.groups import fit_baseline, measure_groups
 from agegender.faces import FaceDetector
 from agegender.labels import NetworkTask
-from agegender.models.card import CARD_FILE, HISTORY_FILE, find_model, read_card
+from agegender.models.card import HISTORY_FILE, find_model, read_card, write_card
 from agegender.models.registry import get_system
 from agegender.models.store import file_sha256, load_weights, save_float16
 from agegender.models.system import named_outputs
@@ -38,7 +38,7 @@ from agegender.progress import Progress
 from agegender.publishing.answers import answer_files
 from agegender.publishing.light import write_light
 from agegender.publishing.provenance import FinishedRun, provenance, whole_history
-from agegender.runs.records import BEST_WEIGHTS, write_json
+from agegender.runs.records import BEST_WEIGHTS
 
 Runs = Mapping[NetworkTask, Path]
 
@@ -136,7 +136,7 @@ def publish(
             "intended_use": INTENDED_USE,
             "limits": limits(),
         }
-        write_json(folder / CARD_FILE, card)
+        write_card(folder, card)
         write_split(folder / SPLIT_FILE, splits.digests, splits.names)
         if splits.hash != card["split"]["hash"]:
             card["notes"].append("Measured on another state of the dataset than it was trained on.")
@@ -144,7 +144,7 @@ def publish(
         card["calibration"] = _calibrate(model, splits, progress)
         if light:
             card["light"] = write_light(model, folder, splits.files("test"), progress)
-        write_json(folder / CARD_FILE, card)
+        write_card(folder, card)
         card |= _measure(
             Predictor(name, weights_dir=folder.parent),
             splits,
@@ -153,7 +153,7 @@ def publish(
             detector=detector,
             progress=progress,
         )
-        write_json(folder / CARD_FILE, card)
+        write_card(folder, card)
         _move_in(folder, home)
     return read_card(name, home)
 
@@ -206,7 +206,7 @@ def measure_again(
         card["calibration"] = _calibrate(model, splits, progress)
         if light:
             card["light"] = write_light(model, folder, splits.files("test"), progress)
-        write_json(folder / CARD_FILE, card)
+        write_card(folder, card)
         card |= _measure(
             Predictor(name, weights_dir=folder.parent),
             splits,
@@ -215,7 +215,7 @@ def measure_again(
             detector=detector() if detect or "detect" in card else None,
             progress=progress,
         )
-        write_json(folder / CARD_FILE, card)
+        write_card(folder, card)
         _move_in(folder, home)
     return read_card(name, weights_dir)
 

@@ -32,7 +32,7 @@ import pandas as pd
 from agegender.errors import ConfigError
 from agegender.export import to_json, write_atomically
 from agegender.labels import Task
-from agegender.models.card import CARD_FILE, HISTORY_FILE, folders_with
+from agegender.models.card import CARD_FILE, HISTORY_FILE, METRICS_FILE, folders_with
 from agegender.models.registry import default_first
 from agegender.places import runs_folder
 
@@ -232,7 +232,7 @@ def list_runs(weights_dir: Path | None = None, runs_dir: Path = RUNS_DIR) -> lis
 
 
 def _read_published(folder: Path) -> RunRecord:
-    card = read_json(folder / CARD_FILE)
+    card = read_json(folder / CARD_FILE) | read_json(folder / METRICS_FILE)
     return RunRecord(
         id=folder.name,
         folder=folder,

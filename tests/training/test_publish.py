@@ -17,7 +17,7 @@ from agegender.data.split_file import check_split
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import AgeGenderError, ConfigError, DatasetError, ModelError
 from agegender.labels import GENDERS, MAX_AGE
-from agegender.models.card import read_card
+from agegender.models.card import read_card, write_card
 from agegender.models.conversion import to_litert
 from agegender.models.registry import describe_models, get_system
 from agegender.models.store import file_sha256
@@ -77,7 +77,7 @@ def change_config(run: Path, changes: dict | None = None, **options) -> None:
 
 def test_the_card_on_disk_is_the_one_returned(published):
     weights_dir, card = published
-    assert json.loads((weights_dir / NAME / "card.json").read_text(encoding="utf-8")) == card
+    assert read_card(NAME, weights_dir) == card
 
 
 def test_the_card_says_all_that_it_should(published, age_run, dataset):
@@ -154,6 +154,7 @@ def test_nothing_else_is_left_in_the_weights_folder(published):
         "age.weights.h5",
         "gender.weights.h5",
         "card.json",
+        "metrics.json",
         "history.csv",
         "split.txt",
     }
@@ -469,10 +470,10 @@ def test_a_published_model_is_calibrated_and_measured_anew_on_the_same_split(pub
     stale["calibration"]["age"] |= {"n": 10, "split": "validation", "band_tails": [0.2] * 9}
     stale["metrics"]["gender"]["accuracy"] = 2.0
     stale["corruptions"]["mean"] = {}
-    write_json(tmp_path / NAME / "card.json", stale)
+    write_card(tmp_path / NAME, stale)
     how = {"corruptions": False, "detector": Nobody, "weights_dir": tmp_path}
-    again = measure_again(NAME, dataset, detect=False, **how)
-    assert again == json.loads((tmp_path / NAME / "card.json").read_text(encoding="utf-8"))
+    again = json.loads(json.dumps(measure_again(NAME, dataset, detect=False, **how)))
+    assert again == read_card(NAME, tmp_path)
     expected = json.loads(json.dumps(card))
     for document in (again, expected):
         assert document["metrics"].pop("ms_per_face") > 0
@@ -482,7 +483,7 @@ def test_a_published_model_is_calibrated_and_measured_anew_on_the_same_split(pub
 
     card_elsewhere = json.loads(json.dumps(card))
     card_elsewhere["split"]["hash"] = "of another state"
-    write_json(tmp_path / NAME / "card.json", card_elsewhere)
+    write_card(tmp_path / NAME, card_elsewhere)
     with pytest.raises(ConfigError, match="split"):
         measure_again(NAME, dataset, detect=False, **how)
 
@@ -569,6 +570,6 @@ def test_a_failure_half_way_leaves_the_model_that_was_there(published, gender_ru
         patch.setattr(module, "evaluate", fail)
         publish({"gender": gender_run}, NAME, dataset, title="x", light=False, weights_dir=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
-    assert read_json(tmp_path / NAME / "card.json") == card
+    assert read_card(NAME, tmp_path) == card
     for file, checksum in card["files"].items():
         assert file_sha256(tmp_path / NAME / file) == checksum
