@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-from agegender.export import faces_table, predictions_document, to_json
+from agegender.export import faces_csv, predictions_document, to_json
 from agegender.faces.detector import DEFAULT_MIN_CONFIDENCE
 from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
@@ -188,9 +188,7 @@ def show_downloads(photos: Sequence[Photo], analyses: Sequence[Analysis], model:
         elif readable:
             draw = partial(annotated_zip, photos, analyses)
             _download("Annotated photos", draw, "annotated.zip", "application/zip", ":material/folder_zip:")
-        _download(
-            "CSV", faces_table(described).to_csv(index=False), "faces.csv", "text/csv", ":material/table:"
-        )
+        _download("CSV", faces_csv(described), "faces.csv", "text/csv", ":material/table:")
         document = to_json(predictions_document(model, described))
         _download("JSON", document, "faces.json", "application/json", ":material/data_object:")
 
