@@ -494,15 +494,22 @@ def test_bench_describes_the_machine():
 def test_bench_in_words():
     figures = {
         "model": "vggface",
+        "engine": "LiteRT",
         "machine": {"system": "Test", "processor": "x", "cores": 2},
         "versions": {"python": "3.11", "agegender": None},
-        "start": {"import_seconds": 3.0, "model_seconds": 1.0, "detector_seconds": 0.5},
+        "start": {
+            "process_seconds": 0.9,
+            "process_memory_mb": None,
+            "model_seconds": 0.2,
+            "detector_seconds": 0.5,
+        },
         "predict_ms_per_face": {"1": 9.0, "8": 5.0},
         "detect_ms": {"640": 150.0},
         "photo": {"width": 1600, "height": 858, "faces": 6, "ms": 321.4},
         "peak_memory_mb": None,
     }
     lines = bench._in_words(figures)
+    assert "LiteRT" in lines[0]
     assert "agegender" not in lines[1]
     assert any(line.endswith("321 ms") and "6 faces" in line for line in lines)
 

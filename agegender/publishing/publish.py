@@ -5,6 +5,7 @@ The validation split fits the calibration; the test split is then looked at, onc
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from agegender.assets import AUDIT
 from agegender.calibration import AgeCalibration, GenderCalibration, fit_age, fit_gender
 from agegender.data.duplicates import duplicate_groups, fingerprint
 from agegender.data.split import SPLITS, assign_splits, split_hash
@@ -58,9 +60,18 @@ LIMITS: Final = (
     "The ethnicity codes are UTKFace's, five words for all people; they are used to compare errors only.",
     "Trained on aligned, mostly well-lit faces; dark, blurred, covered or turned faces are answered worse: "
     "see the figures under corruptions.",
-    "Labels are guesses too: two labels of the same photo differ by 3.8 years on average in UTKFace, and "
-    "by gender in 6.5 % of such pairs. No figure on it can be free of that.",
 )
+
+
+def limits() -> list[str]:
+    """`LIMITS`, and what the audit of UTKFace found of its labels."""
+    noise = json.loads(AUDIT.read_text(encoding="utf-8"))["label_noise"]
+    years, share = noise["age_gap"]["value"], noise["gender_differs"]["value"]
+    labels = (
+        f"Labels are guesses too: two labels of the same photo differ by {years:.1f} years on average in "
+        f"UTKFace, and by gender in {share:.1%} of such pairs. No figure on it can be free of that."
+    )
+    return [*LIMITS, labels.replace("%", " %")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +162,7 @@ def publish(
             **_write_networks(networks, folder, share=share),
             **provenance(networks),
             "intended_use": INTENDED_USE,
-            "limits": list(LIMITS),
+            "limits": limits(),
         }
         write_json(folder / CARD_FILE, card)
         splits = _Splits.of(dataset, progress)

@@ -236,7 +236,7 @@ def _calibration(card: Card) -> Iterable[str]:
     if age:
         ways = {
             "bands": "the years to which the predicted distribution gives enough probability on both sides, "
-            "with a threshold for each age band, so that every band is held",
+            "with a threshold for each age band; how many labels each band then held is in the table by age",
             "residuals": "the prediction plus quantiles of the errors of faces predicted about as old",
             "distribution": "between two quantiles of the predicted distribution",
         }

@@ -57,19 +57,21 @@ def compare_models(weights_dir: Path | None = None, *, rivals_file: Path = RIVAL
           ``parameters``, ``megabytes`` (1e6 bytes; a file that two networks share counts once),
           ``ms_per_face``, ``same_split``, ``n``, ``mae``, ``mae_interval``, ``cs5``, ``cs5_interval``,
           ``bias``, ``interval_coverage``, ``interval_width``, ``gender_accuracy``,
-          ``gender_accuracy_interval``, ``auc``, ``ece``, ``by_band``, ``by_gender`` and ``by_ethnicity``
-          (of each group: ``n``, ``mae``, ``gender_accuracy`` and their intervals), ``ranges`` (``accuracy``,
-          ``within_one``, ``own_answer``, ``confusion``), ``reliability``, ``corruptions`` (``mae_ratio``,
-          ``gender_points_lost``), ``through_detection``, ``training`` (``seconds``, ``hardware``, ``runs``),
-          ``base``, ``teachers`` (models whose answers it learnt from, too), ``licence``.
+          ``gender_accuracy_interval``, ``auc``, ``ece``, ``adults`` (as a group, of ages 21 to 60),
+          ``by_band``, ``by_gender`` and ``by_ethnicity`` (of each group: ``n``, ``mae``,
+          ``gender_accuracy`` and their intervals), ``ranges`` (``accuracy``, ``within_one``,
+          ``own_answer``, ``confusion``), ``reliability``, ``corruptions`` (``mae_ratio``,
+          ``gender_points_lost``), ``through_detection``, ``training`` (``seconds``, ``hardware``,
+          ``runs``), ``base``, ``teachers`` (models whose answers it learnt from, too), ``licence``.
         - ``rivals``: ``kind`` "rival": ``name``, ``version``, ``detector``, ``n``, ``no_face``,
           ``same_split``, ``mae``, ``cs5``, ``bias``, ``gender_accuracy``, ``by_band``, ``ms_per_face``,
           ``megabytes``, ``url``, ``licence``.
         - ``published``: ``kind`` "published": ``name``, ``mae``, ``gender_accuracy``,
-          ``gender_accuracy_words``, ``score`` (a leaderboard's own measure), ``source``, ``split``, ``url``.
+          ``gender_accuracy_words``, ``score`` (a leaderboard's own measure), ``source``, ``split``,
+          ``adults`` (whether it is of ages 21 to 60 alone), ``url``.
 
         Rivals and published figures also have ``against``, the model of ours they are held against, and
-        ``difference``: ours minus theirs in ``mae`` and ``gender_accuracy``.
+        ``difference``: ours minus theirs in ``mae`` and ``gender_accuracy``, on the same ages as theirs.
 
     Raises:
         ModelError: A card or the record of rivals is damaged.
@@ -153,6 +155,7 @@ def _model(row: Mapping[str, Any], weights_dir: Path | None) -> Entry:
         "gender_accuracy": gender.get("accuracy"),
         "gender_accuracy_interval": _interval(overall, "gender", "accuracy"),
         **{key: gender.get(key) for key in ("auc", "ece")},
+        "adults": _group(groups.get("adults", {})),
         "by_band": _bands(age, gender, groups.get("by_age", {})),
         "by_gender": _groups(groups.get("by_gender", {})),
         "by_ethnicity": _groups(groups.get("by_ethnicity", {})),
@@ -273,6 +276,8 @@ def _baseline(card: Mapping[str, Any]) -> Entry | None:
 def _held_against(entry: Entry, models: Mapping[str, Entry]) -> Entry:
     """Adds what our counterpart does better or worse: ours minus theirs."""
     ours = models.get(entry["against"], {})
+    if entry.get("adults"):
+        ours = ours.get("adults", {})
     difference = {
         figure: None
         if entry.get(figure) is None or ours.get(figure) is None

@@ -110,5 +110,6 @@ def published_figures() -> list[Entry]:
     return [
         {"kind": "published", "name": figure["name"], "against": figure["against"]}
         | {key: figure.get(key) for key in keys}
+        | {"adults": bool(figure.get("adults"))}
         for figure in figures
     ]
