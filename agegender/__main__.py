@@ -1,7 +1,7 @@
 """The command line: `agegender COMMAND`, or `python -m agegender COMMAND` in a checkout.
 
-`predict`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and `bench` are commands of the
-package. `app` and `train` start the programs that come with it, which have options of their own.
+`predict`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and `bench` are commands of
+the package. `app` and `train` start the programs that come with it, which have options of their own.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
 do; 130 interrupted.
@@ -58,11 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader, such as `head`, has seen enough. Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "agegender":
-            raise
-        print(f"agegender {options.command}: needs {error.name}, which is not installed", file=sys.stderr)
-        return 2
     except (AgeGenderError, OSError) as error:
         print(printable(f"agegender {options.command}: {error}"), file=sys.stderr)
         return 2
