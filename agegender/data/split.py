@@ -8,9 +8,7 @@ near copy with a smaller digest can move the copies that were there.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from agegender.data.duplicates import Fingerprints, duplicate_groups, file_digests, fingerprint
 from agegender.data.table import Dataset
+from agegender.files import read_arrays
 from agegender.progress import Progress
 
 SPLITS: Final[tuple[str, ...]] = ("train", "validation", "test")
@@ -136,9 +135,11 @@ def partition(dataset: Dataset, *, cache: Path | None = None, progress: Progress
     if cache is not None:
         key = hashlib.sha256("\n".join(f"{digest} {given}" for digest, given in known).encode()).hexdigest()
         kept = cache / f"{key[:24]}.npz"
-        with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(kept) as found:
-            names = pd.Series(found["names"].astype(object), index=dataset.table.index, name="split")
-            return Partition(digests, found["decodable"], found["groups"], names)
+        found = read_arrays(kept)
+        parts = [found.get(name, np.empty(0)) for name in ("decodable", "groups", "names")]
+        if all(part.shape == (len(digests),) for part in parts):
+            names = pd.Series(parts[2].astype(object), index=dataset.table.index, name="split")
+            return Partition(digests, parts[0], parts[1], names)
     prints = fingerprint(dataset, progress=progress)
     groups = duplicate_groups(prints)
     result = Partition(

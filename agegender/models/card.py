@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from agegender.errors import ModelError, WeightsNotFoundError
+from agegender.files import read_json
 
 WEIGHTS_DIR: Final = Path(os.environ.get("AGEGENDER_WEIGHTS") or Path(__file__).parents[2] / "weights")
 """The folder with a subfolder a model; the environment variable ``AGEGENDER_WEIGHTS`` names another."""
@@ -57,7 +57,7 @@ def read_card(name: str, weights_dir: Path = WEIGHTS_DIR) -> dict[str, Any]:
             f"{', '.join(trained_models(weights_dir)) or 'none'}. How to train it: python train.py --help"
         )
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = read_json(path)
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from error
     if not isinstance(card, dict) or card.get("name") != name:

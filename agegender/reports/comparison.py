@@ -14,6 +14,8 @@ from typing import Any, Final
 import pandas as pd
 
 from agegender.assets import RIVALS
+from agegender.errors import ModelError
+from agegender.files import MALFORMED
 from agegender.labels import AGE_BAND_NAMES
 from agegender.models.card import WEIGHTS_DIR, read_card
 from agegender.models.registry import MODELS, describe_models, model_spec
@@ -73,6 +75,13 @@ def compare_models(weights_dir: Path = WEIGHTS_DIR, *, rivals_file: Path = RIVAL
     Raises:
         ModelError: A card or the record of rivals is damaged.
     """
+    try:
+        return _compared(weights_dir, rivals_file)
+    except MALFORMED as error:
+        raise ModelError(f"a card in {weights_dir} is damaged: {error!r}") from error
+
+
+def _compared(weights_dir: Path, rivals_file: Path) -> dict[str, Any]:
     models = [_model(row, weights_dir) for row in describe_models(weights_dir)]
     trained = [entry for entry in models if entry["trained"]]
     reference = next((entry for entry in trained if entry["default"]), trained[0] if trained else None)
