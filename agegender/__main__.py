@@ -1,7 +1,7 @@
 """The command line: `agegender COMMAND`, or `python -m agegender COMMAND` in a checkout.
 
-`predict`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and `bench` are commands of the
-package. `app` and `train` start the programs that come with it, which have options of their own.
+`predict`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and `bench` are commands of
+the package. `app` and `train` start the programs that come with it, which have options of their own.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
 do; 130 interrupted.

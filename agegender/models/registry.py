@@ -175,7 +175,7 @@ def default_first(name: str) -> tuple[bool, str]:
     return name != DEFAULT_MODEL, name
 
 
-def describe_models(weights_dir: Path | None = None) -> list[dict[str, Any]]:
+def list_models(weights_dir: Path | None = None) -> list[dict[str, Any]]:
     """All models as ``models --json`` lists them: the default first, then by name.
 
     Returns:
