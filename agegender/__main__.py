@@ -102,6 +102,7 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return
 
             return publish.run(
                 runs={"age": options.age, "gender": options.gender, "both": options.both},
+                recipe=options.recipe,
                 data=options.data,
                 name=options.name,
                 title=options.title,
@@ -222,6 +223,7 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     publish.add_argument("--age", metavar="RUN", type=Path, help="run folder of the age network")
     publish.add_argument("--gender", metavar="RUN", type=Path, help="run folder of the gender network")
     publish.add_argument("--both", metavar="RUN", type=Path, help="run folder of one network for both")
+    publish.add_argument("--recipe", metavar="NAME", help="the finished runs of a recipe, under its name")
     publish.add_argument(
         "--data", metavar="DIR", nargs="+", help="the dataset's folders (default: $UTKFACE_DIR)"
     )
@@ -236,7 +238,9 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     publish.add_argument("--detect", action="store_true", help="measure through detection and cropping too")
     publish.add_argument(
-        "--again", action="store_true", help="measure the published model NAME again; its weights stay"
+        "--again",
+        action="store_true",
+        help="calibrate and measure the published model NAME anew; its weights stay",
     )
     publish.add_argument(
         "--light",

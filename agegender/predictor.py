@@ -319,8 +319,8 @@ def load_engine(name: str, weights_dir: Path | None = None) -> Engine:
         from agegender.models.trained import TrainedModel  # TensorFlow takes seconds to import
     except ModuleNotFoundError as error:
         raise ModelError(
-            f"model {name!r} has no light form: its Keras networks need the package {error.name}, which is "
-            f"not installed: {install_command('train')}"
+            f"model {name!r} ships no light form and runs on TensorFlow; {error.name} is not installed: "
+            f"{install_command('train')}"
         ) from error
 
     return TrainedModel(name, weights_dir)
