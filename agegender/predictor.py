@@ -57,7 +57,7 @@ class Predictor:
     Raises:
         UnknownModelError: No model has that name.
 
-    Example:
+    Examples:
         >>> predictor = agegender.Predictor()
         >>> for face in predictor.predict("family.jpg"):
         ...     print(face.age.years, face.gender.label)
