@@ -422,13 +422,13 @@ MODELS = [
 
 
 def test_models_json(monkeypatch, capsys):
-    monkeypatch.setattr("agegender.commands.models.describe_models", lambda: MODELS)
+    monkeypatch.setattr("agegender.commands.models.list_models", lambda: MODELS)
     assert main(["models", "--json", "-"]) == 0
     assert read_strict(capsys.readouterr().out) == MODELS
 
 
 def test_models_in_words(monkeypatch, capsys):
-    monkeypatch.setattr("agegender.commands.models.describe_models", lambda: MODELS)
+    monkeypatch.setattr("agegender.commands.models.list_models", lambda: MODELS)
     assert main(["models"]) == 0
     _, first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.split() == [
@@ -444,7 +444,7 @@ def test_models_in_words(monkeypatch, capsys):
         "93.5",
         "%",
     ]
-    assert second.split() == ["other", "age", "–", "–", "96×96", "untrained", "–", "–"]
+    assert second.split() == ["other", "age", "–", "–", "96×96", "not", "here", "–", "–"]
 
 
 # bench
@@ -672,7 +672,7 @@ def test_json_on_standard_output_is_utf_8_whatever_the_terminal_speaks(encoding)
 import sys
 from agegender.__main__ import run_program
 from agegender.commands import models
-models.describe_models = lambda: [{"name": "é 😀", "tasks": []}]
+models.list_models = lambda: [{"name": "é 😀", "tasks": []}]
 sys.argv[1:] = ["models", "--json", "-"]
 sys.exit(run_program())
 """
@@ -702,7 +702,7 @@ def test_a_reader_that_has_gone_is_no_traceback():
 import sys
 from agegender.__main__ import main
 from agegender.commands import models
-models.describe_models = lambda: [{"name": "x", "tasks": []}]
+models.list_models = lambda: [{"name": "x", "tasks": []}]
 sys.exit(main(["models", "--json", "-"]))
 """
     read_end, write_end = os.pipe()
