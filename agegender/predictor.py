@@ -276,14 +276,18 @@ def load_engine(name: str, weights_dir: Path | None = None) -> Engine:
     Raises:
         UnknownModelError: No such model.
         WeightsNotFoundError: It is not published here.
-        ModelError: Its files are damaged.
+        ModelError: Its files are damaged, or it needs TensorFlow, which is not installed.
     """
     if runtime_of(read_card(name, weights_dir)) == "LiteRT":
         from agegender.models.light import LightModel
 
         return LightModel(name, weights_dir)
-    from agegender.models.trained import TrainedModel  # TensorFlow takes seconds to import
-
+    try:
+        from agegender.models.trained import TrainedModel  # TensorFlow takes seconds to import
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"model {name!r} ships no light form and runs on TensorFlow; {error.name} is not installed"
+        ) from error
     return TrainedModel(name, weights_dir)
 
 

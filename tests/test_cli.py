@@ -262,7 +262,7 @@ def test_an_output_that_fails_costs_no_other(photos, tmp_path, capsys, monkeypat
     def fail(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("agegender.commands.predict.to_csv", fail)
+    monkeypatch.setattr("agegender.commands.predict.faces_csv", fail)
     assert (
         main(["predict", str(photos), "--csv", str(tmp_path / "r.csv"), "--json", str(tmp_path / "r.json")])
         == 2
@@ -652,10 +652,10 @@ class Predictor:
     def predict_chips(self, chips): return []
 module.Predictor = Predictor
 sys.modules["agegender.predictor"] = module
-from agegender.__main__ import _run_as_program
+from agegender.__main__ import run_program
 sys.argv[1:] = ["predict", {str(tmp_path)!r}, "--json", {str(tmp_path / "r.json")!r}]
 sys.argv += ["--csv", {str(tmp_path / "r.csv")!r}]
-sys.exit(_run_as_program())
+sys.exit(run_program())
 """
     result = run_python("-c", code)
     assert result.returncode == 1, result.stderr
@@ -670,11 +670,11 @@ sys.exit(_run_as_program())
 def test_json_on_standard_output_is_utf_8_whatever_the_terminal_speaks(encoding):
     code = """
 import sys
-from agegender.__main__ import _run_as_program
+from agegender.__main__ import run_program
 from agegender.commands import models
 models.describe_models = lambda: [{"name": "é 😀", "tasks": []}]
 sys.argv[1:] = ["models", "--json", "-"]
-sys.exit(_run_as_program())
+sys.exit(run_program())
 """
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     run = subprocess.run(

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Final
 
 from agegender.assets import RIVALS
 from agegender.labels import AGE_BAND_NAMES
@@ -23,6 +21,9 @@ from agegender.reports.others import (
     zero_shot,
 )
 from agegender.runs.how_to_train import training_commands
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Entry = dict[str, Any]
 
@@ -110,6 +111,8 @@ def leaderboard(comparison: Mapping[str, Any]) -> pd.DataFrame:
         ``gender_accuracy`` (0 to 1), each with ``…_low`` and ``…_high``, ``parameters``, ``megabytes``,
         ``ms_per_face`` and ``training_seconds``.
     """
+    import pandas as pd  # here: only the page of all models lays them out in a table
+
     rows = []
     for entry in measured_entries(comparison):
         row = {name: entry.get(name) for name in ("name", "kind", "title", "same_split")}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agegender.runs.records import RunRecord
+if TYPE_CHECKING:
+    from agegender.runs.records import RunRecord
 
 _RECENT_EPOCHS = 3
 

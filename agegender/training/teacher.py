@@ -40,7 +40,7 @@ def teacher_answers(
     """
     if cache is None:
         return _ask(TrainedModel(name), files, progress)
-    kept = cache / f"{name}-{_fingerprint_of_model(name)}.npz"
+    kept = cache / f"{name}-{fingerprint_of_model(name)}.npz"
     known = _read(kept)
     chips = [_fingerprint_of_chip(file) for file in files]
     place = {chip: i for i, chip in enumerate(known.get(_CHIPS, np.array([])).tolist())}
@@ -59,7 +59,8 @@ _CHIPS: Final = "chips"
 """Under what a file of kept answers lists the chips they are of."""
 
 
-def _fingerprint_of_model(name: str) -> str:
+def fingerprint_of_model(name: str) -> str:
+    """16 hex digits that change with any of a published model's weights."""
     digest = hashlib.sha256()
     for path in sorted(find_model(name).glob("*.weights.*")):
         digest.update(path.name.encode() + path.read_bytes())

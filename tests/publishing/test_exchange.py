@@ -124,6 +124,13 @@ def test_without_the_packages_that_write_onnx_it_says_what_to_install(monkeypatc
         to_onnx(None)
 
 
+def test_without_tensorflow_it_says_what_is_missing(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "keras", None)
+    monkeypatch.delitem(sys.modules, "agegender.publishing.exchange", raising=False)
+    assert main(["export", "--format", "litert", "--output", str(tmp_path / "x.tflite")]) == 2
+    assert "keras" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [["--format", "coreml", "--output", "x"], ["--format", "litert"]])
 def test_an_unknown_format_or_no_file_is_wrong_usage(arguments, capsys):
     with pytest.raises(SystemExit) as error:
