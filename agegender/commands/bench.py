@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.assets import EXAMPLE
+from agegender.batch import cores, in_order
 from agegender.commands import OK, prepare_outputs, progress_bar, say, text_table, write_json
-from agegender.commands.batch import cores, in_order
 from agegender.errors import AgeGenderError
 from agegender.faces import FaceDetector
 from agegender.images import read_image
