@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from agegender import batch
 from agegender.__main__ import main
 from agegender.assets import EXAMPLE
-from agegender.commands import batch, bench
+from agegender.commands import bench
 from agegender.commands.predict import annotated_paths
 from agegender.errors import AgeGenderError, UnknownModelError, WeightsNotFoundError
 from agegender.faces import Face, FaceDetector
