@@ -259,7 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\ninterrupted.", file=sys.stderr)
         there = folder is not None and not drop_if_empty(folder)
         if recipe is not None:
-            print(f"Go on with: {shlex.join(['python', 'train.py', *arguments])}", file=sys.stderr)
+            print(f"Go on with: {shlex.join([*TRAIN_COMMAND.split(), *arguments])}", file=sys.stderr)
         elif folder is not None and there:
             command = how_to_go_on(folder, data=data, runs=runs, strategy=strategy, track=track)
             print(f"Go on with: {command}", file=sys.stderr)
