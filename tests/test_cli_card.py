@@ -76,12 +76,15 @@ def test_a_model_without_a_record_of_its_split_says_so(weights, fake_utkface, ca
     assert "split.txt" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["--both", "a", "--age", "b"], ["--both", "a", "--gender", "b"]], ids=str
-)
-def test_publish_wants_a_pair_or_one_for_both(arguments, capsys):
-    assert main(["publish", *arguments]) == 2
+@pytest.mark.parametrize("arguments", ["", "--both a --age b", "--both a --gender b", "--recipe a --age b"])
+def test_publish_wants_a_pair_or_one_for_both_or_a_recipe(arguments, capsys):
+    assert main(["publish", *arguments.split()]) == 2
     assert "--both RUN alone" in capsys.readouterr().err
+
+
+def test_publish_wants_a_recipe_to_be_finished(capsys):
+    assert main(["publish", "--recipe", "scratch-cnn"]) == 2
+    assert "run both of recipe scratch-cnn is not finished in" in capsys.readouterr().err
 
 
 def test_publish_measures_a_model_again_without_a_run(capsys):

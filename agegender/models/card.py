@@ -1,19 +1,28 @@
-"""Model cards on disk: `weights/<name>/card.json`. Imports no TensorFlow."""
+"""Model cards on disk: `weights/<name>/card.json`, and `metrics.json` beside it. Imports no TensorFlow.
+
+A card is short: what a model is, came from, is for and needs. What was measured of it, several thousand lines
+by group, has a file of its own; `read_card` gives both as one.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from agegender.errors import ModelError, WeightsNotFoundError
+from agegender.export import to_json, write_atomically
+from agegender.files import read_json
 from agegender.places import INSTALLED, TRAIN_COMMAND, WEIGHTS_VARIABLE, weights_folders
 
 Runtime = Literal["LiteRT", "Keras"]
 """What computes a model's answers: LiteRT its light form, or TensorFlow its Keras networks."""
 
 CARD_FILE: Final = "card.json"
+METRICS_FILE: Final = "metrics.json"
+MEASURED: Final = ("metrics", "groups", "corruptions", "detect")
+"""The keys of a card that stand in `METRICS_FILE`."""
 HISTORY_FILE: Final = "history.csv"
 
 
@@ -77,20 +86,50 @@ def read_card(name: str, weights_dir: Path | None = None) -> dict[str, Any]:
         weights_dir: As for `find_model`.
 
     Returns:
-        The card as JSON gives it.
+        The card as JSON gives it, with what was measured. Other callers share what lies in it: change a copy.
 
     Raises:
         WeightsNotFoundError: There is no such card: the model has not been trained here.
         ModelError: The file is not a card.
     """
     path = find_model(name, weights_dir) / CARD_FILE
+    card = _read(path)
+    if card.get("name") != name:
+        raise ModelError(f"{path} is not the card of {name!r}")
+    metrics = path.with_name(METRICS_FILE)
+    return {**card, **_read(metrics)} if metrics.is_file() else {**card}
+
+
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """Writes a card into its model's folder, as `read_card` reads it.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    measured = {key: card[key] for key in MEASURED if key in card}
+    if measured:
+        write_atomically(folder / METRICS_FILE, to_json(measured))
+    else:
+        (folder / METRICS_FILE).unlink(missing_ok=True)
+    rest = {key: value for key, value in card.items() if key not in measured}
+    write_atomically(folder / CARD_FILE, to_json(rest))
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        state = path.stat()
+        return _parsed(path, (state.st_ino, state.st_mtime_ns, state.st_size))
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from error
-    if not isinstance(card, dict) or card.get("name") != name:
-        raise ModelError(f"{path} is not the card of {name!r}")
-    return card
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: Path, state: tuple[int, int, int]) -> dict[str, Any]:
+    """The JSON object in a file, parsed once a state of it: a page asks for every card at every click."""
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    return found
 
 
 def runtime_of(card: Mapping[str, Any]) -> Runtime:

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Final
 
 from agegender.assets import RIVALS
+from agegender.errors import ModelError
+from agegender.files import MALFORMED
 from agegender.labels import AGE_BAND_NAMES
 from agegender.models.card import read_card
-from agegender.models.registry import MODELS, describe_models, model_spec
+from agegender.models.registry import MODELS, list_models, model_spec
 from agegender.reports.others import (
     published_figures,
     read_rivals,
     zero_shot,
 )
 from agegender.runs.how_to_train import training_commands
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Entry = dict[str, Any]
 
@@ -75,7 +78,14 @@ def compare_models(weights_dir: Path | None = None, *, rivals_file: Path = RIVAL
     Raises:
         ModelError: A card or the record of rivals is damaged.
     """
-    models = [_model(row, weights_dir) for row in describe_models(weights_dir)]
+    try:
+        return _compared(weights_dir, rivals_file)
+    except MALFORMED as error:
+        raise ModelError(f"a model's card is damaged: {error!r}") from error
+
+
+def _compared(weights_dir: Path | None, rivals_file: Path) -> dict[str, Any]:
+    models = [_model(row, weights_dir) for row in list_models(weights_dir)]
     trained = [entry for entry in models if entry["trained"]]
     reference = next((entry for entry in trained if entry["default"]), trained[0] if trained else None)
     card = read_card(reference["name"], weights_dir) if reference else {}
@@ -110,6 +120,8 @@ def leaderboard(comparison: Mapping[str, Any]) -> pd.DataFrame:
         ``gender_accuracy`` (0 to 1), each with ``…_low`` and ``…_high``, ``parameters``, ``megabytes``,
         ``ms_per_face`` and ``training_seconds``.
     """
+    import pandas as pd  # here: only the page of all models lays them out in a table
+
     rows = []
     for entry in measured_entries(comparison):
         row = {name: entry.get(name) for name in ("name", "kind", "title", "same_split")}

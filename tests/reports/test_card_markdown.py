@@ -79,8 +79,8 @@ def card() -> dict[str, Any]:
         "intended_use": "Teaching.",
         "limits": ["Not for decisions."],
         "calibration": {
-            "age": {"method": "bands", "coverage": 0.9, "n": 299, "split": "validation", "whole_years": True},
-            "gender": {"temperature": 0.8, "n": 299, "split": "validation", "uncertain_below": 0.75},
+            "age": {"method": "bands", "coverage": 0.9, "n": 299, "split": "calibration"},
+            "gender": {"temperature": 0.8, "n": 299, "split": "calibration", "uncertain_below": 0.75},
         },
         "metrics": {"split": "test", "n": n, **figures},
         "groups": measure_groups(faces, Baseline(30.0, "male"), resamples=50),

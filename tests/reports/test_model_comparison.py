@@ -95,7 +95,7 @@ def test_without_any_model_everything_waits_to_be_trained(compared):
     assert {entry["name"] for entry in comparison["models"]} == set(MODELS)
     for entry in comparison["models"]:
         assert not entry["trained"]
-        assert entry["how_to_train"][-1].endswith(f"--name {entry['name']}")
+        assert entry["how_to_train"][-1].endswith(f"--recipe {entry['name']}")
         assert all(entry[figure] is None for figure in HEADLINES)
     assert all(set(figure["difference"].values()) == {None} for figure in comparison["published"])
     assert leaderboard(comparison).empty
