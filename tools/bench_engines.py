@@ -316,9 +316,8 @@ def report(found: dict[str, Any]) -> str:
         if facts is not None:
             wheels = ", ".join(name for name, there in facts.get("wheels", {}).items() if there)
             size, releases = f"{facts['installed_mb']:.0f}", str(facts.get("releases", ABSENT))
-            kept.append(
-                (package, facts["version"], size, facts["licence"], facts["author"], releases, wheels)
-            )
+            author = facts["author"].partition(" <")[0]
+            kept.append((package, facts["version"], size, facts["licence"], author, releases, wheels))
     header = (
         "engine",
         "threads",
@@ -329,8 +328,8 @@ def report(found: dict[str, Any]) -> str:
     how = (
         f"Written by `{found['command']}` with docs/measurements/engines.json. Both networks of "
         f"`{found['model']}` on {machine['cores']} cores ({machine['vectors'] or machine['processor']}); the "
-        f"fastest of {found['rounds'] * found['repeats']} repeats in {found['rounds']} processes. The machine's "
-        f"load was {found['load_before']:.1f}: the more it is over the cores, the more only ratios count."
+        f"fastest of {found['rounds'] * found['repeats']} repeats in {found['rounds']} processes. The "
+        f"machine's load was {found['load_before']:.1f}: the more it is over the cores, the more only ratios count."
     )
     kept_header = ("package", "version", "MB", "licence", "author", "releases", "wheels")
     lines = ["# What runs the networks", "", wrap(how), "", table(header, rows), "", table(kept_header, kept)]
