@@ -329,7 +329,8 @@ def report(found: dict[str, Any]) -> str:
         f"Written by `{found['command']}` with docs/measurements/engines.json. Both networks of "
         f"`{found['model']}` on {machine['cores']} cores ({machine['vectors'] or machine['processor']}); the "
         f"fastest of {found['rounds'] * found['repeats']} repeats in {found['rounds']} processes. The "
-        f"machine's load was {found['load_before']:.1f}: the more it is over the cores, the more only ratios count."
+        f"machine's load was {found['load_before']:.1f}: the more it is over the cores, the more only ratios "
+        "count."
     )
     kept_header = ("package", "version", "MB", "licence", "author", "releases", "wheels")
     lines = ["# What runs the networks", "", wrap(how), "", table(header, rows), "", table(kept_header, kept)]
