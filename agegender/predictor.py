@@ -22,7 +22,7 @@ from agegender.faces.crop import CHIP_LANDMARKS, check_rgb
 from agegender.files import MALFORMED
 from agegender.images import read_image
 from agegender.labels import GENDERS, Task
-from agegender.models.card import WEIGHTS_DIR, read_card, runtime_of
+from agegender.models.card import read_card, runtime_of
 from agegender.models.registry import DEFAULT_MODEL, model_spec
 from agegender.prediction import AgeEstimate, Answer, GenderEstimate, Prediction
 
@@ -47,7 +47,7 @@ class Predictor:
     Args:
         model: Name of a model.
         detector: Another face detector to use.
-        weights_dir: Where the models are.
+        weights_dir: Where the models are; ``None`` looks in the places that `agegender.places` lists.
 
     Attributes:
         model: Its name.
@@ -70,7 +70,7 @@ class Predictor:
         model: str = DEFAULT_MODEL,
         *,
         detector: FaceDetector | None = None,
-        weights_dir: Path = WEIGHTS_DIR,
+        weights_dir: Path | None = None,
     ) -> None:
         self.margin = model_spec(model, weights_dir).margin
         self.model = model
@@ -247,7 +247,7 @@ class Predictor:
             self._loaded, self._detector = None, copy(self._detector)
 
 
-def load_engine(name: str, weights_dir: Path = WEIGHTS_DIR) -> Engine:
+def load_engine(name: str, weights_dir: Path | None = None) -> Engine:
     """Loads what answers for a published model.
 
     Args:
@@ -260,14 +260,18 @@ def load_engine(name: str, weights_dir: Path = WEIGHTS_DIR) -> Engine:
     Raises:
         UnknownModelError: No such model.
         WeightsNotFoundError: It is not published here.
-        ModelError: Its files are damaged.
+        ModelError: Its files are damaged, or it needs TensorFlow, which is not installed.
     """
     if runtime_of(read_card(name, weights_dir)) == "LiteRT":
         from agegender.models.light import LightModel
 
         return LightModel(name, weights_dir)
-    from agegender.models.trained import TrainedModel  # TensorFlow takes seconds to import
-
+    try:
+        from agegender.models.trained import TrainedModel  # TensorFlow takes seconds to import
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"model {name!r} ships no light form and runs on TensorFlow; {error.name} is not installed"
+        ) from error
     return TrainedModel(name, weights_dir)
 
 

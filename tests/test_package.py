@@ -34,6 +34,7 @@ LIGHT_MODULES = (
     "agegender.runs.reading",
     "agegender.runs.records",
     "agegender.training.config",
+    "agegender.training.recipes",
 )
 """A page that shows a table, or a list of models, must not wait for TensorFlow, which these import late if at
 all. The linter holds those that never do."""

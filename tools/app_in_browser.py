@@ -55,8 +55,7 @@ def serve(folder: Path, environment: Mapping[str, str] | None = None) -> Iterato
     """Runs the app until the context is left.
 
     Args:
-        folder: The app's working folder, whose ``runs/`` it shows. The app's own settings are linked into it,
-            and its log is written there, ``server.log``.
+        folder: The app's working folder, whose ``runs/`` it shows. Its log is written there, ``server.log``.
         environment: Variables on top of this process's; of these ``UTKFACE_DIR`` is left out.
 
     Yields:
@@ -65,8 +64,6 @@ def serve(folder: Path, environment: Mapping[str, str] | None = None) -> Iterato
     Raises:
         RuntimeError: The app did not come up; the end of its log is in the message.
     """
-    for name in (".streamlit", "ui"):  # settings, and the icon, which app.py names by a relative path
-        (folder / name).symlink_to(ROOT / name, target_is_directory=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -43,8 +43,8 @@ class Shot:
 
 
 SHOTS: Final = {
-    "app": Shot("/?example=yes", (1280, 1460)),
-    "explain": Shot("/explain?example=yes&face=6", (1280, 1280), heading="Where the answer comes from"),
+    "app": Shot("/?example=true", (1280, 1460)),
+    "explain": Shot("/explain?example=true&face=6", (1280, 1280), heading="Where the answer comes from"),
     "training": Shot("/training_curves", (1280, 1280), "dark"),
     "compare": Shot("/compare_models", (1280, 1000)),
     "dataset": Shot("/dataset_explorer", (1280, 1000)),

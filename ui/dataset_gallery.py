@@ -11,7 +11,6 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from agegender import charts
 from agegender.audit.gallery import FLAGS, ORDERS, in_order, thumbnail
 from agegender.errors import AgeGenderError, ImageError
 from agegender.faces import CHIP_SIZE
@@ -29,7 +28,7 @@ from ui.dataset import (
     show_no_face,
 )
 from ui.models import choose_model, load_model
-from ui.widgets import choose_part, jpeg_address, quote, show_chart, show_failure, show_picture
+from ui.widgets import choose_part, jpeg_address, quote, show_drawing, show_failure, show_picture
 
 FACES_A_PAGE: Final = 48
 
@@ -211,12 +210,11 @@ def _show_answer(image: NDArray[np.uint8], row: int, source: Source, model: str)
         side = "above" if years > 0 else "below"
         apart = "as labelled" if abs(years) < 0.5 else f"{abs(years):.0f} years {side} the label"
         st.markdown(f"{say_age(age).capitalize()}: {apart}.")
-        show_chart(charts.age_chart(age), key="face_age", caption=False)
     if gender is not None:
         agrees = "as labelled" if gender.label == GENDERS[face["gender"]] else "not as labelled"
         words = say_gender(gender).capitalize()
         st.markdown(f"{words}." if gender.uncertain else f"{words}: {agrees}.")
-        show_chart(charts.gender_gauge(gender), key="face_gender", caption=False)
+    show_drawing(age, gender)
     if source.is_utkface:
         st.caption(_say_seen(face.get("split")))
 

@@ -24,7 +24,7 @@ from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
 from ui.models import load_model
 from ui.photos import Photo, Settings, bound, remembered
-from ui.widgets import show_chart, show_link, show_picture
+from ui.widgets import show_chart, show_drawing, show_link, show_picture
 
 _REMEMBERED: Final = 6  # faces a session
 _TITLES: Final[dict[Task, str]] = {"age": "Age", "gender": "Perceived gender"}
@@ -76,7 +76,7 @@ def show_answer(face: Prediction) -> None:
     )
     if face.age.distribution is None:
         st.markdown("This model says a single number. Its interval comes from how far off it usually is.")
-        show_chart(charts.age_chart(face.age), key="interval")
+        show_drawing(face.age, None)
         return
     show_chart(charts.year_distribution(face.age), key="distribution")
 

@@ -4,11 +4,9 @@ It stands apart from pages/, because Streamlit takes a folder of that name besid
 its older kind of app, in which a link to a page opens that page without its menu.
 """
 
-from pathlib import Path
-
 import streamlit as st
 
-ROOT = Path(__file__).parents[1]
+from agegender.places import PRODUCT
 
 # Icons stand in the titles, because the browser would fetch a page's own icon from Google's servers.
 MENU = {
@@ -27,15 +25,20 @@ MENU = {
 page = st.navigation(
     {
         section: [
-            st.Page(ROOT / "pages" / f"{name}.py", title=title, default=name == "predict")
+            st.Page(PRODUCT / "pages" / f"{name}.py", title=title, default=name == "predict")
             for name, title in pages.items()
         ]
         for section, pages in MENU.items()
     }
 )
+if st.session_state.get("open page") != page.url_path:
+    # Streamlit carries these from page to page, but a choice that an address made only after one more click.
+    st.session_state["open page"] = page.url_path
+    for key in {"model", "example", "face"} & set(st.session_state):
+        st.session_state[key] = st.session_state[key]
 st.set_page_config(
     page_title=f"{page.title.partition(': ')[2]} · Age and gender",
-    page_icon=str(ROOT / "ui" / "icon.svg"),
+    page_icon=str(PRODUCT / "ui" / "icon.svg"),
     layout="wide",
 )
 page.run()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 import streamlit as st
 
-from agegender import charts
-from agegender.export import faces_table, predictions_document, to_json
+from agegender.export import faces_csv, predictions_document, to_json
 from agegender.faces.detector import DEFAULT_MIN_CONFIDENCE
 from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
@@ -25,7 +24,7 @@ from ui.photos import (
     records,
 )
 from ui.session import use_settings
-from ui.widgets import choose_part, quote, show_chart, show_link, show_picture
+from ui.widgets import choose_part, quote, show_drawing, show_link, show_picture
 
 _FACES_A_PAGE: Final = 24
 _PHOTO_WIDTH: Final = 900  # pixels on the screen, and no higher than 70 % of that
@@ -144,10 +143,7 @@ def _show_card(number: int, prediction: Prediction) -> None:
                 st.markdown(say_gender(prediction.gender))
     if prediction.warnings:
         st.markdown(" ".join(f":orange-badge[:material/warning: {text}]" for text in prediction.warnings))
-    if prediction.age is not None:
-        show_chart(charts.age_chart(prediction.age), key=f"age_{number}", caption=False)
-    if prediction.gender is not None:
-        show_chart(charts.gender_gauge(prediction.gender), key=f"gender_{number}", caption=False)
+    show_drawing(prediction.age, prediction.gender)
     show_link("explain", f"Why this answer for face {number}?", ":material/help:", face=str(number))
 
 
@@ -181,10 +177,16 @@ def show_table(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> None:
 
 def show_downloads(photos: Sequence[Photo], analyses: Sequence[Analysis], model: str) -> None:
     """Offers the annotated photos, a table, and the results for programs."""
-    described = records(photos, analyses)
     readable = [pair for pair in zip(photos, analyses, strict=True) if pair[1].error is None]
+
+    def table() -> str:
+        return faces_csv(records(photos, analyses))
+
+    def document() -> str:
+        return to_json(predictions_document(model, records(photos, analyses)))
+
     with st.container(horizontal=True):
-        # Drawn only when asked for: a PNG of a photo's own size takes time and memory.
+        # All are made only when asked for: a PNG of a photo's own size takes time and memory.
         if len(readable) == 1:
             name = f"{PurePath(readable[0][0].name).stem}.annotated.png"
             draw = partial(annotated_png, *readable[0])
@@ -192,12 +194,9 @@ def show_downloads(photos: Sequence[Photo], analyses: Sequence[Analysis], model:
         elif readable:
             draw = partial(annotated_zip, photos, analyses)
             _download("Annotated photos", draw, "annotated.zip", "application/zip", ":material/folder_zip:")
-        _download(
-            "CSV", faces_table(described).to_csv(index=False), "faces.csv", "text/csv", ":material/table:"
-        )
-        document = to_json(predictions_document(model, described))
+        _download("CSV", table, "faces.csv", "text/csv", ":material/table:")
         _download("JSON", document, "faces.json", "application/json", ":material/data_object:")
 
 
-def _download(label: str, data: Any, name: str, mime: str, icon: str) -> None:
+def _download(label: str, data: Callable[[], bytes | str], name: str, mime: str, icon: str) -> None:
     st.download_button(label, data, name, mime, key=f"download_{label}", icon=icon, on_click="ignore")

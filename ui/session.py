@@ -31,6 +31,7 @@ _SETTINGS: Final = "settings"
 _LOOKED_AT: Final = "digest of the photo looked at"
 _CHOSEN: Final = "photo"
 _NAMES_SHOWN: Final = 5
+_KNOWN_EVERYWHERE: Final = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 @dataclass
@@ -105,7 +106,7 @@ def accepted_types(browser: str) -> list[str]:
     """
     if any(word in browser for word in ("Android", "iPhone", "iPad", "Mobile")):
         return ["image", "heic", "heif"]
-    return ["image", *sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)]
+    return ["image", *sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES - _KNOWN_EVERYWHERE)]
 
 
 def take_snapshot() -> Photo | None:

@@ -1,6 +1,6 @@
-"""Plotly figures as pure functions: estimates and tables in, a figure out.
+"""Figures as pure functions: estimates and tables in, a figure out.
 
-    faces      one face: its age distribution, its gender gauge
+    faces      one face as a small drawing: its age distribution, its gender gauge
     explain    one answer: maps over the face, the distribution in full, versions of the face
     training   curves of training runs
     compare    several systems side by side
@@ -35,14 +35,14 @@ from agegender.charts.dataset import (
     gender_balance,
 )
 from agegender.charts.explain import contribution_chart, occlusion_chart, stability_chart, year_distribution
-from agegender.charts.faces import age_chart, gender_gauge
+from agegender.charts.faces import Drawing, draw_answer
 from agegender.charts.style import description
 from agegender.charts.training import MAX_RUNS, epoch_time_curve, learning_rate_curve, training_curve
 
 __all__ = [
     "MAX_RUNS",
     "MAX_SYSTEMS",
-    "age_chart",
+    "Drawing",
     "age_histogram",
     "ages_by_ethnicity",
     "answer_ranges",
@@ -50,11 +50,11 @@ __all__ = [
     "capture_days",
     "contribution_chart",
     "description",
+    "draw_answer",
     "epoch_time_curve",
     "ethnicity_balance",
     "gaps_by_band",
     "gender_balance",
-    "gender_gauge",
     "group_points",
     "label_gaps",
     "learning_rate_curve",

@@ -31,10 +31,9 @@ from agegender.commands.batch import in_order, stop_on_signal
 from agegender.errors import AgeGenderError, ConfigError, ImageError, ModelError
 from agegender.export import (
     NO_FACE,
-    faces_table,
+    faces_csv,
     image_record,
     predictions_document,
-    to_csv,
     write_atomically,
 )
 from agegender.files import unique_names
@@ -273,7 +272,7 @@ def _table_writers(
 ) -> Iterator[Callable[[], None]]:
     csv, json = outputs.csv, outputs.json
     if csv is not None:
-        yield lambda: write_atomically(csv, to_csv(faces_table(records)))
+        yield lambda: write_atomically(csv, faces_csv(records))
     if json is not None:
         yield lambda: write_json(predictions_document(model, records), json)
 

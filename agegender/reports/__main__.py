@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agegender.assets import AUDIT, COMPARISON
+from agegender.models.card import read_card
 from agegender.reports import audit, readme, systems
 
 
@@ -32,8 +33,8 @@ def documents(root: Path) -> dict[Path, str]:
 
     comparison, measurements, weights = read(COMPARISON), root / "docs" / "measurements", root / "weights"
     figures = readme.figures(
-        read(weights / "vggface" / "card.json"),
-        read(weights / "mobilenet-vggface2" / "card.json"),
+        read_card("vggface", weights),
+        read_card("mobilenet-vggface2", weights),
         comparison,
         bench=read(measurements / "bench.json"),
         throughput=read(measurements / "training-throughput.json"),

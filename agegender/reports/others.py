@@ -9,7 +9,7 @@ from typing import Any, Final
 from agegender.assets import PUBLISHED
 from agegender.errors import ModelError
 from agegender.files import MALFORMED, read_json
-from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.models.card import CARD_FILE, folders_with, read_card
 from agegender.models.registry import DEFAULT_MODEL
 
 Entry = dict[str, Any]
@@ -66,7 +66,7 @@ def _bands(ages: dict[str, Any], genders: dict[str, Any]) -> dict[str, Entry]:
     }
 
 
-def zero_shot(weights_dir: Path = WEIGHTS_DIR) -> list[Entry]:
+def zero_shot(weights_dir: Path | None = None) -> list[Entry]:
     """The network that the default base comes from, measured here with its own heads, untrained by us.
 
     Args:
@@ -78,7 +78,7 @@ def zero_shot(weights_dir: Path = WEIGHTS_DIR) -> list[Entry]:
     Raises:
         ModelError: The card is damaged.
     """
-    card = read_card(_BASE, weights_dir) if (weights_dir / _BASE).is_dir() else {}
+    card = read_card(_BASE, weights_dir) if _BASE in folders_with(CARD_FILE, weights_dir) else {}
     found = card.get("zero_shot")
     if not found:
         return []
@@ -111,5 +111,6 @@ def published_figures() -> list[Entry]:
     return [
         {"kind": "published", "name": figure["name"], "against": figure["against"]}
         | {key: figure.get(key) for key in keys}
+        | {"adults": bool(figure.get("adults"))}
         for figure in figures
     ]

@@ -2,22 +2,25 @@
 
     runs/<id>/
         config.json        the recipe (TrainingConfig)
-        environment.json   versions, machine, start time, size and hash of the split
+        environment.json   versions, machine, start time, hashes of split and labels, the recipe it belongs to
         split.csv          digest and split of every chip
         history.csv        one row an epoch
         status.json        running, or how it ended; progress and time left
-        metrics.json       validation figures of the kept epoch
+        metrics.json       figures of the kept epoch on the selection half of validation
         best.weights.h5    the kept epoch
         last.weights.h5    the last epoch with its optimiser, to resume from
+        .lock              there while a process trains it
 
 Imports no TensorFlow.
 """
 
 from __future__ import annotations
 
-import math
+import os
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,10 +32,14 @@ from agegender import files
 from agegender.errors import ConfigError
 from agegender.export import to_json, write_atomically
 from agegender.labels import Task
-from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR
+from agegender.models.card import CARD_FILE, HISTORY_FILE, METRICS_FILE, folders_with
 from agegender.models.registry import default_first
+from agegender.places import runs_folder
+from agegender.runs.progress import finite
 
-RUNS_DIR: Final = Path("runs")
+RUNS_DIR: Final = runs_folder()
+"""The one place of run records; see `agegender.places`."""
+
 BEST_WEIGHTS: Final = "best.weights.h5"
 LAST_WEIGHTS: Final = "last.weights.h5"
 TEACHER_CACHE: Final = ".teacher"
@@ -67,8 +74,8 @@ class RunRecord:
         status: ``state`` ("starting" until the first training step, "running", "finished", "stopped early",
             "diverged", "interrupted", "killed", "published", or "unknown" where the record is damaged) and,
             while it runs, ``epoch``, ``epochs``, ``step``, ``steps`` and ``seconds_left``.
-        validation_faces: How many faces its validation figures were measured on; ``None`` where that is not
-            recorded.
+        validation_faces: How many faces its validation figures were measured on: the selection half, or the
+            whole split where it was not yet halved; ``None`` where that is not recorded.
     """
 
     id: str
@@ -132,6 +139,52 @@ def read_json(path: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
+@contextmanager
+def lock_run(folder: Path) -> Iterator[None]:
+    """Holds a run for this process while it trains it. The lock dies with its process, however that ends.
+
+    Args:
+        folder: The run's, which exists.
+
+    Raises:
+        ConfigError: Another process holds it.
+    """
+    path = folder / ".lock"
+    with path.open("a") as file:
+        if not (_lock_file(file.fileno()) and _is_same_file(file.fileno(), path)):
+            raise ConfigError(f"{folder} is being trained by another process")
+        try:
+            yield
+        finally:
+            # While it is still held: whoever opened it before finds another file in its place, or none.
+            with suppress(OSError):
+                path.unlink()
+
+
+def _lock_file(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def new_run_folder(system: str, task: str, runs_dir: Path = RUNS_DIR) -> Path:
     """Creates ``runs/<UTC time>-<system>-<task>/`` and returns it; never one that exists."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -173,16 +226,16 @@ def read_history(path: Path) -> pd.DataFrame:
     return history[history["epoch"].between(0, _MOST_EPOCHS)].astype({"epoch": "int64"})
 
 
-def list_runs(weights_dir: Path = WEIGHTS_DIR, runs_dir: Path = RUNS_DIR) -> list[RunRecord]:
+def list_runs(weights_dir: Path | None = None, runs_dir: Path = RUNS_DIR) -> list[RunRecord]:
     """All published models with a history, the default one first, then all runs, newest first."""
-    models = sorted((path.parent.name for path in weights_dir.glob(f"*/{HISTORY_FILE}")), key=default_first)
-    published = [_read_published(weights_dir / name) for name in models]
+    models = folders_with(HISTORY_FILE, weights_dir)
+    published = [_read_published(models[name]) for name in sorted(models, key=default_first)]
     folders = sorted((path.parent for path in runs_dir.glob("*/config.json")), reverse=True)
     return published + [_read_run(folder) for folder in folders]
 
 
 def _read_published(folder: Path) -> RunRecord:
-    card = read_json(folder / CARD_FILE)
+    card = read_json(folder / CARD_FILE) | read_json(folder / METRICS_FILE)
     return RunRecord(
         id=folder.name,
         folder=folder,
@@ -224,16 +277,9 @@ def _read_status(folder: Path, history: pd.DataFrame) -> dict[str, Any]:
     return {**status, "state": state}
 
 
-def finite(value: Any) -> float:
-    """The number that a record holds; 0 where it holds something else, or more than a float can."""
-    try:
-        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
-    except OverflowError:  # JSON's whole numbers have no end
-        return 0.0
-
-
 def _validation_faces(record: dict[str, Any]) -> int | None:
-    size = _dict(_dict(record.get("split")).get("sizes")).get("validation")
+    sizes = _dict(_dict(record.get("split")).get("sizes"))
+    size = sizes.get("selection", sizes.get("validation"))
     return size if isinstance(size, int) and size > 0 else None
 
 

@@ -14,7 +14,7 @@ from agegender.data.generator import read_chip
 from agegender.faces.chip import change_margin, resize_chip
 from agegender.files import read_arrays
 from agegender.labels import AGE_BANDS
-from agegender.models.card import WEIGHTS_DIR
+from agegender.models.card import find_model
 from agegender.models.trained import TrainedModel
 from agegender.progress import Progress
 
@@ -40,7 +40,7 @@ def teacher_answers(
     """
     if cache is None:
         return _ask(TrainedModel(name), files, progress)
-    kept = cache / f"{name}-{_fingerprint_of_model(name)}.npz"
+    kept = cache / f"{name}-{fingerprint_of_model(name)}.npz"
     known = read_arrays(kept)
     if len({len(np.atleast_1d(values)) for values in known.values()}) > 1:  # of no use in part
         known = {}
@@ -61,9 +61,10 @@ _CHIPS: Final = "chips"
 """Under what a file of kept answers lists the chips they are of."""
 
 
-def _fingerprint_of_model(name: str) -> str:
+def fingerprint_of_model(name: str) -> str:
+    """16 hex digits that change with any of a published model's weights."""
     digest = hashlib.sha256()
-    for path in sorted((WEIGHTS_DIR / name).glob("*.weights.*")):
+    for path in sorted(find_model(name).glob("*.weights.*")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -147,4 +147,5 @@ def texts(app: AppTest) -> str:
         app.success,
         app.subheader,
     )
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
+    pictures = [image.alt for found in app.get("image") for image in found.proto.imgs]
+    return "\n".join([*(str(element.value) for kind in kinds for element in kind), *pictures])

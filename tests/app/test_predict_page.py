@@ -18,7 +18,7 @@ def test_first_paint_says_what_it_is_and_runs_nothing(open_page, predictor):
     assert "a model trained on UTKFace labels" in words
     assert "Nothing is stored" in words
     assert predictor.looks == []
-    assert len(app.get("plotly_chart")) == 0
+    assert len(app.get("image")) == 0
 
 
 def test_sidebar_offers_trained_models_with_their_measured_error(open_page, predictor):
@@ -52,9 +52,7 @@ def test_every_face_gets_a_card(open_page, predictor):
     assert words.count("looks about 31 (26–37)") == 3
     assert words.count("perceived female, 97 %") == 3
     assert words.count("small face") == 1
-    charts = app.get("plotly_chart")
-    assert len(charts) == 6
-    assert all(chart.proto.alt for chart in charts)
+    assert texts(app).count("Looks about 31; the shaded interval goes from 26 to 37 years. Perceived") == 3
     assert [button.label for button in app.get("download_button")] == ["Annotated photo", "CSV", "JSON"]
 
 
@@ -65,7 +63,7 @@ def test_a_model_without_distribution_and_gender_shows_an_interval_alone(open_pa
     assert not app.exception
     assert "looks about 31 (26–37)" in texts(app)
     assert "perceived" not in texts(app).replace("gender it is perceived as", "")
-    assert len(app.get("plotly_chart")) == 1
+    assert texts(app).endswith("the shaded interval goes from 26 to 37 years.")
 
 
 def test_no_face_is_a_friendly_sentence(open_page, predictor):
@@ -94,7 +92,7 @@ def test_only_broken_photos_leave_a_page_without_pictures(open_page, predictor):
     app.file_uploader(key="uploads").set_value([("a.jpg", b"", "image/jpeg")]).run()
     assert not app.exception
     assert len(app.error) == 1
-    assert len(app.get("imgs")) == 0
+    assert len(app.get("image")) == 0
 
 
 def test_a_file_name_cannot_smuggle_in_a_picture(open_page, predictor):

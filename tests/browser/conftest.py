@@ -54,7 +54,7 @@ def app(browser: Browser, tmp_path_factory: pytest.TempPathFactory, fake_utkface
     (folder / "runs").mkdir()
     with serve(folder, {"UTKFACE_DIR": str(fake_utkface)}) as address:
         page = browser.new_page()
-        page.goto(f"{address}/explain?example=yes")
+        page.goto(f"{address}/explain?example=true")
         wait_until_drawn(page, patience=4 * PATIENCE)
         page.close()
         yield App(address, folder)

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_link_to_one_face(visit):
-    page = visit("/explain?example=yes&face=7").page
+    visitor = visit("/explain?example=true&face=7")
+    page = visitor.page
+    expect(visitor.part("stSidebarNavLink")).to_have_count(6)
     expect(page.get_by_role("switch", name="Show the example")).to_be_checked()
     expect(page.get_by_role("radio", name="7", exact=True)).to_be_checked()
     # Face 7 of the example is Grace Hopper at 77, far from all others.
@@ -21,7 +23,7 @@ def test_a_link_to_one_face(visit):
 
 
 def test_a_card_leads_to_its_explanation(visit):
-    visitor = visit("/?example=yes")
+    visitor = visit("/?example=true")
     page = visitor.page
     page.get_by_role("link", name="Why this answer for face 7?").click()
     expect(page).to_have_url(re.compile(r"/explain\?(.*&)?face=7"))
@@ -42,24 +44,40 @@ def test_an_address_passed_on_shows_the_same_curve(visit, app):
 
 
 def test_a_link_to_a_part_of_the_dataset_page(visit):
-    page = visit("/dataset_explorer?section=split").page
+    page = visit("/dataset_explorer?section=Split").page
     expect(page.get_by_role("radio", name="Split")).to_be_checked()
 
 
-def test_the_last_of_several_quick_clicks_counts_and_the_browser_goes_back(visit):
+def test_the_last_of_several_quick_clicks_counts_and_the_browser_goes_back_to_it(visit):
     visitor = visit("/dataset_explorer")
     page = visitor.page
-    visitor.click(page.get_by_role("radio", name="Audit"))
-    for name in ("Browse", "Split", "Distribution", "Browse", "Augmentation"):
+    for name in ("Audit", "Browse", "Split", "Distribution", "Browse", "Augmentation"):
         page.get_by_role("radio", name=name).click()
-    expect(page).to_have_url(re.compile(r"section=augmentation"))
+    expect(page).to_have_url(re.compile(r"section=Augmentation"))
     expect(page.get_by_text("Other random draws")).to_be_visible()
     wait_until_drawn(page)
     expect(page.get_by_role("radio", name="Augmentation")).to_be_checked()
-    visitor.click(page.get_by_role("radio", name="Split"))
-    page.wait_for_timeout(3000)  # by then the app no longer takes an old address for a late one
+    visitor.click(visitor.part("stSidebarNavLink").filter(has_text="Compare models"))
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Compare models")
+    page.go_back()  # Streamlit clears the page's choices from its address before it leaves: a step of its own
+    expect(page.get_by_role("radio", name="Distribution")).to_be_checked()
     page.go_back()
     expect(page.get_by_role("radio", name="Augmentation")).to_be_checked()
+    page.go_forward()
+    page.go_forward()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Compare models")
+
+
+def test_model_and_photos_go_along_from_page_to_page(visit):
+    visitor = visit("/?example=true")
+    page = visitor.page
+    visitor.part("stSidebarUserContent").get_by_role("combobox", name="Model").click()
+    page.get_by_role("option", name="scratch-cnn").click()
+    expect(page).to_have_url(re.compile(r"model=scratch-cnn"))
+    for name in ("About", "Explain"):
+        visitor.part("stSidebarNavLink").filter(has_text=name).click()
+        expect(page).to_have_url(re.compile(rf"/{name.lower()}\?(.*&)?model=scratch-cnn"))
+    expect(page.get_by_role("switch", name="Show the example")).to_be_checked()
 
 
 def test_a_click_on_a_bar_narrows_the_other_charts_and_the_address(visit):

@@ -60,7 +60,7 @@ def seen(request: pytest.FixtureRequest, browser: Browser, app: App, menu: list[
     found = []
     for path in menu:
         visitor = Visitor(app, context.new_page())
-        visitor.open(f"{path}?example=yes")
+        visitor.open(f"{path}?example=true")
         parts = visitor.page.get_by_role("radiogroup", name="Show", exact=True).get_by_role("radio")
         for number in range(max(1, parts.count())):
             name = path.strip("/") or "predict"
