@@ -23,7 +23,7 @@ from agegender.data.table import read_dataset
 from agegender.errors import AgeGenderError, ConfigError
 from agegender.places import TRAIN_COMMAND
 from agegender.runs.records import RUNS_DIR, SPLITS_CACHE, latest_run, new_run_folder
-from agegender.runtime import prepare_tensorflow
+from agegender.runtime import prepare_tensorflow, without_chatter
 from agegender.training.config import DEFAULT_STAGES, TrainingConfig
 from agegender.training.recipes import (
     HEAD_KEYS,
@@ -214,8 +214,12 @@ def main(arguments: list[str] | None = None) -> int:
             open_tracker(track)  # to be refused before any work
         dataset = read_dataset(data)
         prepare_tensorflow(training=True)
-        # TensorFlow takes seconds to import, and reads its settings then.
-        from agegender.training.loop import check_same_data, describe_stage_plan, train
+        with without_chatter():
+            # TensorFlow takes seconds to import, and reads its settings then.
+            from agegender.training.devices import grow_gpu_memory
+            from agegender.training.loop import check_same_data, describe_stage_plan, train
+
+            grow_gpu_memory()
 
         found: Partition | None = None
         for job in plan(given, recipe=recipe, resume=resume, runs=runs):
@@ -255,7 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\ninterrupted.", file=sys.stderr)
         there = folder is not None and not drop_if_empty(folder)
         if recipe is not None:
-            print(f"Go on with: {shlex.join(['python', 'train.py', *arguments])}", file=sys.stderr)
+            print(f"Go on with: {shlex.join([*TRAIN_COMMAND.split(), *arguments])}", file=sys.stderr)
         elif folder is not None and there:
             command = how_to_go_on(folder, data=data, runs=runs, strategy=strategy, track=track)
             print(f"Go on with: {command}", file=sys.stderr)

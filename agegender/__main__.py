@@ -137,7 +137,7 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return
         case _:
             from agegender.commands import bench
 
-            return bench.run(json=options.json)
+            return bench.run(json_path=options.json)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -220,9 +220,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     publish = commands.add_parser("publish", help="make a model of finished training runs")
-    publish.add_argument("--age", metavar="RUN", type=Path, help="run folder of the age network")
-    publish.add_argument("--gender", metavar="RUN", type=Path, help="run folder of the gender network")
-    publish.add_argument("--both", metavar="RUN", type=Path, help="run folder of one network for both")
+    publish.add_argument(
+        "--age", metavar="RUN", type=Path, help="run of the age network, a folder or its name"
+    )
+    publish.add_argument("--gender", metavar="RUN", type=Path, help="run of the gender network")
+    publish.add_argument("--both", metavar="RUN", type=Path, help="run of one network for both")
     publish.add_argument("--recipe", metavar="NAME", help="the finished runs of a recipe, under its name")
     publish.add_argument(
         "--data", metavar="DIR", nargs="+", help="the dataset's folders (default: $UTKFACE_DIR)"

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from agegender.files import escape_bytes, escape_name, escape_no_text, printable
-from agegender.prediction import Prediction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,41 +51,12 @@ NO_FACE: Final = "no face found"
 _FORMULA_STARTS: Final = ("=", "+", "-", "@")
 
 
-def image_record(
-    path: str,
-    image_size: tuple[int, int] | None,
-    predictions: Sequence[Prediction],
-    error: str | None = None,
-) -> dict[str, Any]:
-    """Describes one picture and its faces with plain Python values.
-
-    Args:
-        path: The name the caller knows the picture by; it is escaped as `agegender.files` does it.
-        image_size: ``(width, height)`` in pixels of the upright picture; ``None`` where it could not be read.
-        predictions: What was found, in the order it is shown and numbered.
-        error: Why the picture failed, or ``None``.
-
-    Returns:
-        One entry of ``images`` in the contract above. What a model does not predict, and whatever is not
-        finite, is ``None``. Boxes are rounded to a tenth of a pixel, ages to a hundredth of a year,
-        probabilities to four places.
-    """
-    width, height = image_size if image_size is not None else (None, None)
-    return {
-        "path": escape_name(path),
-        "width": None if width is None else int(width),
-        "height": None if height is None else int(height),
-        "error": None if error is None else escape_no_text(error),
-        "faces": [_face_record(prediction) for prediction in predictions],
-    }
-
-
 def predictions_document(model: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Puts the records of several pictures under the name of the model that made them.
 
     Args:
         model: Name of the model.
-        records: Results of `image_record`.
+        records: What `ImageResult.to_dict` gives.
 
     Returns:
         The whole document of the contract above, ready for `to_json`.
@@ -98,7 +68,7 @@ def faces_csv(records: Sequence[dict[str, Any]]) -> str:
     r"""Lays the faces of several pictures out as one table, in the form that `to_csv` writes.
 
     Args:
-        records: Results of `image_record`.
+        records: What `ImageResult.to_dict` gives.
 
     Returns:
         One row a face, numbered from 1 within its picture, with the columns `FACES_TABLE_COLUMNS` and ``\n``
@@ -199,25 +169,6 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _face_record(prediction: Prediction) -> dict[str, Any]:
-    age, gender = prediction.age, prediction.gender
-    return {
-        "box": [_rounded(value, 1) for value in prediction.face.box],
-        "confidence": _rounded(prediction.face.confidence, 4),
-        "age": None if age is None else _rounded(age.years, 2),
-        "age_interval": None if age is None else [_rounded(age.low, 2), _rounded(age.high, 2)],
-        "gender": None if gender is None else gender.label,
-        "gender_probability": None if gender is None else _rounded(gender.probability, 4),
-        "warnings": list(prediction.warnings),
-    }
-
-
-def _rounded(value: float, digits: int) -> float | None:
-    """Rounds to a plain float, since numpy's scalars are not JSON; not finite gives None."""
-    number = float(value)
-    return round(number, digits) if math.isfinite(number) else None
 
 
 def _plain(value: object) -> object:

@@ -13,7 +13,7 @@ import pytest
 
 from agegender.data.table import read_dataset
 from agegender.errors import AgeGenderError, ImageError
-from agegender.export import image_record, to_csv, to_json, write_atomically
+from agegender.export import to_csv, to_json, write_atomically
 from agegender.files import (
     escape_name,
     paths_below,
@@ -24,6 +24,7 @@ from agegender.files import (
     walk_files,
 )
 from agegender.images import find_images, read_image
+from agegender.prediction import ImageResult
 
 # Names
 
@@ -80,7 +81,7 @@ def test_csv_cells_are_lines_and_no_formulas() -> None:
 
 def test_what_is_no_text_reaches_no_writer(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.jpg")
-    record = image_record(name, None, [], error=f"{name}: gone")
+    record = ImageResult(name, None, [], f"{name}: gone").to_dict()
     document = to_json({"record": record, name: Path(name), "many": [name]})
     assert document.encode().count(rb"caf\\xe9.jpg") == 5
     write_atomically(tmp_path / "a.md", f"# {name}")

@@ -148,6 +148,39 @@ def test_paths_bytes_files_and_arrays_are_the_same_picture(monkeypatch, tmp_path
     assert {shape for shape, _ in detector.asked} == {(120, 300, 3)}
 
 
+def test_many_pictures_are_taken_as_they_are_needed_and_answered_in_order(monkeypatch, tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("not a picture", encoding="utf-8")
+    taken: list[int] = []
+
+    def pictures():
+        yield notes
+        for level in range(1, 101):
+            taken.append(level)
+            yield photo(level)
+
+    monkeypatch.setattr("agegender.batch.cores", lambda: 2)
+    predictor, _, _ = predictor_with(monkeypatch, face_at(10, 10))
+    results = predictor.predict(pictures())
+    assert taken == []
+    first = next(results)
+    assert (first.path, first.size, list(first.faces)) == (str(notes), None, [])
+    assert "picture" in first.error
+    for level in range(1, 51):
+        result = next(results)
+        assert (result.size, result.error) == ((300, 120), None)
+        assert result.faces[0].age.years == pytest.approx(level)
+        assert len(taken) <= level + 4
+    results.close()
+    assert len(taken) <= 55
+
+
+def test_many_pictures_end_with_a_mistake_of_the_caller(monkeypatch):
+    predictor, _, _ = predictor_with(monkeypatch, face_at(10, 10))
+    with pytest.raises(ValueError, match="shape"):
+        list(predictor.predict([np.zeros((9, 9), np.uint8)]))
+
+
 def test_a_file_that_is_no_picture_is_refused(monkeypatch, tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("not a picture", encoding="utf-8")

@@ -36,7 +36,7 @@ def choose_model() -> str | None:
     Returns:
         The model's name, or ``None`` where no model is trained; the page has then said so.
     """
-    models = {row["name"]: row for row in registry.describe_models() if row["trained"]}
+    models = {row["name"]: row for row in registry.list_models() if row["trained"]}
     if not models:
         st.error(
             "No model has its weights here, so nothing can be predicted. Put the repository's `weights` "

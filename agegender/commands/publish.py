@@ -34,7 +34,8 @@ def run(
     """Publishes runs, or calibrates and measures a published model anew, and shows the test figures.
 
     Args:
-        runs: Run folder of each network, or ``None``: of "age" and "gender", or of "both" alone.
+        runs: Run of each network, as a path or as its name, or ``None``: of "age" and "gender", or of "both"
+            alone.
         recipe: Instead of runs: the recipe whose finished runs are published, under its name.
         data: The dataset folder; ``None`` takes the one that ``UTKFACE_DIR`` names.
         name: The model's name; ``None`` takes the default model's and replaces it.
@@ -55,7 +56,11 @@ def run(
         ConfigError: No run is named, or the runs do not fit together.
         DatasetError: The folder is missing or holds no labelled chip.
     """
-    given = {task: folder for task, folder in runs.items() if folder is not None}
+    given = {
+        task: folder if folder.is_dir() else RUNS_DIR / folder
+        for task, folder in runs.items()
+        if folder is not None
+    }
     if again and (given or recipe):
         raise ConfigError("--again measures a model that is published: name no run and no recipe")
     if not again and (bool(given) == bool(recipe) or ("both" in given and len(given) > 1)):

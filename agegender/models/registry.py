@@ -176,11 +176,14 @@ def default_first(name: str) -> tuple[bool, str]:
     return name != DEFAULT_MODEL, name
 
 
-def describe_models(weights_dir: Path | None = None) -> list[dict[str, Any]]:
+def list_models(weights_dir: Path | None = None) -> list[dict[str, Any]]:
     """All models as ``models --json`` lists them: the default first, then by name.
 
+    Args:
+        weights_dir: Where the models are; ``None`` looks in the places that `agegender.places` lists.
+
     Returns:
-        One dictionary a model: ``name``, ``title``, ``default``, ``tasks``, ``parameters``,
+        For each model a dictionary with ``name``, ``title``, ``default``, ``tasks``, ``parameters``,
         ``megabytes`` of its weight files (1e6 bytes), ``input`` (height, width), ``trained``, ``engine``
         ("LiteRT" or "Keras", ``None`` where untrained) and ``metrics`` (the card's test figures, empty where
         untrained).

@@ -16,7 +16,7 @@ from agegender.errors import ModelError
 from agegender.files import MALFORMED
 from agegender.labels import AGE_BAND_NAMES
 from agegender.models.card import read_card
-from agegender.models.registry import MODELS, describe_models, model_spec
+from agegender.models.registry import MODELS, list_models, model_spec
 from agegender.reports.others import (
     published_figures,
     read_rivals,
@@ -81,11 +81,11 @@ def compare_models(weights_dir: Path | None = None, *, rivals_file: Path = RIVAL
     try:
         return _compared(weights_dir, rivals_file)
     except MALFORMED as error:
-        raise ModelError(f"a card is damaged: {error!r}") from error
+        raise ModelError(f"a model's card is damaged: {error!r}") from error
 
 
 def _compared(weights_dir: Path | None, rivals_file: Path) -> dict[str, Any]:
-    models = [_model(row, weights_dir) for row in describe_models(weights_dir)]
+    models = [_model(row, weights_dir) for row in list_models(weights_dir)]
     trained = [entry for entry in models if entry["trained"]]
     reference = next((entry for entry in trained if entry["default"]), trained[0] if trained else None)
     card = read_card(reference["name"], weights_dir) if reference else {}

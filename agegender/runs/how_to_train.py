@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from agegender.places import PRODUCT
+from agegender.places import PRODUCT, TRAIN_COMMAND
 
 RECIPES_DIR: Final = PRODUCT / "recipes"
 
@@ -22,8 +22,8 @@ def training_commands(model: str, system: str, recipes_dir: Path = RECIPES_DIR) 
         What to run, in order.
     """
     if (recipes_dir / f"{model}.toml").is_file():
-        return [f"python train.py --recipe {model}", f"python -m agegender publish --recipe {model}"]
+        return [f"{TRAIN_COMMAND} --recipe {model}", f"python -m agegender publish --recipe {model}"]
     return [
-        f"python train.py --system {system} --task both",
+        f"{TRAIN_COMMAND} --system {system} --task both",
         f"python -m agegender publish --both runs/<id> --name {model}",
     ]

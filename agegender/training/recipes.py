@@ -29,6 +29,7 @@ from typing import Any, Final
 
 from agegender.errors import ConfigError
 from agegender.labels import NetworkTask
+from agegender.places import TRAIN_COMMAND
 from agegender.runs.how_to_train import RECIPES_DIR
 from agegender.runs.records import read_json
 from agegender.training.config import DEFAULT_STAGES, TrainingConfig, read_config_values, system_of
@@ -249,7 +250,7 @@ def finished_runs(recipe: str, runs_dir: Path, recipes_dir: Path = RECIPES_DIR) 
         if folder is None or not is_finished(folder):
             raise ConfigError(
                 f"run {run.name} of recipe {run.recipe} is not finished in {runs_dir}: "
-                f"python train.py --recipe {recipe}"
+                f"{TRAIN_COMMAND} --recipe {recipe}"
             )
         done[run.name] = folder
     starts = {run.config.start for run in runs}

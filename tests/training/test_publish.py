@@ -19,7 +19,7 @@ from agegender.errors import AgeGenderError, ConfigError, DatasetError, ModelErr
 from agegender.labels import GENDERS, MAX_AGE
 from agegender.models.card import read_card, write_card
 from agegender.models.conversion import to_litert
-from agegender.models.registry import describe_models, get_system
+from agegender.models.registry import get_system, list_models
 from agegender.models.store import file_sha256
 from agegender.publishing import publish as module
 from agegender.publishing.light import MOST_PROBABILITY, MOST_YEARS
@@ -229,7 +229,7 @@ def test_the_model_predicts_chips(published, dataset):
 
 def test_the_model_is_listed(published):
     weights_dir, card = published
-    row = next(row for row in describe_models(weights_dir) if row["name"] == NAME)
+    row = next(row for row in list_models(weights_dir) if row["name"] == NAME)
     assert row["trained"]
     assert row["input"] == [32, 32]
     assert row["parameters"] == card["parameters"]
