@@ -52,7 +52,9 @@ def show_failure(error: AgeGenderError, icon: str = ":material/model_training:")
 
 def without_paths(text: str) -> str:
     """Takes folders out of a message: of a path its last part stays, or what lies below a known folder."""
-    for folder in sorted({_PAGES.parent, WEIGHTS_DIR, Path.cwd(), Path.home()}, key=lambda f: -len(str(f))):
+    for folder in sorted(
+        {_PAGES.parent, WEIGHTS_DIR.parent, Path.cwd(), Path.home()}, key=lambda f: -len(str(f))
+    ):
         if folder != folder.parent:
             text = text.replace(f"{folder}{os.sep}", "").replace(str(folder), folder.name)
     return _PATH.sub(lambda match: PureWindowsPath(match[0]).name or match[0], text)
