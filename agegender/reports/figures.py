@@ -162,7 +162,7 @@ def systems_table(comparison: Comparison) -> list[str]:
     return [*lines, "", f"Not trained yet: {', '.join(waiting)}."] if waiting else lines
 
 
-def trust_sentences(card: dict[str, Any]) -> list[str]:
+def trust_sentences(card: Card) -> list[str]:
     """When the model does not answer, and how it holds on bad photos."""
     gender, mean = card["groups"]["overall"]["gender"], card["corruptions"]["mean"]
     below = card["calibration"]["gender"]["uncertain_below"]
