@@ -137,7 +137,7 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return
         case _:
             from agegender.commands import bench
 
-            return bench.run(json=options.json)
+            return bench.run(json_path=options.json)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ from agegender.errors import EmptyImageError, ImageError, ModelError
 from agegender.faces import CHIP_SIZE, Chip, Face, FaceDetector, crop_face
 from agegender.faces.chip import change_margin, resize_chip
 from agegender.faces.crop import CHIP_LANDMARKS, check_rgb
+from agegender.files import MALFORMED
 from agegender.images import read_image
 from agegender.labels import GENDERS, Task
 from agegender.models.card import read_card, runtime_of
@@ -28,7 +29,7 @@ from agegender.places import install_command
 from agegender.prediction import AgeEstimate, Answer, GenderEstimate, ImageResult, Prediction
 
 if TYPE_CHECKING:
-    from agegender.models.engine import Engine
+    from agegender.models.engine import Engine, RawAnswers
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
 FoundFace = tuple[Face, Chip]
@@ -256,27 +257,10 @@ class Predictor:
             raise ValueError(f"chips must have pixels, got shape {chips.shape}")
         model = self.load()
         raw = model.answer(change_margin(chips, margin, model.margin) if chips.ndim == 4 else chips)
-        ages: list[AgeEstimate | None] = [None] * len(chips)
-        genders: list[GenderEstimate | None] = [None] * len(chips)
-        if raw.age is not None:
-            calibration = AgeCalibration.from_dict(_fitted(model.card, "age"))
-            found = calibration.answer(raw.age, raw.age_distribution)
-            for i in range(len(chips)):
-                ages[i] = AgeEstimate(
-                    float(found.years[i]),
-                    float(found.low[i]),
-                    float(found.high[i]),
-                    calibration.coverage,
-                    None if found.distribution is None else found.distribution[i],
-                    None if raw.age_range is None else raw.age_range[i],
-                )
-        if raw.female is not None:
-            temperature = GenderCalibration.from_dict(_fitted(model.card, "gender"))
-            for i, p in enumerate(temperature.probability(raw.female).tolist()):
-                probability = max(p, 1 - p)
-                uncertain = probability < temperature.uncertain_below
-                genders[i] = GenderEstimate(GENDERS[int(p >= 0.5)], probability, uncertain)
-        return list(zip(ages, genders, strict=True))
+        try:
+            return _estimates(model.card, raw, len(chips))
+        except MALFORMED as error:
+            raise ModelError(f"the calibration in the card of {self.model!r} is damaged: {error}") from error
 
     def _enter_process(self) -> None:
         """Notes a fork: threads, which networks work with, stay behind in the process that was forked.
@@ -324,6 +308,31 @@ def load_engine(name: str, weights_dir: Path | None = None) -> Engine:
         ) from error
 
     return TrainedModel(name, weights_dir)
+
+
+def _estimates(card: dict[str, Any], raw: RawAnswers, n: int) -> list[Answer]:
+    """Puts what the networks say of n chips into calibrated years and probabilities."""
+    ages: list[AgeEstimate | None] = [None] * n
+    genders: list[GenderEstimate | None] = [None] * n
+    if raw.age is not None:
+        calibration = AgeCalibration.from_dict(_fitted(card, "age"))
+        found = calibration.answer(raw.age, raw.age_distribution)
+        for i in range(n):
+            ages[i] = AgeEstimate(
+                float(found.years[i]),
+                float(found.low[i]),
+                float(found.high[i]),
+                calibration.coverage,
+                None if found.distribution is None else found.distribution[i],
+                None if raw.age_range is None else raw.age_range[i],
+            )
+    if raw.female is not None:
+        temperature = GenderCalibration.from_dict(_fitted(card, "gender"))
+        for i, p in enumerate(temperature.probability(raw.female).tolist()):
+            probability = max(p, 1 - p)
+            uncertain = probability < temperature.uncertain_below
+            genders[i] = GenderEstimate(GENDERS[int(p >= 0.5)], probability, uncertain)
+    return list(zip(ages, genders, strict=True))
 
 
 def _is_many(source: Source | Iterable[Source]) -> TypeGuard[Iterable[Source]]:

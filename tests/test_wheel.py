@@ -21,7 +21,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from packaging.requirements import Requirement
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -30,6 +29,8 @@ from websockets.sync.client import connect
 from agegender import __version__
 from agegender.models.card import read_card
 from agegender.models.registry import DEFAULT_MODEL
+
+ROOT = Path(__file__).parents[1]
 
 pytestmark = [
     pytest.mark.slow,

@@ -45,10 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
     environment = {} if options.data is None else {"UTKFACE_DIR": str(Path(options.data).resolve())}
     with (
         tempfile.TemporaryDirectory() as folder,
-        serve(Path(folder), environment) as address,
+        serve(Path(folder), environment) as server,
         open_chromium(chromium) as browser,
     ):
-        pages = measure(browser.new_page(viewport={"width": 1280, "height": 900}), address, options.rounds)
+        pages = measure(
+            browser.new_page(viewport={"width": 1280, "height": 900}), server.address, options.rounds
+        )
     report = {
         "seconds": pages,
         "rounds": options.rounds,

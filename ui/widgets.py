@@ -26,6 +26,7 @@ from agegender.prediction import AgeEstimate, GenderEstimate
 Item = TypeVar("Item")
 
 _LOGGER: Final = logging.getLogger(__name__)
+_DRAWING_WIDTH: Final = 420  # pixels at most; a card on a phone has less
 _PATH: Final = re.compile(r"(?<![\w.:/\\])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"`:;,)]+[/\\])*[^\s/\\'\"`:;,)]+")
 """A path from the root or from somebody's home; as PureWindowsPath reads it, either slash parts it."""
 
@@ -169,7 +170,8 @@ def show_drawing(age: AgeEstimate | None, gender: GenderEstimate | None) -> None
     ink = "#e7ecf1" if st.context.theme.type == "dark" else "#101820"  # as .streamlit/config.toml has it
     drawing = charts.draw_answer(age, gender, ink=ink)
     address = base64.b64encode(drawing.svg.encode()).decode("ascii")
-    st.image(f"data:image/svg+xml;base64,{address}", alt=drawing.words)
+    with st.container(width=_DRAWING_WIDTH):
+        st.image(f"data:image/svg+xml;base64,{address}", width="stretch", alt=drawing.words)
 
 
 def jpeg_address(file: bytes) -> str:

@@ -13,9 +13,7 @@ ones, and those on the chips that chose the network are not.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +26,7 @@ from numpy.typing import NDArray
 from agegender.data.duplicates import Fingerprints, duplicate_groups, file_digests, fingerprint
 from agegender.data.table import Dataset
 from agegender.errors import DatasetError
-from agegender.files import paths_below
+from agegender.files import paths_below, read_arrays
 from agegender.labels import GENDERS, NetworkTask
 from agegender.progress import Progress
 
@@ -206,10 +204,10 @@ def partition(
     if cache is not None:
         known = "\n".join(f"{digest} {split}" for digest, split in zip(digests, given, strict=True))
         kept = cache / f"{hashlib.sha256(known.encode()).hexdigest()[:24]}.npz"
-        with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(kept) as stored:
-            return Partition(
-                dataset, digests, stored["decodable"], stored["groups"], stored["uses"].astype(object)
-            )
+        stored = read_arrays(kept)
+        parts = [stored.get(name, np.empty(0)) for name in ("decodable", "groups", "uses")]
+        if all(part.shape == (len(digests),) for part in parts):
+            return Partition(dataset, digests, parts[0], parts[1], parts[2].astype(object))
     if prints is None:
         prints = fingerprint(dataset, progress=progress)
     if groups is None:

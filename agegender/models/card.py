@@ -6,7 +6,6 @@ by group, has a file of its own; `read_card` gives both as one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Final, Literal
 
 from agegender.errors import ModelError, WeightsNotFoundError
 from agegender.export import to_json, write_atomically
+from agegender.files import read_json
 from agegender.places import INSTALLED, TRAIN_COMMAND, WEIGHTS_VARIABLE, weights_folders
 
 Runtime = Literal["LiteRT", "Keras"]
@@ -126,7 +126,7 @@ def _read(path: Path) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def _parsed(path: Path, state: tuple[int, int, int]) -> dict[str, Any]:
     """The JSON object in a file, parsed once a state of it: a page asks for every card at every click."""
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read_json(path)
     if not isinstance(found, dict):
         raise ValueError("it is no JSON object")
     return found

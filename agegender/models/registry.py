@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from agegender.errors import ConfigError, ModelError, UnknownModelError
+from agegender.files import MALFORMED
 from agegender.labels import TASKS, Task
 from agegender.models.card import CARD_FILE, find_model, folders_with, read_card, runtime_of, trained_models
 from agegender.models.system import System
@@ -166,7 +167,7 @@ def _from_card(name: str, card: Mapping[str, Any]) -> ModelSpec:
             int(card["parameters"]),
             int(card["options"].get("margin", 0)),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise ModelError(f"the card of {name!r} is not one of a model: {error!r}") from error
 
 

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from agegender.errors import ModelError
 from agegender.evaluation.corruptions import CORRUPTIONS
+from agegender.files import MALFORMED
 from agegender.models.card import runtime_of
 from agegender.reports.markdown import table
 from agegender.wording import ABSENT, say_figure
@@ -53,20 +55,19 @@ def card_markdown(card: Card) -> str:
 
     Returns:
         Markdown, ending in a newline.
+
+    Raises:
+        ModelError: The card is damaged.
     """
     sections = (
-        _head(card),
-        _accuracy(card),
-        _groups(card),
-        _corruptions(card),
-        _detection(card),
-        _calibration(card),
-        _training(card),
-        _zero_shot(card),
-        _use(card),
-        _licence(card),
+        *(_head, _accuracy, _groups, _corruptions, _detection),
+        *(_calibration, _training, _zero_shot, _use, _licence),
     )
-    return "\n".join(line for section in sections for line in section).rstrip("\n") + "\n"
+    try:
+        lines = [line for section in sections for line in section(card)]
+    except MALFORMED as error:
+        raise ModelError(f"the card of {card.get('name')!r} is damaged: {error!r}") from error
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _head(card: Card) -> Iterable[str]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agegender.assets import RIVALS
+from agegender.errors import ModelError
+from agegender.files import MALFORMED
 from agegender.labels import AGE_BAND_NAMES
 from agegender.models.card import read_card
 from agegender.models.registry import MODELS, list_models, model_spec
@@ -76,6 +78,13 @@ def compare_models(weights_dir: Path | None = None, *, rivals_file: Path = RIVAL
     Raises:
         ModelError: A card or the record of rivals is damaged.
     """
+    try:
+        return _compared(weights_dir, rivals_file)
+    except MALFORMED as error:
+        raise ModelError(f"a model's card is damaged: {error!r}") from error
+
+
+def _compared(weights_dir: Path | None, rivals_file: Path) -> dict[str, Any]:
     models = [_model(row, weights_dir) for row in list_models(weights_dir)]
     trained = [entry for entry in models if entry["trained"]]
     reference = next((entry for entry in trained if entry["default"]), trained[0] if trained else None)

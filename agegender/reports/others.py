@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from agegender.assets import PUBLISHED
 from agegender.errors import ModelError
+from agegender.files import MALFORMED, read_json
 from agegender.models.card import CARD_FILE, folders_with, read_card
 from agegender.models.registry import DEFAULT_MODEL
 
@@ -31,9 +32,9 @@ def read_rivals(path: Path) -> list[Entry]:
     if not path.is_file():
         return []
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         return [_rival(rival, record.get("split_hash")) for rival in record["rivals"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise ModelError(f"{path} is no record of rivals, see tools/once/rivals: {error!r}") from error
 
 

@@ -16,7 +16,7 @@ Imports no TensorFlow.
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import sys
 import time
@@ -29,6 +29,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from agegender import files
 from agegender.errors import ConfigError
 from agegender.export import to_json, write_atomically
 from agegender.labels import Task
@@ -50,6 +51,8 @@ SPLITS_CACHE: Final = ".splits"
 STALE_AFTER_SECONDS: Final = 180.0
 """A run that says it is running but has not written for so long, or for as long as its slowest epoch took if
 that is longer, was killed: within an epoch it writes every few seconds, but not while it validates."""
+
+_MOST_EPOCHS: Final = 10**9
 
 HISTORY_COLUMNS: Final = (
     *("task", "stage", "epoch", "seconds", "learning_rate", "loss", "val_loss"),
@@ -130,7 +133,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object; an absent or broken file is an empty one."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = files.read_json(path)
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
@@ -211,16 +214,16 @@ def latest_run(task: str, runs_dir: Path = RUNS_DIR) -> Path:
 def read_history(path: Path) -> pd.DataFrame:
     """Reads a ``history.csv`` into the columns `HISTORY_COLUMNS`; an absent file has no rows.
 
-    What is no number in a column of numbers reads as NaN, and a row without an epoch is left out.
+    What is no number in a column of numbers reads as NaN, and a row without a possible epoch is left out.
     """
     try:
-        history = pd.read_csv(path)
+        history = pd.read_csv(path, dtype=dict.fromkeys(HISTORY_COLUMNS[2:], "str"))
     except (OSError, ValueError):
         history = pd.DataFrame()
     history = history.reindex(columns=list(HISTORY_COLUMNS))
     for name in HISTORY_COLUMNS[2:]:
         history[name] = pd.to_numeric(history[name], errors="coerce").astype("float64")
-    return history.dropna(subset=["epoch"]).astype({"epoch": "int64"})
+    return history[history["epoch"].between(0, _MOST_EPOCHS)].astype({"epoch": "int64"})
 
 
 def list_runs(weights_dir: Path | None = None, runs_dir: Path = RUNS_DIR) -> list[RunRecord]:
@@ -267,11 +270,19 @@ def _read_status(folder: Path, history: pd.DataFrame) -> dict[str, Any]:
     if not path.exists():  # it comes with the first training step, minutes after the recipe
         state, updated = "starting", (folder / "config.json").stat().st_mtime
     if state in ("starting", "running"):
-        silent = time.time() - (updated if isinstance(updated, (int, float)) else 0.0)
+        silent = time.time() - finite(updated)
         slowest = float(history["seconds"].max()) if history["seconds"].notna().any() else 0.0
         if silent > max(STALE_AFTER_SECONDS, slowest):
             state = "killed"
     return {**status, "state": state}
+
+
+def finite(value: Any) -> float:
+    """The number that a record holds; 0 where it holds something else, or more than a float can."""
+    try:
+        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
+    except OverflowError:  # JSON's whole numbers have no end
+        return 0.0
 
 
 def _validation_faces(record: dict[str, Any]) -> int | None:

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 from agegender.data.augment import Augmentation
 from agegender.data.sampling import SamplingRule
 from agegender.errors import ConfigError
+from agegender.files import read_json
 from agegender.labels import NetworkTask
 from agegender.models.backbones import get_backbone
 from agegender.models.registry import get_system
@@ -225,8 +226,9 @@ def read_config_values(path: Path) -> dict[str, Any]:
         ConfigError: The file is not there, or is neither.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        values = (
+            tomllib.loads(path.read_text(encoding="utf-8")) if path.suffix == ".toml" else read_json(path)
+        )
     except OSError as error:
         raise ConfigError(f"cannot read the config {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from agegender.data.generator import read_chip
 from agegender.faces.chip import change_margin, resize_chip
+from agegender.files import read_arrays
 from agegender.labels import AGE_BANDS
 from agegender.models.card import find_model
 from agegender.models.trained import TrainedModel
@@ -41,7 +41,9 @@ def teacher_answers(
     if cache is None:
         return _ask(TrainedModel(name), files, progress)
     kept = cache / f"{name}-{fingerprint_of_model(name)}.npz"
-    known = _read(kept)
+    known = read_arrays(kept)
+    if len({len(np.atleast_1d(values)) for values in known.values()}) > 1:  # of no use in part
+        known = {}
     chips = [_fingerprint_of_chip(file) for file in files]
     place = {chip: i for i, chip in enumerate(known.get(_CHIPS, np.array([])).tolist())}
     new = [i for i, chip in enumerate(chips) if chip not in place]
@@ -70,15 +72,6 @@ def fingerprint_of_model(name: str) -> str:
 def _fingerprint_of_chip(file: Path) -> str:
     """By content: a dataset that was copied or unpacked anew is the same one, whatever its files' dates."""
     return hashlib.sha256(file.read_bytes()).hexdigest()[:32]
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """What was kept; nothing where there is nothing, or nothing that can be read."""
-    try:
-        with np.load(path) as kept:
-            return {key: kept[key] for key in kept.files}
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return {}
 
 
 def _write(path: Path, answers: dict[str, NDArray[Any]]) -> None:
