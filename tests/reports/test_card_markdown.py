@@ -27,6 +27,8 @@ def card() -> dict[str, Any]:
     faces = pd.DataFrame(
         {
             "age": age,
+            "age_min": age,
+            "age_max": age,
             "gender": (rng.uniform(size=n) < female).astype(int),
             "ethnicity": rng.integers(0, 5, n),
             "predicted_age": age + rng.normal(0, 4, n),
