@@ -23,7 +23,7 @@ from agegender.data.table import read_dataset
 from agegender.errors import AgeGenderError, ConfigError
 from agegender.places import TRAIN_COMMAND
 from agegender.runs.records import RUNS_DIR, SPLITS_CACHE, latest_run, new_run_folder
-from agegender.runtime import prepare_tensorflow
+from agegender.runtime import prepare_tensorflow, without_chatter
 from agegender.training.config import DEFAULT_STAGES, TrainingConfig
 from agegender.training.recipes import (
     HEAD_KEYS,
@@ -214,8 +214,12 @@ def main(arguments: list[str] | None = None) -> int:
             open_tracker(track)  # to be refused before any work
         dataset = read_dataset(data)
         prepare_tensorflow(training=True)
-        # TensorFlow takes seconds to import, and reads its settings then.
-        from agegender.training.loop import check_same_data, describe_stage_plan, train
+        with without_chatter():
+            # TensorFlow takes seconds to import, and reads its settings then.
+            from agegender.training.devices import grow_gpu_memory
+            from agegender.training.loop import check_same_data, describe_stage_plan, train
+
+            grow_gpu_memory()
 
         found: Partition | None = None
         for job in plan(given, recipe=recipe, resume=resume, runs=runs):

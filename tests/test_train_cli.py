@@ -342,7 +342,7 @@ def test_ctrl_c_exits_130_with_the_command_that_goes_on_but_with_no_other_data(
         assert at_home(["--task", "gender", *TINY]) == 130
     message = capsys.readouterr().err
     assert "interrupted" in message
-    [folder] = (tmp_path / "runs").iterdir()
+    [folder] = records(tmp_path / "runs")
     assert read_json(folder / "status.json")["state"] == "interrupted"
     go_on = [*command_in(message), "--quiet"]
 
@@ -428,9 +428,9 @@ def test_a_killed_recipe_goes_on_where_it_was_and_ends_like_one_that_was_not(
 ):
     """Killed in its second run: the first is not trained again, the second from its last epoch."""
     command = [sys.executable, str(ROOT / "train.py"), "--recipe", str(recipe)]
-    environment = {**os.environ, DATA_ENVIRONMENT_VARIABLE: str(fake_utkface)}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
     runs = tmp_path / "runs"
+    environment = {**os.environ, DATA_ENVIRONMENT_VARIABLE: str(fake_utkface), "AGEGENDER_RUNS": str(runs)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
     while process.poll() is None:
         if list(runs.glob("*-age/history.csv")):
             process.send_signal(signal.SIGKILL)
@@ -448,12 +448,13 @@ def test_a_killed_recipe_goes_on_where_it_was_and_ends_like_one_that_was_not(
     assert f"python -m agegender publish --recipe {recipe}" in message
     assert runs_of(runs) == {"both": first, "age": second}
     assert {path: path.read_bytes() for path in first.iterdir()} == before
-    assert read_json(second / "config.json")["start"] == str(first.relative_to(tmp_path))
+    assert read_json(second / "config.json")["start"] == str(first)
     assert "then run" in read_json(second / "environment.json")["base"]
     assert finished_runs(str(recipe), runs) == {"age": second}
 
-    assert at_home(["--recipe", str(recipe), "--quiet", "--runs", "uninterrupted"]) == 0
-    for name, folder in runs_of(Path("uninterrupted")).items():
+    whole = tmp_path / "uninterrupted"
+    assert at_home(["--recipe", str(recipe), "--quiet", "--runs", str(whole)]) == 0
+    for name, folder in runs_of(whole).items():
         histories = [
             read_history(path / "history.csv").drop(columns="seconds")
             for path in (folder, runs_of(runs)[name])
