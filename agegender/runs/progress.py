@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agegender.runs.records import RunRecord, finite
+from agegender.wording import say_duration
 
 _RECENT_EPOCHS = 3
 
@@ -64,16 +65,6 @@ def say_progress(progress: RunProgress | None) -> str:
     if progress.seconds_left is not None:
         parts.append(f"about {say_duration(progress.seconds_left)} left")
     return ", ".join(parts)
-
-
-def say_duration(seconds: float) -> str:
-    """Puts a stretch of time into words: "less than a minute", "14 minutes", "2 h 5 min"."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return "less than a minute"
-    if minutes < 60:
-        return f"{minutes} minute{'s' if minutes > 1 else ''}"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _stage_of(config: dict[str, Any], epoch: int) -> str | None:
