@@ -91,7 +91,7 @@ def serve(
         process = subprocess.Popen(
             [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), *arguments, *own],
             cwd=folder,
-            env=inherited | dict(environment or {}),
+            env=inherited | {"AGEGENDER_RUNS": str(folder / "runs")} | dict(environment or {}),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
