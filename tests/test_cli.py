@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from agegender.commands import bench
 from agegender.commands.predict import annotated_paths
 from agegender.errors import AgeGenderError, UnknownModelError, WeightsNotFoundError
 from agegender.faces import Face, FaceDetector
+from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.files import unescape_name
 from agegender.models.engine import RawAnswers
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
@@ -32,6 +34,8 @@ ROOT = Path(__file__).parents[1]
 
 class FakePredictor:
     """Sees one face in bright pictures and none in dark ones; "missing" is a model without weights."""
+
+    margin = 0
 
     def __init__(self, model="vggface", *, detector=None):
         if model not in {"vggface", "missing"}:
@@ -333,10 +337,13 @@ def chips(tmp_path):
     return tmp_path / "chips"
 
 
+EVALUATED = ["model", "n", "skipped", "no_face", "age", "gender", "by_source", "by_group", "ms_per_face"]
+
+
 def test_evaluate_json(chips, capsys):
     assert main(["evaluate", "--data", str(chips), "--json", "-"]) == 0
     document = read_strict(capsys.readouterr().out)
-    assert list(document) == ["model", "n", "skipped", "no_face", "age", "gender", "ms_per_face"]
+    assert list(document) == EVALUATED
     assert document["n"] == 3
     assert document["age"]["mae"] == pytest.approx((3.2 + 8.8 + 0.2) / 3, abs=1e-4)
     assert document["gender"]["accuracy"] == pytest.approx(2 / 3, abs=1e-4)
@@ -371,8 +378,7 @@ def test_evaluate_limit(chips, capsys):
 def test_evaluate_corruptions_json(chips, capsys):
     assert main(["evaluate", "--data", str(chips), "--corruptions", "--json", "-"]) == 0
     document = read_strict(capsys.readouterr().out)
-    keys = ["model", "n", "skipped", "no_face", "age", "gender", "ms_per_face", "corruptions"]
-    assert list(document) == keys
+    assert list(document) == [*EVALUATED, "corruptions"]
     assert document["age"]["mae"] == pytest.approx((3.2 + 8.8 + 0.2) / 3, abs=1e-4)
     corruptions = document["corruptions"]
     assert list(corruptions) == ["seed", "chip_size", "by_kind", "mean"]
@@ -387,6 +393,45 @@ def test_evaluate_corruptions_in_words(chips, capsys):
     assert lines[0] == ["corruption", "MAE", "×", "clean", "gender", "points", "lost"]
     assert lines[1] == ["brightness", "×", "0.15", "4.07", "1.00", "66.7", "%", "0.0"]
     assert lines[-1] == ["mean", "1.00", "0.0"]
+
+
+@pytest.fixture
+def photos_with_ranges(tmp_path, monkeypatch):
+    """Another source: two photos of UTKFace's framing with ranges of years, one of the "dev" part."""
+    write_photo(tmp_path / "photos" / "dev" / "a.jpg", size=(200, 200))
+    write_photo(tmp_path / "photos" / "train" / "b.jpg", size=(200, 200))
+    labels = "file,age,gender,group\ndev/a.jpg,30-39,female,Inuit\ntrain/b.jpg,3-9,male,\n"
+    (tmp_path / "photos" / "labels.csv").write_text(labels)
+    face = Face((50.0, 50.0, 250.0, 250.0), 0.9, tuple(map(tuple, (CHIP_LANDMARKS + 50).tolist())))
+
+    class Detector:
+        def detect_many(self, images):
+            return [[face] for _ in images]
+
+    monkeypatch.setattr("agegender.evaluation.evaluate.FaceDetector", Detector)
+    return tmp_path / "photos"
+
+
+def test_evaluate_several_folders_and_a_part_of_one(chips, photos_with_ranges, capsys):
+    both = ["evaluate", "--data", str(chips), str(photos_with_ranges)]
+    assert main([*both, "--json", "-"]) == 0
+    document = read_strict(capsys.readouterr().out)
+    assert {name: part["n"] for name, part in document["by_source"].items()} == {"chips": 3, "photos": 2}
+    assert {name: part["n"] for name, part in document["by_group"].items()} == {"White": 3, "Inuit": 1}
+    assert document["by_source"]["photos"]["age"]["years_outside"] == (31 - 9) / 2
+    assert main(both) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"in the labelled range 40\.0 %, +\d+\.\d\d years outside it on average", out)
+    assert re.search(r"^ *photos +2 +\d+\.\d\d +50\.0 % +50\.0 % +11\.00$", out, re.MULTILINE)
+    assert re.search(r"^ *chips +3 +4\.07 +66\.7 %$", out, re.MULTILINE)
+    assert re.search(r"^ *Inuit +1 +2\.80 +100\.0 % +100\.0 % +0\.00$", out, re.MULTILINE)
+    assert main([*both, "--split", "dev", "--json", "-"]) == 0
+    assert read_strict(capsys.readouterr().out)["by_source"].keys() == {"photos"}
+
+
+def test_corruptions_are_of_chips_only(chips, photos_with_ranges, capsys):
+    assert main(["evaluate", "--data", str(chips), str(photos_with_ranges), "--corruptions"]) == 2
+    assert "2 of these 5 pictures are no chips" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("folder", ["missing", "empty"])

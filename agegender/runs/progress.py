@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agegender.runs.records import RunRecord, finite
+if TYPE_CHECKING:
+    from agegender.runs.records import RunRecord
 
 _RECENT_EPOCHS = 3
 
@@ -74,6 +75,14 @@ def say_duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} minute{'s' if minutes > 1 else ''}"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def finite(value: Any) -> float:
+    """The number that a record holds; 0 where it holds something else, or more than a float can."""
+    try:
+        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
+    except OverflowError:  # JSON's whole numbers have no end
+        return 0.0
 
 
 def _stage_of(config: dict[str, Any], epoch: int) -> str | None:

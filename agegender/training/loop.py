@@ -320,7 +320,9 @@ def _generators(
     progress: FileProgress | None,
 ) -> dict[str, ChipGenerator]:
     train, validation = parts["train"], parts["validation"]
-    taught = make_targets(config, train, outputs, folder, teacher_cache=teacher_cache, progress=progress)
+    taught = make_targets(
+        config, train, outputs, folder, faces=faces["train"], teacher_cache=teacher_cache, progress=progress
+    )
     mixing = Mixing(config.mixup, config.cutmix, config.erasing)
 
     def generate(name: str, targets: dict[str, NDArray[np.float32]], **how: Any) -> ChipGenerator:

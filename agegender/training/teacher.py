@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.data.generator import read_chip
-from agegender.faces.chip import change_margin, resize_chip
+from agegender.faces.chip import resize_chip
+from agegender.faces.face import Face
 from agegender.files import read_arrays
 from agegender.labels import AGE_BANDS
 from agegender.models.card import find_model
@@ -22,13 +24,19 @@ _BATCH: Final = 64
 
 
 def teacher_answers(
-    name: str, files: list[Path], *, cache: Path | None = None, progress: Progress | None = None
+    name: str,
+    files: list[Path],
+    *,
+    faces: Sequence[Face | None] | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """A published model's answers on chips as they are, averaged with those on their mirror images.
 
     Args:
         name: The model.
-        files: n chips.
+        files: n pictures.
+        faces: Where the face is in each; ``None`` for one that is a chip already, or for all of them.
         cache: Folder to keep the answers in: asking takes minutes, and every run, every ``--resume`` wants
             the same. Only chips that are new, or changed, or of a changed model are asked about. ``None``
             keeps nothing.
@@ -38,8 +46,9 @@ def teacher_answers(
         The model's outputs among ``age_distribution``, ``age_range`` (summed from the distribution),
         ``age`` and ``female``, each of first dimension n.
     """
+    where: list[Face | None] = [None] * len(files) if faces is None else list(faces)
     if cache is None:
-        return _ask(TrainedModel(name), files, progress)
+        return _ask(TrainedModel(name), files, where, progress)
     kept = cache / f"{name}-{fingerprint_of_model(name)}.npz"
     known = read_arrays(kept)
     if len({len(np.atleast_1d(values)) for values in known.values()}) > 1:  # of no use in part
@@ -48,7 +57,7 @@ def teacher_answers(
     place = {chip: i for i, chip in enumerate(known.get(_CHIPS, np.array([])).tolist())}
     new = [i for i, chip in enumerate(chips) if chip not in place]
     if new:
-        answers = _ask(TrainedModel(name), [files[i] for i in new], progress)
+        answers = _ask(TrainedModel(name), [files[i] for i in new], [where[i] for i in new], progress)
         answers[_CHIPS] = np.array([chips[i] for i in new])
         known = {k: np.concatenate([known[k], v]) if k in known else v for k, v in answers.items()}
         place = {chip: i for i, chip in enumerate(known[_CHIPS].tolist())}
@@ -82,12 +91,14 @@ def _write(path: Path, answers: dict[str, NDArray[Any]]) -> None:
     Path(part.name).replace(path)
 
 
-def _ask(model: TrainedModel, files: list[Path], progress: Progress | None) -> dict[str, NDArray[np.float64]]:
+def _ask(
+    model: TrainedModel, files: list[Path], faces: list[Face | None], progress: Progress | None
+) -> dict[str, NDArray[np.float64]]:
     parts: dict[str, list[NDArray[Any]]] = {}
     for start in range(0, len(files), _BATCH):
-        batch = [read_chip(file) for file in files[start : start + _BATCH]]
-        wide = (change_margin(chip, 0, model.margin) for chip in batch)
-        chips = np.stack([resize_chip(chip, model.input_size) for chip in wide])
+        part = slice(start, start + _BATCH)
+        batch = (read_chip(*each, model.margin) for each in zip(files[part], faces[part], strict=True))
+        chips = np.stack([resize_chip(chip, model.input_size) for chip in batch])
         both = [model.answer(chips), model.answer(np.ascontiguousarray(chips[:, :, ::-1]))]
         for key in ("age_distribution", "age", "female"):
             values = [getattr(raw, key) for raw in both]
