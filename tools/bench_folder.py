@@ -25,11 +25,11 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from agegender.commands.batch import cores, in_order
 from PIL import Image
 
 from agegender import Predictor
 from agegender.assets import EXAMPLE
+from agegender.batch import cores, in_order
 from agegender.commands.bench import describe_machine, describe_versions
 from agegender.commands.predict import _predict_one
 from agegender.runtime import prepare_tensorflow

@@ -157,15 +157,23 @@ def _rivals_rows(document: Mapping[str, Any]) -> Iterator[Row]:
     limit = (1 / 3, "1/3") if slow else (1, "1")
     yield Row("one face, both networks", _words(single, "{:.1f} ms"), (_times(single, BEFORE, *limit),))
     folder = figures["folder"]
-    times = folder["times"]
+    a_second = {
+        way: 1000 / folder[way]["ms_a_photo"] for way in ("side_by_side", "one_after_another", "one_core")
+    }
+    memory_mb, times = folder["memory_mb"], folder["side_by_side_times_as_fast_as"]
+    growth = memory_mb["after_last_turn"] - memory_mb["after_first_turn"]
     yield Row(
         f"a folder of {folder['photos']:,} photos, photos a second",
-        {
-            NOW: f"{folder['side_by_side']:.1f}; one after another {folder['one_after_another']:.1f}, "
-            f"on one core {folder['on_one_core']:.1f}"
-        },
-        (Check("≥ 1.8 × one after another", f"{times:.2f} ×", times >= 1.8),),
-        Check("≥ 1.95 ×", "", times >= 1.95),
+        {NOW: ", ".join(f"{way.replace('_', ' ')} {figure:.1f}" for way, figure in a_second.items())},
+        (
+            Check(
+                "≥ 1.8 × one after another",
+                f"{times['one_after_another']:.2f} × (one core: {times['one_core']:.2f} ×)",
+                times["one_after_another"] >= 1.8,
+            ),
+            Check("memory flat", f"{growth:+.0f} MB", growth < memory_mb["median"] / 10),
+        ),
+        Check("≥ 1.95 ×", "", times["one_after_another"] >= 1.95),
     )
 
 

@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle, islice
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -21,9 +20,10 @@ from typing import Any
 from tqdm import tqdm
 
 from agegender.assets import EXAMPLE
-from agegender.commands.bench import measure_folder, time_process
+from agegender.commands.bench import time_process
 from agegender.errors import AgeGenderError
 from agegender.predictor import Predictor
+from tools import bench_folder
 from tools.bench_history import BEFORE, HUMAN, NOW, RIVAL, record
 from tools.bench_rivals.photos import write_photos
 
@@ -74,9 +74,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             photos = write_photos(Path(folder))
             figures = measure(participants, photos, options.rounds, options.repeats)
-            alone = _on_one_core(participants[NOW], list(photos), options.repeats)
-            several = list(islice(cycle(photos), options.folder))
-            figures["folder"] = {**measure_folder(Predictor(), several), "on_one_core": alone}
+            many = bench_folder.make_photos(options.folder, Path(folder))
+            figures["folder"] = bench_folder.measure(many, Predictor())
     except AgeGenderError as error:
         print(f"bench_rivals: {error}", file=sys.stderr)
         return 2
@@ -151,17 +150,6 @@ def _report(one: Participant, photos: Sequence[Path], repeats: int) -> dict[str,
         raise AgeGenderError(f"{' '.join(map(str, one.many))} failed: {done.stderr.strip()}")
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return report
-
-
-def _on_one_core(one: Participant, photos: Sequence[Path], repeats: int) -> float:
-    """Photos a second, one after another, where the program gets a single core of the machine."""
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cores)})  # programs inherit it
-    try:
-        report = _report(one, photos, repeats)
-    finally:
-        os.sched_setaffinity(0, cores)
-    return round(1000 / _photos(photos, [report])["ms_per_photo"], 2)
 
 
 def _photos(photos: Sequence[Path], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
