@@ -55,7 +55,7 @@ def test_what_is_not_trained_yet_says_how(nothing, capsys):
     assert main(["compare"]) == 0
     out = capsys.readouterr().out
     assert "scratch-cnn is not trained yet. To train it:" in out
-    assert "    python train.py --config recipes/scratch-cnn.toml" in out
+    assert "    python train.py --recipe scratch-cnn" in out
     assert "Measured here" not in out
 
 

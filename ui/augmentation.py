@@ -50,6 +50,7 @@ _WORDS: Final[dict[str, str]] = {
     "jpeg": "Saved as a poor JPEG: probability",
     "noise": "Noisy: probability",
     "erase": "Covered by a rectangle: probability",
+    "hide_margin": "Covered around the face, where a model sees more than UTKFace's chips: probability",
 }
 
 

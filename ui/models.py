@@ -15,6 +15,7 @@ from agegender import Predictor
 from agegender.faces import FaceDetector
 from agegender.models import registry
 from agegender.models.card import read_card, runtime_of
+from agegender.places import TRAIN_COMMAND
 from agegender.runtime import prepare_tensorflow
 from agegender.wording import say_probability
 from ui.server import tidy_memory
@@ -35,11 +36,11 @@ def choose_model() -> str | None:
     Returns:
         The model's name, or ``None`` where no model is trained; the page has then said so.
     """
-    models = {row["name"]: row for row in registry.describe_models() if row["trained"]}
+    models = {row["name"]: row for row in registry.list_models() if row["trained"]}
     if not models:
         st.error(
             "No model has its weights here, so nothing can be predicted. Put the repository's `weights` "
-            "folder back, or train a model: `python train.py --help` says how.",
+            f"folder back, or train a model: `{TRAIN_COMMAND} --help` says how.",
             icon=":material/model_training:",
         )
         return None

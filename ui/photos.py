@@ -26,10 +26,9 @@ from streamlit.delta_generator import DeltaGenerator
 from agegender import Predictor
 from agegender.annotate import annotate
 from agegender.errors import ImageError
-from agegender.export import image_record
 from agegender.files import unique_names
 from agegender.images import read_image
-from agegender.prediction import Prediction
+from agegender.prediction import ImageResult, Prediction
 from agegender.predictor import FoundFace
 from ui.models import load_model
 from ui.widgets import encode
@@ -284,10 +283,10 @@ def records(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> list[dict[
         analyses: Their results, in the same order.
 
     Returns:
-        One `agegender.export.image_record` a photo.
+        One `ImageResult.to_dict` a photo.
     """
     return [
-        image_record(photo.name, analysis.size, analysis.predictions, analysis.error)
+        ImageResult(photo.name, analysis.size, analysis.predictions, analysis.error).to_dict()
         for photo, analysis in zip(photos, analyses, strict=True)
     ]
 

@@ -10,7 +10,7 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
-from agegender.export import faces_table, predictions_document, to_csv, to_json
+from agegender.export import faces_csv, predictions_document, to_json
 from agegender.faces.detector import DEFAULT_MIN_CONFIDENCE
 from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
@@ -180,7 +180,7 @@ def show_downloads(photos: Sequence[Photo], analyses: Sequence[Analysis], model:
     readable = [pair for pair in zip(photos, analyses, strict=True) if pair[1].error is None]
 
     def table() -> str:
-        return to_csv(faces_table(records(photos, analyses)))
+        return faces_csv(records(photos, analyses))
 
     def document() -> str:
         return to_json(predictions_document(model, records(photos, analyses)))

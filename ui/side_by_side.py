@@ -105,7 +105,10 @@ def _show(photo: Photo, analysis: Analysis, answers: Mapping[str, Answer]) -> No
     )
     if ages:
         show_chart(charts.answer_ranges(ages), key="answer_ranges", caption=False)
-        st.caption("Blue is each system's own interval, made to hold the labelled age of nine faces in ten.")
+        st.caption(
+            "Blue is each system's own interval, made to hold the labelled age of nine faces in ten like "
+            "those it was fitted on. What it held of each age on test faces is on *About* and in its card."
+        )
     for model, answer in answers.items():
         if answer.error:
             st.warning(f"{quote(model)} says nothing: {answer.error}", icon=":material/broken_image:")

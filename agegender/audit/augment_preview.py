@@ -15,7 +15,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "position": ("rotation", "tilt", "shift", "zoom"),
     "light and colour": ("brightness", "contrast", "saturation", "cast", "grey", "dark", "shade"),
     "picture quality": ("low_resolution", "blur", "jpeg", "noise"),
-    "covering": ("erase",),
+    "covering": ("erase", "hide_margin"),
 }
 """Kinds of change, and the settings of `Augmentation` that belong to each; mirroring stands alone."""
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_bars, say, write_json
 from agegender.data.table import read_dataset
+from agegender.errors import ConfigError
 from agegender.evaluation.corruptions import CORRUPTIONS, evaluate_corruptions
 from agegender.evaluation.evaluate import Evaluation, evaluate, select_rows
 from agegender.faces import FaceDetector
@@ -45,6 +46,7 @@ def run(
         0, or 1 where some files could not be read.
 
     Raises:
+        ConfigError: Corruptions are asked for of pictures that are no chips.
         DatasetError: The folder is missing or holds no labelled chip.
         ModelError: The model is unknown or not trained.
     """
@@ -52,14 +54,20 @@ def run(
     dataset = read_dataset(data)
     with progress_bars("file") as progress:
         rows = select_rows(dataset, split=split, limit=limit, progress=progress)
+    photos = int((~rows["aligned"]).sum())
+    if corruptions and photos:
+        raise ConfigError(
+            f"{photos} of these {len(rows)} pictures are no chips in UTKFace's geometry, for which the "
+            "corruptions are made: measure UTKFace's alone"
+        )
 
     from agegender.predictor import Predictor  # after the checks: it imports TensorFlow
 
     predictor = Predictor() if model is None else Predictor(model)
     with without_chatter():
         predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
-    detector = _detector() if detect or not rows["aligned"].all() else None
     with progress_bars("face") as progress:
+        detector = FaceDetector() if detect else None
         result = evaluate(predictor, dataset, rows, detector=detector, progress=progress)
     if not corruptions:
         return report(result, json)
@@ -95,10 +103,6 @@ def report(result: Evaluation, json: str | None, *, corruptions: dict[str, Any] 
         for line in _in_words(document):
             say(line)
     return SOME_FAILED if result.failed else OK
-
-
-def _detector() -> FaceDetector:
-    return FaceDetector()
 
 
 def _in_words(document: dict[str, Any]) -> list[str]:
@@ -141,13 +145,18 @@ def _in_words(document: dict[str, Any]) -> list[str]:
 
 
 def _parts_in_words(what: str, parts: dict[str, Any]) -> list[str]:
-    """Lays out one line a source, or a group of people."""
+    """Lays out one line a source, or a group of people; where labels are ranges, with what that means."""
     width = max(len(what), *map(len, parts))
-    lines = [f"{what:>{width}} {'faces':>6} {'MAE':>6} {'gender':>8}"]
+    ranged = any("in_range" in figures.get("age", {}) for figures in parts.values())
+    head = f" {'in range':>9} {'outside':>8}" if ranged else ""
+    lines = [f"{what:>{width}} {'faces':>6} {'MAE':>6} {'gender':>8}{head}"]
     for name, figures in parts.items():
-        mae = say_figure(figures.get("age", {}).get("mae"), ".2f")
+        age = figures.get("age", {})
         accuracy = say_figure(figures.get("gender", {}).get("accuracy"), ".1%")
-        lines.append(f"{name:>{width}} {figures['n']:>6} {mae:>6} {accuracy:>8}")
+        line = f"{name:>{width}} {figures['n']:>6} {say_figure(age.get('mae'), '.2f'):>6} {accuracy:>8}"
+        if "in_range" in age:
+            line += f" {say_figure(age['in_range'], '.1%'):>9} {say_figure(age['years_outside'], '.2f'):>8}"
+        lines.append(line)
     return lines
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agegender.commands import OK, prepare_outputs, say, text_table, write_json
-from agegender.models.registry import describe_models
+from agegender.models.registry import list_models
 from agegender.wording import ABSENT, say_figure
 
 
@@ -22,7 +22,7 @@ def run(*, json: str | None) -> int:
         ConfigError: The file cannot be written.
     """
     prepare_outputs({"--json": json})
-    models = describe_models()
+    models = list_models()
     if json is not None:
         write_json(models, json)
         return OK
@@ -45,7 +45,7 @@ def _row(model: dict[str, Any]) -> tuple[str, ...]:
         say_figure(model.get("parameters"), ","),
         say_figure(model.get("megabytes"), ".1f"),
         "×".join(str(side) for side in model.get("input") or ()) or ABSENT,
-        model.get("engine") or "untrained",
+        model.get("engine") or "not here",
         say_figure(mae, ".2f"),
         say_figure(accuracy, ".1%"),
     )

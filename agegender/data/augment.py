@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 
 from agegender.errors import ConfigError
 from agegender.faces.chip import CHIP_SIZE
+from agegender.faces.crop import fit_face
+from agegender.faces.face import Face
 
 _PROBABILITIES: Final = (
     *("tilt", "grey", "dark", "shade", "low_resolution"),
     *("blur", "jpeg", "noise", "erase", "hide_margin"),
 )
 
-_FILLS: Final = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE)
+_ALIASING: Final = 0.75
+"""Chip pixels per photo pixel under which plain bilinear interpolation would alias."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class Augmentation:
         erase: Probability of covering a random rectangle of 10 to 70 % of each side, a third of them squares
             of at least 50 %.
         hide_margin: Probability of hiding what a network with a margin sees beyond UTKFace's chips, which end
-            there: so it learns from faces with and without. Without a margin it does nothing.
+            there: so it learns from faces with and without. Without a margin it does nothing, but that, where
+            it is not 0, what lies outside a photo is not always black, and so comes to mean nothing.
     """
 
     flip: float = 0.5
@@ -103,6 +107,23 @@ class Placement:
     margin: int = 0
 
 
+def place_chip(picture: NDArray[np.uint8], face: Face | None, margin: int) -> Placement:
+    """Where `crop_face`, or `change_margin` for what is a chip already, would put a picture's pixels.
+
+    Args:
+        picture: RGB ``uint8`` of shape (height, width, 3).
+        face: Where its face is; ``None`` for a chip in UTKFace's geometry.
+        margin: Of the wanted chip, in pixels.
+    """
+    if face is None:
+        height, width = picture.shape[:2]
+        matrix = np.array([[CHIP_SIZE / width, 0.0, 0.0], [0.0, CHIP_SIZE / height, 0.0]])
+    else:
+        matrix = fit_face(face).matrix()
+    matrix[:, 2] += margin
+    return Placement(matrix, margin)
+
+
 def _warp(
     picture: NDArray[np.uint8],
     size: tuple[int, int],
@@ -131,14 +152,16 @@ def _warp(
         return np.asarray(warped, dtype=np.uint8)
     crop = placement.matrix.copy()  # from pixel corners to pixel centres on both sides
     crop[:, 2] += crop[:, :2] @ (0.5, 0.5) - 0.5
-    # What lies outside a photo is mostly black, as the app's crop leaves it, and should mean nothing.
-    fill, mode = _fill(rng), _FILLS[int(rng.random() < 0.25)]
+    fill, repeats = _fill(rng), rng.random() < 0.25
+    if config.hide_margin == 0:  # black, as the app's crop leaves it
+        fill, repeats = (0, 0, 0), False
+    part, whole = _shrunk(picture, matrix @ np.vstack([crop, (0, 0, 1)]))
     warped = cv2.warpAffine(
-        picture,
-        matrix @ np.vstack([crop, (0, 0, 1)]),
+        part,
+        whole,
         (width, height),
         flags=cv2.INTER_LINEAR,
-        borderMode=mode,
+        borderMode=cv2.BORDER_REPLICATE if repeats else cv2.BORDER_CONSTANT,
         borderValue=fill,
     )
     if placement.margin and rng.random() < config.hide_margin:
@@ -148,6 +171,21 @@ def _warp(
         cv2.fillConvexPoly(inside, np.rint(corners @ matrix.T).astype(np.int32), 1)
         warped[inside == 0] = fill
     return np.asarray(warped, dtype=np.uint8)
+
+
+def _shrunk(
+    picture: NDArray[np.uint8], matrix: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Averages a picture down where a transform, between pixel centres, shrinks it much; adapts that."""
+    scale = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
+    if scale >= _ALIASING:
+        return picture, matrix
+    height, width = picture.shape[:2]
+    columns, rows = (max(1, round(side * scale / _ALIASING)) for side in (width, height))
+    x, y = width / columns, height / rows
+    back = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]])
+    smaller = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA)
+    return np.asarray(smaller, dtype=np.uint8), matrix @ back
 
 
 def _fill(rng: np.random.Generator) -> tuple[int, int, int]:

@@ -12,25 +12,27 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.augment import Augmentation, Placement, augment_chip
+from agegender.data.augment import Augmentation, augment_chip, place_chip
 from agegender.data.mixing import Mixing, mix_batch
 from agegender.data.sampling import sample_rows
 from agegender.errors import DatasetError
-from agegender.faces.chip import CHIP_SIZE, change_margin, resize_chip
-from agegender.faces.crop import crop_face, fit_face
+from agegender.faces.chip import change_margin, resize_chip
+from agegender.faces.crop import crop_face
 from agegender.faces.face import Face
 
 _SHUFFLE_STREAM, _AUGMENT_STREAM, _MIX_STREAM = 0, 1, 2
 
 
-def read_chip(path: Path) -> NDArray[np.uint8]:
+def read_chip(path: Path, face: Face | None = None, margin: int = 0) -> NDArray[np.uint8]:
     """Decodes one dataset file.
 
     A plain decoder without the checks of `agegender.images`: dataset files are read hundreds of
     thousands of times.
 
     Args:
-        path: A JPEG or PNG file.
+        path: A JPEG, PNG or WebP file.
+        face: Where the face is in it; ``None`` for what is a chip already, or should stay as it is.
+        margin: Pixels that the chip should show beyond UTKFace's on each side.
 
     Returns:
         RGB ``uint8`` of shape (height, width, 3).
@@ -45,24 +47,8 @@ def read_chip(path: Path) -> NDArray[np.uint8]:
     image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
     if image is None:
         raise DatasetError(f"{path} is not an image that can be decoded")
-    return np.asarray(image, dtype=np.uint8)
-
-
-def place_chip(picture: NDArray[np.uint8], face: Face | None, margin: int) -> Placement:
-    """Where `crop_face`, or `change_margin` for what is a chip already, would put a picture's pixels.
-
-    Args:
-        picture: RGB ``uint8`` of shape (height, width, 3).
-        face: Where its face is; ``None`` for a chip in UTKFace's geometry.
-        margin: Of the wanted chip, in pixels.
-    """
-    if face is None:
-        height, width = picture.shape[:2]
-        matrix = np.array([[CHIP_SIZE / width, 0.0, 0.0], [0.0, CHIP_SIZE / height, 0.0]])
-    else:
-        matrix = fit_face(face).matrix()
-    matrix[:, 2] += margin
-    return Placement(matrix, margin)
+    picture = np.asarray(image, dtype=np.uint8)
+    return change_margin(picture, 0, margin) if face is None else crop_face(picture, face, margin).pixels
 
 
 class ChipGenerator(keras.utils.PyDataset):
@@ -146,14 +132,11 @@ class ChipGenerator(keras.utils.PyDataset):
         chips = np.empty((len(rows), *self.input_size, 3), dtype=np.float32)
         first = index * self.batch_size
         for i, row in enumerate(rows.tolist()):
-            picture, face = read_chip(self.paths[row]), self.faces[row]
+            path, face = self.paths[row], self.faces[row]
             if self.augmentation is None:
-                if face is None:
-                    chip = change_margin(picture, 0, self.margin)
-                else:
-                    chip = crop_face(picture, face, self.margin).pixels
-                chips[i] = resize_chip(chip, self.input_size)
+                chips[i] = resize_chip(read_chip(path, face, self.margin), self.input_size)
                 continue
+            picture = read_chip(path)
             # Of a picture that comes twice in an epoch, each time is another variation.
             place = row if self.shares is None else first + i
             rng = np.random.default_rng((self.seed, _AUGMENT_STREAM, epoch, place))

@@ -19,7 +19,7 @@ from agegender.data.table import Dataset
 from agegender.errors import DatasetError
 from agegender.faces import Face, FaceDetector, main_face, pad_chip, shift_face
 from agegender.faces.crop import CHIP_PAD
-from agegender.files import paths_below
+from agegender.files import paths_below, read_arrays
 from agegender.progress import Progress
 
 _BATCH: Final = 64
@@ -115,13 +115,11 @@ def _to_face(numbers: NDArray[np.float32]) -> Face | None:
 
 def _read(cache: Path | None) -> dict[str, NDArray[np.float32]]:
     """What was kept; nothing where there is nothing, or nothing that can be read."""
-    if cache is None:
+    kept = read_arrays(cache) if cache is not None else {}
+    digests, faces = kept.get("digests"), kept.get("faces")
+    if digests is None or faces is None or faces.shape != (len(digests), _NUMBERS):
         return {}
-    try:
-        with np.load(cache, allow_pickle=False) as kept:
-            return dict(zip(kept["digests"].tolist(), kept["faces"], strict=True))
-    except (OSError, ValueError, KeyError):
-        return {}
+    return dict(zip(digests.tolist(), faces, strict=True))
 
 
 def _write(cache: Path, known: dict[str, NDArray[Any]]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agegender.errors import DatasetError
-from agegender.files import escape_name, walk_files
+from agegender.files import escape_name, escape_no_text, walk_files
 from agegender.labels import ETHNICITIES, GENDERS, MAX_AGE
 
 IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png", ".webp")
@@ -289,7 +289,12 @@ def _csv_rows(path: Path, *columns: set[str]) -> Iterator[dict[str, str]]:
                 needed = " or ".join(", ".join(sorted(wanted)) for wanted in columns)
                 raise DatasetError(f"{path.name} has the columns {held}; it needs {needed}")
             for row in reader:
-                yield {key: value or "" for key, value in row.items() if key is not None}
+                # A name in it may be escaped already, so only what is no text is.
+                yield {
+                    escape_no_text(key): escape_no_text(value or "")
+                    for key, value in row.items()
+                    if key is not None
+                }
     except (OSError, csv.Error) as error:
         raise DatasetError(f"cannot read the labels {path.name}: {error}") from error
 

@@ -181,7 +181,8 @@ def evaluate(
         dataset: Where the chips are.
         rows: Which rows of ``dataset.table``; all where not given.
         detector: When given, every picture goes through detection, with room added around it, and the crop of
-            photos; its main face is predicted. Otherwise chips go to the model as they are.
+            photos; its main face is predicted. Otherwise chips go to the model as they are, and only pictures
+            that are none through detection, by a detector of its own.
         change: When given, what is done to each chip after it was read.
         progress: Called after each batch.
 
@@ -192,6 +193,9 @@ def evaluate(
         ModelError: The model is unknown or its weights are missing.
     """
     rows = dataset.table if rows is None else rows
+    as_it_is = rows["aligned"].to_numpy(bool) & (detector is None)
+    if detector is None and not as_it_is.all():
+        detector = FaceDetector()
     _warm_up(predictor, detector)
 
     kept: list[int] = []
@@ -208,12 +212,11 @@ def evaluate(
             else:
                 readable[position] = pixels
         began = time.perf_counter()
-        if detector is None:
-            chips, margin = readable, 0
-        else:
-            margin = predictor.margin
-            chips = _detected_chips(detector, readable, margin)
-        estimates += _predict_any_size(predictor, list(chips.values()), margin)
+        chips = {position: (chip, 0) for position, chip in readable.items() if as_it_is[position]}
+        if detector is not None:
+            photos = {position: photo for position, photo in readable.items() if position not in chips}
+            chips = dict(sorted({**chips, **_detected_chips(detector, photos, predictor.margin)}.items()))
+        estimates += _predict_any_size(predictor, list(chips.values()))
         seconds += time.perf_counter() - began
         kept += chips
         no_face += [files[position] for position in readable if position not in chips]
@@ -260,28 +263,33 @@ def _batches(
             yield start, [future.result() for future in current]
 
 
-def _detected_chips(detector: FaceDetector, pictures: dict[int, Pixels], margin: int) -> dict[int, Pixels]:
+def _detected_chips(
+    detector: FaceDetector, pictures: dict[int, Pixels], margin: int
+) -> dict[int, tuple[Pixels, int]]:
     """Finds the main face of each picture as in a photo, and crops it; leaves out those without one."""
+    if not pictures:
+        return {}
     padded = {position: pad_chip(picture) for position, picture in pictures.items()}
-    found: dict[int, Pixels] = {}
+    found: dict[int, tuple[Pixels, int]] = {}
     for (position, image), faces in zip(
         padded.items(), detector.detect_many(list(padded.values())), strict=True
     ):
         face = main_face(faces, image.shape)
         if face is not None:
             # The grey frame helps to find the face and is nothing to show to a network.
-            found[position] = crop_face(pictures[position], shift_face(face, -CHIP_PAD), margin).pixels
+            chip = crop_face(pictures[position], shift_face(face, -CHIP_PAD), margin)
+            found[position] = chip.pixels, margin
     return found
 
 
-def _predict_any_size(predictor: ChipPredictor, chips: Sequence[Pixels], margin: int) -> list[Answer]:
-    """Predicts chips of mixed sizes, in as few batches as there are sizes."""
-    by_shape: dict[tuple[int, ...], list[int]] = {}
-    for index, chip in enumerate(chips):
-        by_shape.setdefault(chip.shape, []).append(index)
+def _predict_any_size(predictor: ChipPredictor, chips: Sequence[tuple[Pixels, int]]) -> list[Answer]:
+    """Predicts chips of mixed sizes and margins, in as few batches as there are kinds."""
+    kinds: dict[tuple[tuple[int, ...], int], list[int]] = {}
+    for index, (chip, margin) in enumerate(chips):
+        kinds.setdefault((chip.shape, margin), []).append(index)
     answers: dict[int, Answer] = {}
-    for indices in by_shape.values():
-        batch = np.stack([chips[index] for index in indices])
+    for (_, margin), indices in kinds.items():
+        batch = np.stack([chips[index][0] for index in indices])
         answers |= zip(indices, predictor.predict_chips(batch, margin=margin), strict=True)
     return [answers[index] for index in range(len(chips))]
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from agegender.errors import ConfigError
 from agegender.training.config import TrainingConfig
+from agegender.training.losses import TARGET_COLUMNS
 
 StrategyName = Literal["none", "mirrored", "multiworker"]
 STRATEGIES: Final[tuple[StrategyName, ...]] = ("none", "mirrored", "multiworker")
@@ -158,9 +159,10 @@ class SpreadModel(keras.Model):
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Makes the metrics' variables, outside the step that is spread."""
 
-        def nothing_like(tensor: Any) -> Any:
-            return np.zeros((1, *tensor.shape[1:]), np.float32)
+        def nothing_like(tensor: Any, columns: int | None = None) -> Any:
+            return np.zeros((1, columns) if columns else (1, *tensor.shape[1:]), np.float32)
 
-        batch = nothing_like(self.inputs[0]), {name: nothing_like(x) for name, x in self.output.items()}
+        targets = {name: nothing_like(x, TARGET_COLUMNS.get(name)) for name, x in self.output.items()}
+        batch = nothing_like(self.inputs[0]), targets
         with self.distribute_strategy.scope():
             self._symbolic_build(data_batch=batch)

@@ -6,6 +6,9 @@ from typing import Any, Final, Literal
 
 import keras
 
+TARGET_COLUMNS: Final = {"age": 2}
+"""Outputs whose targets have more columns than their answers: years are judged by a lowest and a highest."""
+
 _LEAST_PROBABILITY: Final = 1e-7
 
 _RANGE_FROM: Final = 1.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from agegender.errors import ConfigError
+from agegender.faces.face import Face
 from agegender.files import paths_below
 from agegender.labels import AGE_BANDS, MAX_AGE, age_band
 from agegender.progress import Progress
@@ -90,6 +92,7 @@ def make_targets(
     outputs: list[str],
     folder: Path | None = None,
     *,
+    faces: Sequence[Face | None] | None = None,
     teacher_cache: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, NDArray[np.float32]]:
@@ -100,6 +103,7 @@ def make_targets(
         table: Rows with ``file``, ``age``, ``age_min``, ``age_max`` and ``gender``.
         outputs: Names from `agegender.models.system.OUTPUTS`.
         folder: Where the files are, when the recipe's teacher should be asked; ``None`` for labels alone.
+        faces: Where the faces are in them; see `teacher_answers`.
         teacher_cache: Folder that keeps the teacher's answers; see `teacher_answers`.
         progress: Called as the teacher answers.
 
@@ -128,7 +132,7 @@ def make_targets(
     }
     if folder is not None and config.teacher is not None:
         files = paths_below(folder, table["file"])
-        taught = teacher_answers(config.teacher, files, cache=teacher_cache, progress=progress)
+        taught = teacher_answers(config.teacher, files, faces=faces, cache=teacher_cache, progress=progress)
         share, common = config.teacher_weight, set(outputs) & taught.keys()
         if not common:
             raise ConfigError(f"teacher {config.teacher!r} answers none of {', '.join(outputs)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.data.generator import read_chip
-from agegender.faces.chip import change_margin, resize_chip
+from agegender.faces.chip import resize_chip
+from agegender.faces.face import Face
+from agegender.files import read_arrays
 from agegender.labels import AGE_BANDS
-from agegender.models.card import WEIGHTS_DIR
+from agegender.models.card import find_model
 from agegender.models.trained import TrainedModel
 from agegender.progress import Progress
 
@@ -22,13 +24,19 @@ _BATCH: Final = 64
 
 
 def teacher_answers(
-    name: str, files: list[Path], *, cache: Path | None = None, progress: Progress | None = None
+    name: str,
+    files: list[Path],
+    *,
+    faces: Sequence[Face | None] | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """A published model's answers on chips as they are, averaged with those on their mirror images.
 
     Args:
         name: The model.
-        files: n chips.
+        files: n pictures.
+        faces: Where the face is in each; ``None`` for one that is a chip already, or for all of them.
         cache: Folder to keep the answers in: asking takes minutes, and every run, every ``--resume`` wants
             the same. Only chips that are new, or changed, or of a changed model are asked about. ``None``
             keeps nothing.
@@ -38,15 +46,18 @@ def teacher_answers(
         The model's outputs among ``age_distribution``, ``age_range`` (summed from the distribution),
         ``age`` and ``female``, each of first dimension n.
     """
+    where: list[Face | None] = [None] * len(files) if faces is None else list(faces)
     if cache is None:
-        return _ask(TrainedModel(name), files, progress)
-    kept = cache / f"{name}-{_fingerprint_of_model(name)}.npz"
-    known = _read(kept)
+        return _ask(TrainedModel(name), files, where, progress)
+    kept = cache / f"{name}-{fingerprint_of_model(name)}.npz"
+    known = read_arrays(kept)
+    if len({len(np.atleast_1d(values)) for values in known.values()}) > 1:  # of no use in part
+        known = {}
     chips = [_fingerprint_of_chip(file) for file in files]
     place = {chip: i for i, chip in enumerate(known.get(_CHIPS, np.array([])).tolist())}
     new = [i for i, chip in enumerate(chips) if chip not in place]
     if new:
-        answers = _ask(TrainedModel(name), [files[i] for i in new], progress)
+        answers = _ask(TrainedModel(name), [files[i] for i in new], [where[i] for i in new], progress)
         answers[_CHIPS] = np.array([chips[i] for i in new])
         known = {k: np.concatenate([known[k], v]) if k in known else v for k, v in answers.items()}
         place = {chip: i for i, chip in enumerate(known[_CHIPS].tolist())}
@@ -59,9 +70,10 @@ _CHIPS: Final = "chips"
 """Under what a file of kept answers lists the chips they are of."""
 
 
-def _fingerprint_of_model(name: str) -> str:
+def fingerprint_of_model(name: str) -> str:
+    """16 hex digits that change with any of a published model's weights."""
     digest = hashlib.sha256()
-    for path in sorted((WEIGHTS_DIR / name).glob("*.weights.*")):
+    for path in sorted(find_model(name).glob("*.weights.*")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -69,15 +81,6 @@ def _fingerprint_of_model(name: str) -> str:
 def _fingerprint_of_chip(file: Path) -> str:
     """By content: a dataset that was copied or unpacked anew is the same one, whatever its files' dates."""
     return hashlib.sha256(file.read_bytes()).hexdigest()[:32]
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """What was kept; nothing where there is nothing, or nothing that can be read."""
-    try:
-        with np.load(path) as kept:
-            return {key: kept[key] for key in kept.files}
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return {}
 
 
 def _write(path: Path, answers: dict[str, NDArray[Any]]) -> None:
@@ -88,12 +91,14 @@ def _write(path: Path, answers: dict[str, NDArray[Any]]) -> None:
     Path(part.name).replace(path)
 
 
-def _ask(model: TrainedModel, files: list[Path], progress: Progress | None) -> dict[str, NDArray[np.float64]]:
+def _ask(
+    model: TrainedModel, files: list[Path], faces: list[Face | None], progress: Progress | None
+) -> dict[str, NDArray[np.float64]]:
     parts: dict[str, list[NDArray[Any]]] = {}
     for start in range(0, len(files), _BATCH):
-        batch = [read_chip(file) for file in files[start : start + _BATCH]]
-        wide = (change_margin(chip, 0, model.margin) for chip in batch)
-        chips = np.stack([resize_chip(chip, model.input_size) for chip in wide])
+        part = slice(start, start + _BATCH)
+        batch = (read_chip(*each, model.margin) for each in zip(files[part], faces[part], strict=True))
+        chips = np.stack([resize_chip(chip, model.input_size) for chip in batch])
         both = [model.answer(chips), model.answer(np.ascontiguousarray(chips[:, :, ::-1]))]
         for key in ("age_distribution", "age", "female"):
             values = [getattr(raw, key) for raw in both]

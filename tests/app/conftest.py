@@ -94,7 +94,7 @@ def predictor(monkeypatch: pytest.MonkeyPatch) -> type[FakePredictor]:
     """The fake in the place of the real predictor."""
     monkeypatch.setattr("ui.models.Predictor", FakePredictor)
     monkeypatch.setattr("ui.models.load_detector", lambda: None)
-    monkeypatch.setattr("agegender.models.registry.describe_models", lambda: MODELS)
+    monkeypatch.setattr("agegender.models.registry.list_models", lambda: MODELS)
     real = registry.model_spec
     monkeypatch.setattr(
         registry,

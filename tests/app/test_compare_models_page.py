@@ -108,7 +108,7 @@ def test_the_leaderboard_has_every_system_the_best_first(page, comparison):
 
 def test_what_is_not_trained_says_how(page):
     commands = "\n".join(code.value for code in page.expander[0].code)
-    assert "python train.py --config recipes/age-range.toml" in commands
+    assert "python train.py --recipe age-range" in commands
 
 
 def test_published_figures_stand_apart_with_the_difference(page, comparison):

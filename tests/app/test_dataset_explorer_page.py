@@ -137,7 +137,7 @@ def test_the_gallery_shows_a_page_of_faces_that_can_be_read(fake_utkface, galler
 
 
 def test_a_click_shows_a_face_with_its_labels_and_the_models_answer(fake_utkface, gallery, monkeypatch):
-    monkeypatch.setattr("agegender.models.registry.describe_models", lambda: MODELS)
+    monkeypatch.setattr("agegender.models.registry.list_models", lambda: MODELS)
     one = FakePredictor().answer_one(np.ones((200, 200, 3), dtype=np.uint8))
     asked = []
 

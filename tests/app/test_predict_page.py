@@ -34,7 +34,7 @@ def test_sidebar_offers_trained_models_with_their_measured_error(open_page, pred
 
 
 def test_without_any_trained_model_the_page_says_what_to_do(open_page, predictor, monkeypatch):
-    monkeypatch.setattr("agegender.models.registry.describe_models", lambda: [])
+    monkeypatch.setattr("agegender.models.registry.list_models", lambda: [])
     app = open_page()
     assert not app.exception
     assert "train.py" in app.error[0].value

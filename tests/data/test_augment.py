@@ -8,9 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from agegender.data.augment import _PROBABILITIES, Augmentation, augment_chip
+from agegender.data.augment import _PROBABILITIES, Augmentation, Placement, augment_chip, place_chip
 from agegender.errors import ConfigError
+from agegender.faces import Face, crop_face
 from agegender.faces.chip import resize_chip
+from agegender.faces.crop import CHIP_LANDMARKS
 
 SIZE = (64, 64)
 NOTHING = Augmentation().scaled(0)
@@ -41,7 +43,10 @@ def test_all_zero_changes_nothing():
 def test_each_kind_alone_changes_the_chip(kind):
     chip = picture()
     strength = 1.0 if kind in PROBABILITIES else {"rotation": 20.0}.get(kind, 0.3)
-    changed = augment_chip(chip, SIZE, rng(1), only(**{kind: strength}))
+    placement = Placement(np.array([[224 / 64, 0, 0], [0, 224 / 64, 0]]), 12)
+    placed = augment_chip(chip, SIZE, rng(1), NOTHING, placement)
+    assert np.abs(placed.astype(int) - chip).max() <= 1
+    changed = augment_chip(chip, SIZE, rng(1), only(**{kind: strength}), placement)
     assert changed.shape == chip.shape
     assert changed.dtype == np.uint8
     assert np.abs(changed.astype(int) - chip).mean() > 0.5
@@ -143,6 +148,88 @@ def test_erase_covers_one_rectangle_and_spares_the_rest():
         box = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
         assert changed.sum() > 0.8 * box
         assert (0.08 * 64) ** 2 <= box <= (0.71 * 64) ** 2
+
+
+# --- faces in photos, with a margin -----------------------------------------------------------------------
+
+
+def face_in(photo: np.ndarray, angle: float = 20.0) -> Face:
+    """Turned, and small enough for a chip to show a third of the photo."""
+    side = photo.shape[1] / 3
+    turn = np.exp(1j * np.radians(angle))
+    points = (CHIP_LANDMARKS - 100) @ (1, 1j) * turn * side / 200 + photo.shape[1] * (0.5 + 0.45j)
+    pairs = tuple((float(p.real), float(p.imag)) for p in points)
+    return Face((side, side, 2 * side, 2 * side), 0.9, pairs)
+
+
+@pytest.mark.parametrize("margin", [0, 12, 40])
+def test_without_augmentation_a_face_is_cropped_as_the_app_crops_it(margin):
+    photo = picture(3, 600)
+    face, side = face_in(photo), 200 + 2 * margin
+    placement = place_chip(photo, face, margin)
+    cropped = crop_face(photo, face, margin).pixels.astype(int)
+    assert np.abs(augment_chip(photo, (side, side), rng(), NOTHING, placement) - cropped).max() <= 1
+    smaller = augment_chip(photo, (160, 160), rng(), NOTHING, placement).astype(int)
+    assert np.abs(smaller - resize_chip(cropped.astype(np.uint8), (160, 160))).mean() < 1.0
+
+
+def test_detail_that_a_chip_cannot_show_is_averaged_and_not_sampled():
+    photo = picture(3, 3000)
+    stripes = (np.arange(3000) % 4 < 2)[:, None, None]
+    striped = np.where(stripes, 255 - photo, photo)
+    face = face_in(photo)
+    cropped = resize_chip(crop_face(striped, face).pixels, (160, 160)).astype(int)
+    augmented = augment_chip(striped, (160, 160), rng(), NOTHING, place_chip(striped, face, 0))
+    assert np.abs(striped[:-2].astype(int) - striped[2:]).mean() > 50
+    assert np.abs(augmented - cropped).mean() < 8
+
+
+def test_what_a_chip_shows_beyond_a_photo_is_black_until_it_is_augmented():
+    white = np.full((200, 200, 3), 255, np.uint8)
+    placement = place_chip(white, None, 20)
+    plain = augment_chip(white, (240, 240), rng(), NOTHING, placement)
+    assert (plain[20:220, 20:220] == 255).all()
+    assert (plain == 0).sum() == 3 * (240**2 - 200**2)
+    outside = {
+        tuple(augment_chip(white, (240, 240), rng(i), only(hide_margin=1e-9), placement)[0, 0].tolist())
+        for i in range(40)
+    }
+    assert {(0, 0, 0), (255, 255, 255)} < outside  # black, the photo's border, and colours
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_hidden_margin_leaves_what_utkface_shows(mirrored):
+    photo = picture(5, 400)
+    face = face_in(photo)
+    placement = place_chip(photo, face, 20)
+    flip = float(mirrored)
+    seen = augment_chip(photo, (240, 240), rng(1), only(flip=flip), placement)
+    hidden = augment_chip(photo, (240, 240), rng(1), only(flip=flip, hide_margin=1.0), placement)
+    assert (hidden[21:219, 21:219] == seen[21:219, 21:219]).all()
+    frame = np.ones((240, 240), bool)
+    frame[19:221, 19:221] = False
+    assert len(np.unique(hidden[frame], axis=0)) == 1
+    often = [augment_chip(photo, SIZE, rng(i), only(hide_margin=0.3), placement) for i in range(200)]
+    assert np.mean([len(np.unique(chip[0], axis=0)) == 1 for chip in often]) == pytest.approx(0.3, abs=0.1)
+
+
+def test_a_turned_chip_hides_the_margin_of_the_turned_face():
+    """The frame turns with the face, or a network could tell how far a chip was turned."""
+    white, frame = np.full((600, 600, 3), 255, np.uint8), only(hide_margin=1.0, tilt=1.0)
+    face = face_in(white, angle=0)
+    for seed in range(30):
+        chip = augment_chip(white, (320, 320), rng(seed), frame, place_chip(white, face, 60))
+        shown = (chip == 255).all(axis=-1)
+        if not shown.all():
+            assert shown.sum() == pytest.approx(200 * 200, rel=0.03)
+            (_, _), (w, h), angle = cv2.minAreaRect(np.argwhere(shown)[:, ::-1].astype(np.int32))
+            assert (w, h) == pytest.approx((200, 200), abs=4)
+            if 3 < abs(angle) < 40:
+                return
+    pytest.fail("no chip was turned and framed")
+
+
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_same_stream_gives_the_same_chip():

@@ -12,15 +12,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agegender.data.duplicates import duplicate_groups, fingerprint
+from agegender.data.duplicates import Fingerprints, duplicate_groups, fingerprint
 from agegender.data.split import (
+    HALVES,
     SPLITS,
     assign_splits,
+    partition,
     split_by_content,
     split_hash,
     split_position,
 )
 from agegender.data.table import read_dataset
+from agegender.errors import DatasetError
 
 
 def digests(n: int, prefix: str = "") -> list[str]:
@@ -181,6 +184,79 @@ def test_the_hash_of_a_split_tells_splits_apart():
     assert split_hash(names[:-1], splits.iloc[:-1]) != split_hash(names, splits)
 
 
+def test_a_copy_between_two_photos_makes_them_one_though_its_own_digest_is_the_largest():
+    """Files can move that a smaller digest never came near."""
+    first = np.random.default_rng(3).random(256) < 0.5
+    between, second = first.copy(), first.copy()
+    between[:20] ^= True
+    second[:40] ^= True
+    pool = sorted(digests(100))
+    names = split_by_content(pool, alone(100))
+    tested = names.index("test")
+    trained = names.index("train", tested)
+    known = [pool[tested], pool[trained], pool[-1]]  # of first and second, and the largest for the copy
+
+    def split(*hashes: np.ndarray) -> list[str]:
+        n = len(hashes)
+        prints = Fingerprints(known[:n], np.array(hashes), np.ones(n, dtype=bool))
+        return split_by_content(prints.digests, duplicate_groups(prints))
+
+    assert split(first, second) == ["test", "train"]
+    assert split(first, second, between) == ["test"] * 3
+
+
+# --- what the files of a split are used for -------------------------------------------------------------
+
+
+def test_validation_is_halved_by_content_and_copies_stay_in_one_half(tmp_path, photos):
+    folder = tmp_path / "chips"
+    for i, photo in enumerate(photos):
+        write(folder, f"{i}_{i % 2}_0_a.jpg", photo)
+        write(folder, f"{i}_{i % 2}_1_b.jpg", photo, quality=60)
+    splits = partition(read_dataset(folder))
+    sizes = splits.sizes()
+    assert {name: len(splits.rows(name)) for name in sizes} == sizes
+    assert sizes["selection"] + sizes["calibration"] == sizes["validation"] > 0
+    assert min(sizes.values()) > 0
+    assert set(splits.names[np.isin(splits.uses, HALVES)]) == {"validation"}
+    assert pd.Series(splits.uses).groupby(splits.groups).nunique().eq(1).all()
+    assert splits.hash == split_hash(splits.digests, splits.names)
+
+
+def test_an_undecodable_file_is_in_a_split_and_among_no_rows(fake_utkface, tmp_path):
+    copy = tmp_path / "chips"
+    shutil.copytree(fake_utkface, copy)
+    (copy / "7_0_0_20180101000000000.jpg.chip.jpg").write_bytes(b"broken")
+    splits = partition(read_dataset(copy))
+    assert splits.undecodable == ["7_0_0_20180101000000000.jpg.chip.jpg"]
+    assert sum(splits.sizes()[name] for name in SPLITS) == 121
+    assert sum(len(splits.rows(name)) for name in SPLITS) == 120
+
+
+def test_the_hash_of_labels_follows_labels_not_names(fake_utkface, tmp_path):
+    copy = tmp_path / "chips"
+    shutil.copytree(fake_utkface, copy)
+    before = partition(read_dataset(copy)).labels_hash
+    file = next(copy.glob("5*_1_*.jpg"))
+    file = file.rename(copy / file.name.replace("_20170116", "_20180116"))
+    assert partition(read_dataset(copy)).labels_hash == before
+    file.rename(copy / file.name.replace("_1_", "_0_", 1))
+    assert partition(read_dataset(copy)).labels_hash != before
+
+
+def test_no_rows_and_rows_of_one_label_are_refused(tmp_path, photos):
+    for i in range(5):
+        write(tmp_path / "few", f"30_{i % 2}_0_{i}.jpg", photos[i])
+    splits = partition(read_dataset(tmp_path / "few"))
+    absent = next(name for name in SPLITS if name not in splits.sizes())
+    with pytest.raises(DatasetError, match=rf"of 5 chips.*the {absent} split; a few hundred"):
+        splits.rows(absent)
+    assert len(splits.rows("train", "gender")) > 0
+    for task in ("age", "both"):
+        with pytest.raises(DatasetError, match=r"train split.*labelled 30 years old"):
+            splits.rows("train", task)
+
+
 @pytest.mark.dataset
 @pytest.mark.slow
 def test_no_duplicate_of_utkface_straddles(dataset_dir):
@@ -191,7 +267,10 @@ def test_no_duplicate_of_utkface_straddles(dataset_dir):
     sizes = groups.value_counts()
     assert 800 < (sizes > 1).sum() < 1000
     assert sizes.max() < 20
-    splits = assign_splits(dataset, prints=prints)
+    found = partition(dataset, prints=prints)
+    splits, sizes = found.names, found.sizes()
+    assert found.hash.startswith("957c380e2b90")  # what every published card states
+    assert (sizes["selection"], sizes["calibration"]) == (1027, 1114)
     assert splits.groupby(groups).nunique().eq(1).all()
     shares = splits.value_counts(normalize=True)
     assert shares["train"] == pytest.approx(0.8, abs=0.01)

@@ -15,6 +15,12 @@ from agegender.data.table import (
     read_dataset,
 )
 from agegender.errors import DatasetError
+from agegender.labels import ETHNICITIES
+
+COLUMNS = [
+    *("file", "age", "gender", "ethnicity", "captured"),
+    *("age_min", "age_max", "group", "source", "given_split", "aligned"),
+]
 
 CHIP = "25_0_2_20170116174525125.jpg.chip.jpg"
 
@@ -69,11 +75,18 @@ def test_the_fake_folder_reads_as_a_table(fake_utkface):
     dataset = read_dataset(fake_utkface)
     table = dataset.table
     assert dataset.folder == fake_utkface
-    assert list(table.columns) == ["file", "age", "gender", "ethnicity", "captured"]
+    assert list(table.columns) == COLUMNS
     assert len(table) == 120
     assert table.index.equals(pd.RangeIndex(120))
     assert table["file"].is_monotonic_increasing
-    assert (table[["age", "gender", "ethnicity"]].dtypes == np.int64).all()
+    numbers = table[["age", "age_min", "age_max", "gender", "ethnicity"]]
+    assert (numbers.dtypes == np.int64).all()
+    assert table["aligned"].dtype == bool
+    assert (table["age"] == table["age_min"]).all()
+    assert (table["age"] == table["age_max"]).all()
+    assert table["group"].tolist() == [ETHNICITIES[code] for code in table["ethnicity"]]
+    assert set(table["source"]) == {fake_utkface.name}
+    assert set(table["given_split"]) == {""}
     assert table["gender"].value_counts().to_dict() == {0: 60, 1: 60}
     assert pd.api.types.is_datetime64_any_dtype(table["captured"])
     assert table["captured"].dropna().dt.year.eq(2017).all()

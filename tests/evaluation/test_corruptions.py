@@ -185,11 +185,12 @@ class BrightnessPredictor:
     """Says the mean of a chip as its age, and female where its red is at least 20."""
 
     model = "brightness"
+    margin = 0
 
     def __init__(self, *, age=True, gender=True):
         self.tasks = (age, gender)
 
-    def predict_chips(self, chips):
+    def predict_chips(self, chips, *, margin=0):
         return [
             (
                 AgeEstimate(float(chip.mean()), 0.0, 116.0, 0.9) if self.tasks[0] else None,
@@ -290,10 +291,10 @@ class Recorder(BrightnessPredictor):
         super().__init__()
         self.shown = []
 
-    def predict_chips(self, chips):
+    def predict_chips(self, chips, *, margin=0):
         assert len(chips) <= BATCH_SIZE
         self.shown += [chip.tobytes() for chip in chips if chip.any()]
-        return super().predict_chips(chips)
+        return super().predict_chips(chips, margin=margin)
 
 
 def test_order_and_limit_change_no_chip(tmp_path):

@@ -14,6 +14,7 @@ from agegender.errors import ConfigError, DatasetError
 from agegender.evaluation import evaluate as module
 from agegender.evaluation.evaluate import BATCH_SIZE, evaluate, measure, select_rows
 from agegender.export import to_json
+from agegender.faces.crop import CHIP_LANDMARKS, CHIP_PAD
 from agegender.faces.face import Face
 from agegender.prediction import AgeEstimate, GenderEstimate
 
@@ -21,7 +22,7 @@ HIDDEN = 99  # blue of a chip in which the fake detector sees no face
 
 
 def write_chip(folder, age, gender, name="x", *, side=200, blue=0):
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     pixels = np.full((side, side, 3), (age, 200 * gender, blue), np.uint8)
     path = folder / f"{age}_{gender}_0_{name}.png"
     Image.fromarray(pixels).save(path)
@@ -33,14 +34,16 @@ class ColorPredictor:
 
     model = "color"
 
-    def __init__(self, *, age=True, gender=True):
+    def __init__(self, *, age=True, gender=True, margin=0):
         self.tasks = (age, gender)
+        self.margin = margin
         self.batches = []
 
-    def predict_chips(self, chips):
-        self.batches.append(chips.shape)
+    def predict_chips(self, chips, *, margin=0):
+        self.batches.append((*chips.shape[:3], margin))
         assert chips.dtype == np.uint8
-        red, green = chips[:, 5, 5, 0].astype(float), chips[:, 5, 5, 1]
+        middle = chips.shape[1] // 2
+        red, green = chips[:, middle, middle, 0].astype(float), chips[:, middle, middle, 1]
         return [
             (
                 AgeEstimate(r + 2, r - 1, r + 5, 0.9) if self.tasks[0] else None,
@@ -66,6 +69,7 @@ def test_document_keeps_the_contract(folder):
     assert document["gender"].pop("reliability") == [
         {"low": 0.8667, "high": 0.9333, "n": 6, "confidence": 0.9, "accuracy": 1.0}
     ]
+    whole = {name: document[name] for name in ("n", "age", "gender")}
     assert document == {
         "model": "color",
         "n": 6,
@@ -99,6 +103,8 @@ def test_document_keeps_the_contract(folder):
                 "76+": {"n": 1, "accuracy": 1.0},
             },
         },
+        "by_source": {"chips": whole},
+        "by_group": {"White": whole},
     }
 
 
@@ -111,11 +117,11 @@ def test_what_is_not_predicted_is_left_out(folder, age, gender, missing):
 
 def test_ranges_that_the_model_answers_by_itself_are_measured_and_not_its_years(folder):
     class RangePredictor(ColorPredictor):
-        def predict_chips(self, chips):
+        def predict_chips(self, chips, *, margin=0):
             ranges = np.eye(9, dtype=np.float32)[1]
             return [
                 (dataclasses.replace(age, ranges=ranges), gender)
-                for age, gender in super().predict_chips(chips)
+                for age, gender in super().predict_chips(chips, margin=margin)
             ]
 
     ranges = evaluate(RangePredictor(), read_dataset(folder)).document()["age"]["ranges"]
@@ -126,9 +132,12 @@ def test_ranges_that_the_model_answers_by_itself_are_measured_and_not_its_years(
 
 def test_faces_table_holds_labels_and_predictions(folder):
     faces = evaluate(ColorPredictor(), read_dataset(folder)).faces
-    assert list(faces) == ["file", "age", "gender", "predicted_age", "low", "high", "female", "uncertain"]
-    row = faces[faces["file"] == "31_1_0_x.png"].iloc[0].tolist()
-    assert row == ["31_1_0_x.png", 31, 1, 33.0, 30.0, 36.0, 0.9, False]
+    row = faces[faces["file"] == "31_1_0_x.png"].iloc[0].to_dict()
+    assert row == {
+        **{"file": "31_1_0_x.png", "age": 31, "age_min": 31, "age_max": 31, "gender": 1},
+        **{"group": "White", "source": "chips", "predicted_age": 33.0, "low": 30.0, "high": 36.0},
+        **{"female": 0.9, "uncertain": False},
+    }
     assert faces.loc[faces["age"] == 30, "female"].item() == pytest.approx(0.1)  # male with 0.9
 
 
@@ -179,47 +188,82 @@ def test_predicts_in_batches_and_reports_progress(tmp_path):
 
 
 class FakeDetector:
+    """Sees UTKFace's landmarks in what stands in the grey frame, and a small face; neither where HIDDEN."""
+
     def __init__(self):
         self.shapes = []
 
     def detect_many(self, images):
-        return [self.detect(image) for image in images]
+        self.shapes += [image.shape for image in images]
+        return [self._faces(image) for image in images]
 
-    def detect(self, image):
-        self.shapes.append(image.shape)
-        if image[100, 100, 2] == HIDDEN:
+    def _faces(self, image):
+        middle, side = image.shape[0] // 2, image.shape[0] - 2 * CHIP_PAD
+        if image[middle, middle, 2] == HIDDEN:
             return []
-        faces = [Face((x, 0.0, x + 10.0, 10.0), 0.9, ((0.0, 0.0),) * 5) for x in (0.0, 50.0)]
-        return faces if image.any() else []
+        points = CHIP_PAD + CHIP_LANDMARKS * side / 200
+        whole = Face((50.0, 50.0, 50.0 + side, 50.0 + side), 0.9, tuple(map(tuple, points.tolist())))
+        return [Face((60.0, 60.0, 80.0, 80.0), 0.9, ((70.0, 70.0),) * 5), whole]
 
 
-def test_detection_pads_finds_the_main_face_and_crops(folder, monkeypatch):
+@pytest.mark.parametrize("margin", [0, 12])
+def test_detection_pads_finds_the_main_face_and_crops_with_the_model_s_margin(folder, margin):
     write_chip(folder, 70, 0, blue=HIDDEN)
-    seen = []
-
-    def crop(image, face):
-        seen.append(face.box[0])
-        return type("Chip", (), {"pixels": image[50:-50, 50:-50], "warnings": ()})
-
-    monkeypatch.setattr(
-        module,
-        "pad_chip",
-        lambda chip: np.pad(chip, ((50, 50), (50, 50), (0, 0)), "edge"),
-    )
-    monkeypatch.setattr(module, "main_face", lambda faces, shape: faces[-1] if faces else None)
-    monkeypatch.setattr(module, "crop_face", crop)
-    detector = FakeDetector()
-    result = evaluate(ColorPredictor(), read_dataset(folder), detector=detector)
+    detector, predictor = FakeDetector(), ColorPredictor(margin=margin)
+    result = evaluate(predictor, read_dataset(folder), detector=detector)
     assert result.no_face == ["70_0_0_x.png"]
     document = result.document()
     assert (document["n"], document["no_face"], document["skipped"]) == (6, 1, 0)
     assert document["age"]["mae"] == 2.0
     assert set(detector.shapes) == {(300, 300, 3)}
-    assert seen == [50.0] * 6
+    side = 200 + 2 * margin
+    assert predictor.batches[1:] == [(6, side, side, margin)]
+
+
+@pytest.fixture
+def two_sources(folder):
+    """The chips, and four photos beside them with ranges and groups, of a "dev" part."""
+    photos = folder.parent / "photos"
+    rows = ["file,age,gender,group"]
+    for i, (years, age) in enumerate([("20-29", 24), ("20-29", 15), ("60+", 70), ("40", 40)]):
+        write_chip(photos / "dev", age, 1, name=f"{i}", side=250)
+        rows.append(f"dev/{age}_1_0_{i}.png,{years},female,{'Bantu' if i else 'Han'}")
+    (photos / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    return [folder, photos]
+
+
+def test_what_is_no_chip_is_detected_and_ranges_and_parts_have_figures(two_sources, monkeypatch):
+    detector, predictor = FakeDetector(), ColorPredictor(margin=12)
+    monkeypatch.setattr(module, "FaceDetector", lambda: detector)
+    result = evaluate(predictor, read_dataset(two_sources))
+    assert detector.shapes[1:] == [(350, 350, 3)] * 4
+    assert sorted(predictor.batches[1:]) == [(4, 224, 224, 12), (6, 200, 200, 0)]
+    assert (result.faces["predicted_age"] - result.faces["age"]).tolist()[:6] == [2.0] * 6
+
+    document = result.document()
+    # Answers are 26, 17, 72 and 42: two ranges are hit, one is missed by three years, the exact age by two.
+    photos = document["by_source"]["photos"]
+    assert photos["n"] == document["by_group"]["Bantu"]["n"] + document["by_group"]["Han"]["n"] == 4
+    assert photos["age"]["in_range"] == 0.5
+    assert photos["age"]["years_outside"] == (3 + 2) / 4
+    assert photos["age"]["interval_touches"] == 1.0  # those are 23 to 29, 14 to 20, 69 to 75 and 39 to 45
+    assert photos["age"]["interval_holds_middle"] == 0.5
+    chips = document["by_source"]["chips"]
+    assert "in_range" not in chips["age"]
+    assert (chips["n"], chips["age"]["mae"]) == (6, 2.0)
+    assert document["age"]["in_range"] == pytest.approx(2 / 10)
+    assert document["by_group"]["White"]["gender"]["accuracy"] == 1.0
+
+
+def test_the_dev_part_is_read_from_the_labels_alone(two_sources):
+    dataset = read_dataset(two_sources)
+    (two_sources[0] / "1_1_0_x.png").write_bytes(b"")
+    rows = select_rows(dataset, split="dev", progress=lambda *_: pytest.fail("a picture was read"))
+    assert rows["source"].tolist() == ["photos"] * 4
+    assert set(select_rows(dataset, split="train")["source"]) <= {"chips"}
 
 
 def test_no_face_at_all_still_gives_strict_json(folder, monkeypatch):
-    monkeypatch.setattr(module, "pad_chip", np.zeros_like)
     monkeypatch.setattr(module, "main_face", lambda faces, shape: None)
     document = evaluate(ColorPredictor(), read_dataset(folder), detector=FakeDetector()).document()
     assert document["ms_per_face"] is None

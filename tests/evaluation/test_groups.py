@@ -18,6 +18,7 @@ from agegender.evaluation.groups import (
 )
 from agegender.evaluation.metrics import age_metrics, gender_metrics
 from agegender.labels import AGE_BAND_NAMES, ETHNICITIES, GENDERS, age_band
+from tests.conftest import label_table
 
 BASELINE = Baseline(30.0, "male")
 
@@ -27,18 +28,15 @@ def people(n: int, seed: int = 0, error: float = 5.0) -> pd.DataFrame:
     age = rng.integers(0, 100, n)
     predicted = np.clip(age + rng.normal(0, error, n), 0, 116)
     female = rng.uniform(0, 1, n)
-    return pd.DataFrame(
-        {
-            "file": [f"{i}.jpg" for i in range(n)],
-            "age": age,
-            "gender": (rng.uniform(size=n) < female).astype(int),
-            "ethnicity": rng.integers(0, 5, n),
-            "predicted_age": predicted,
-            "low": predicted - 8,
-            "high": predicted + 8,
-            "female": female,
-            "uncertain": np.maximum(female, 1 - female) < 0.75,
-        }
+    return label_table(
+        age,
+        gender=(rng.uniform(size=n) < female).astype(int),
+        ethnicity=rng.integers(0, 5, n),
+        predicted_age=predicted,
+        low=predicted - 8,
+        high=predicted + 8,
+        female=female,
+        uncertain=np.maximum(female, 1 - female) < 0.75,
     )
 
 

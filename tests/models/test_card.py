@@ -15,15 +15,15 @@ from agegender.models.card import (
     HISTORY_FILE,
     MEASURED,
     METRICS_FILE,
-    WEIGHTS_DIR,
     read_card,
     trained_models,
     write_card,
 )
 from agegender.models.store import file_sha256
+from agegender.places import SHIPPED_WEIGHTS
 
 SHIPPED = trained_models()
-CARDS = sorted(path.parent.name for path in WEIGHTS_DIR.glob(f"*/{CARD_FILE}"))
+CARDS = sorted(path.parent.name for path in SHIPPED_WEIGHTS.glob(f"*/{CARD_FILE}"))
 
 
 def write_file(folder: Path, name: str, **values: Any) -> Path:
@@ -66,8 +66,11 @@ def test_a_card_is_parsed_once_a_state_and_callers_cannot_change_it(tmp_path, mo
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_cards_are_short(name):
-    assert (WEIGHTS_DIR / name / CARD_FILE).stat().st_size < 50_000
-    assert not set(MEASURED) & json.loads((WEIGHTS_DIR / name / CARD_FILE).read_text(encoding="utf-8")).keys()
+    assert (SHIPPED_WEIGHTS / name / CARD_FILE).stat().st_size < 50_000
+    assert (
+        not set(MEASURED)
+        & json.loads((SHIPPED_WEIGHTS / name / CARD_FILE).read_text(encoding="utf-8")).keys()
+    )
 
 
 def test_models_are_found_by_their_cards_and_bases_are_none(tmp_path):
@@ -107,7 +110,7 @@ def test_one_damaged_card_does_not_hide_the_other_models(tmp_path, content):
 @pytest.mark.parametrize("name", CARDS)
 def test_shipped_files_are_the_ones_their_card_names(name):
     files = read_card(name)["files"]
-    folder = WEIGHTS_DIR / name
+    folder = SHIPPED_WEIGHTS / name
     assert set(files) == {path.name for path in folder.glob("*.weights.*")}
     for file, checksum in files.items():
         assert file_sha256(folder / file) == checksum, file
@@ -120,7 +123,7 @@ def test_shipped_models_carry_everything_a_card_should(name):
     networks = set(card["training"])
     assert networks in ({"both"}, set(card["tasks"]))
     assert {file.partition(".")[0].removesuffix("_00000") for file in card["files"]} == networks
-    assert (WEIGHTS_DIR / name / HISTORY_FILE).is_file()
+    assert (SHIPPED_WEIGHTS / name / HISTORY_FILE).is_file()
     assert len(card["split"]["hash"]) == 64
     assert set(card["calibration"]) == set(card["tasks"])
     assert card["metrics"]["split"] == "test"
@@ -130,7 +133,7 @@ def test_shipped_models_carry_everything_a_card_should(name):
     assert card["limits"]
     assert str(Path.home()) not in json.dumps(card)
     if "file" in card["split"]:
-        assert card["split"]["hash"] in (WEIGHTS_DIR / name / card["split"]["file"]).read_text()
+        assert card["split"]["hash"] in (SHIPPED_WEIGHTS / name / card["split"]["file"]).read_text()
     if "groups" in card:
         assert card["groups"]["overall"]["n"] == card["metrics"]["n"]
         for task in card["tasks"]:

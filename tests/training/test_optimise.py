@@ -125,7 +125,7 @@ def test_every_named_output_has_a_loss(system, options):
     assert set(model.output) == set(named_outputs(network))
     n = 4
     targets = {"age_distribution": np.full((n, 117), 1 / 117), "age_range": np.eye(9)[[0, 2, 4, 8]]}
-    targets |= {"age": np.full((n, 1), 30.0), "female": np.array([[0.0], [1.0], [1.0], [0.0]])}
+    targets |= {"age": np.full((n, 2), 30.0), "female": np.array([[0.0], [1.0], [1.0], [0.0]])}
     y = {name: targets[name].astype(np.float32) for name in model.output}
     logs = model.test_on_batch(np.zeros((n, 32, 32, 3), np.float32), y, return_dict=True)
     weights = {"age_distribution": 1.0, "age_range": config.range_weight, "age": 0.2, "female": 3.0}

@@ -19,13 +19,14 @@ from agegender.training.targets import (
     resolve_conflicts,
 )
 from agegender.training.teacher import teacher_answers
+from tests.conftest import label_table
 
 OUTPUTS = ["age_distribution", "age_range", "age", "female"]
 
 
 def table(ages: list[float], genders: list[float], files: list[str] | None = None) -> pd.DataFrame:
-    files = files or [f"{i}.jpg" for i in range(len(ages))]
-    return pd.DataFrame({"file": files, "age": ages, "gender": genders}, index=range(10, 10 + len(ages)))
+    named = {"file": files} if files else {}
+    return label_table(ages, gender=genders, **named).set_axis(range(10, 10 + len(ages)))
 
 
 # --- conflicts ------------------------------------------------------------------------------------------
@@ -75,11 +76,11 @@ def test_each_output_gets_its_target():
     assert {name: x.shape for name, x in targets.items()} == {
         "age_distribution": (3, MAX_AGE + 1),
         "age_range": (3, len(AGE_BANDS)),
-        "age": (3, 1),
+        "age": (3, 2),
         "female": (3, 1),
     }
     assert all(x.dtype == np.float32 for x in targets.values())
-    assert targets["age"][:, 0].tolist() == [3, 30.5, 90]
+    assert targets["age"].tolist() == [[3, 3], [30.5, 30.5], [90, 90]]
     assert targets["female"][:2, 0].tolist() == [0, 1]
     assert targets["age_range"].argmax(axis=1).tolist() == [0, 4, 8]
     assert list(make_targets(TrainingConfig("gender"), table([3], [0]), ["female"])) == ["female"]
@@ -92,6 +93,7 @@ class Teacher:
     """Says 60 years, in two equal halves of 50 and 70, and for women what the left half's brightness is."""
 
     input_size = (32, 32)
+    margin = 0
 
     def __init__(self, name: str) -> None:
         if name != "wise":
@@ -110,7 +112,7 @@ def teacher(monkeypatch):
     monkeypatch.setattr(module, "TrainedModel", Teacher)
     half = np.zeros((40, 40, 3), np.uint8)
     half[:, :20] = 255
-    monkeypatch.setattr(module, "read_chip", lambda _path: half)
+    monkeypatch.setattr(module, "read_chip", lambda *_: half)
 
 
 @pytest.mark.usefixtures("teacher")
@@ -165,7 +167,7 @@ def test_labels_and_the_teacher_s_answers_are_mixed_by_its_share(tmp_path):
     config = TrainingConfig("age", teacher="wise", teacher_weight=0.25)
     rows = table([20], [1])
     targets = make_targets(config, rows, OUTPUTS, tmp_path)
-    assert targets["age"][0, 0] == pytest.approx(0.75 * 20 + 0.25 * 60)
+    assert targets["age"][0] == pytest.approx([0.75 * 20 + 0.25 * 60] * 2)
     assert targets["female"][0, 0] == pytest.approx(0.75 + 0.25 * 0.5, abs=0.01)
     assert targets["age_distribution"][0, 50] == pytest.approx(0.125, abs=1e-3)
     assert targets["age_distribution"].sum() == pytest.approx(1, abs=1e-5)
