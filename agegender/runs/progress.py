@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agegender.runs.records import RunRecord, finite
 from agegender.wording import say_duration
+
+if TYPE_CHECKING:
+    from agegender.runs.records import RunRecord
 
 _RECENT_EPOCHS = 3
 
@@ -65,6 +67,14 @@ def say_progress(progress: RunProgress | None) -> str:
     if progress.seconds_left is not None:
         parts.append(f"about {say_duration(progress.seconds_left)} left")
     return ", ".join(parts)
+
+
+def finite(value: Any) -> float:
+    """The number that a record holds; 0 where it holds something else, or more than a float can."""
+    try:
+        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
+    except OverflowError:  # JSON's whole numbers have no end
+        return 0.0
 
 
 def _stage_of(config: dict[str, Any], epoch: int) -> str | None:

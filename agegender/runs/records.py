@@ -16,7 +16,6 @@ Imports no TensorFlow.
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
@@ -36,6 +35,7 @@ from agegender.labels import Task
 from agegender.models.card import CARD_FILE, HISTORY_FILE, METRICS_FILE, folders_with
 from agegender.models.registry import default_first
 from agegender.places import runs_folder
+from agegender.runs.progress import finite
 
 RUNS_DIR: Final = runs_folder()
 """The one place of run records; see `agegender.places`."""
@@ -275,14 +275,6 @@ def _read_status(folder: Path, history: pd.DataFrame) -> dict[str, Any]:
         if silent > max(STALE_AFTER_SECONDS, slowest):
             state = "killed"
     return {**status, "state": state}
-
-
-def finite(value: Any) -> float:
-    """The number that a record holds; 0 where it holds something else, or more than a float can."""
-    try:
-        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
-    except OverflowError:  # JSON's whole numbers have no end
-        return 0.0
 
 
 def _validation_faces(record: dict[str, Any]) -> int | None:

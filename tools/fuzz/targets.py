@@ -17,6 +17,7 @@ from typing import Final
 
 from agegender.assets import RIVALS
 from agegender.errors import AgeGenderError
+from agegender.models.card import read_card
 from tools.fuzz import seeds
 from tools.fuzz.mutations import mutate, mutate_json, mutate_text
 
@@ -64,7 +65,7 @@ class Target:
 def targets() -> tuple[Target, ...]:
     """All readers that need no TensorFlow."""
     pictures = tuple((seeds.pictures() | seeds.features()).values())
-    card = (ROOT / "weights" / "vggface" / "card.json").read_text("utf-8")
+    card = json.dumps(read_card("vggface"))
     history = (ROOT / "weights" / "vggface" / "history.csv").read_text("utf-8")
     recipes = [path.read_text("utf-8") for path in sorted((ROOT / "recipes").glob("*.toml"))]
     split = (ROOT / "weights" / "vggface" / "split.txt").read_text("ascii")
