@@ -36,7 +36,7 @@ def run(*, json: str | None) -> int:
     say("* is the default. Age MAE in years and gender accuracy: on the test split, from the model's card.")
     say("The engine is what answers: LiteRT starts at once, Keras takes seconds to import TensorFlow.")
     if any(row[-3] == NOT_HERE for row in rows):
-        say(f"What is {NOT_HERE} has to be trained, or its folder's parent named in {WEIGHTS_VARIABLE}.")
+        say(f"What is {NOT_HERE} can be trained; or name a folder that holds it in {WEIGHTS_VARIABLE}.")
     return OK
 
 
