@@ -181,9 +181,11 @@ def read_source(folder: Path) -> Source:
     if form is not None:
         found_there = _FROM_CSV[form][1](folder)
     else:
-        inner = {path.parent.name for pattern, _ in _FROM_CSV.values() for path in folder.glob(f"*/{pattern}")}
+        patterns = (pattern for pattern, _ in _FROM_CSV.values())
+        inner = {path.parent.name for pattern in patterns for path in folder.glob(f"*/{pattern}")}
         if inner:
-            raise DatasetError(f"{folder} holds several sources, to be named each: {', '.join(sorted(inner))}")
+            names = ", ".join(sorted(inner))
+            raise DatasetError(f"{folder} holds several sources, to be named each: {names}")
         files = list(_images_below(folder))
         first = next((file for file in files if isinstance(file, str)), "")
         form = "UTKFace" if _ALL_AGE_FACES.fullmatch(first.rpartition("/")[2]) is None else "All-Age-Faces"
@@ -259,7 +261,7 @@ def _split_of(file: str) -> str:
     return _SPLIT_WORDS.get(first.lower(), "") if slash else ""
 
 
-def _listed(
+def _listed(  # noqa: PLR0917 - a row of a CSV
     folder: Path, file: str, age: str, gender: str, group: str, split: str
 ) -> Labelled | tuple[str, str]:
     """A file that a CSV names; or why it is none of the folder's. The CSV may be longer than the folder."""

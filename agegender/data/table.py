@@ -81,8 +81,8 @@ def read_dataset(
         The labels, and the files that have none.
 
     Raises:
-        DatasetError: No folder was named, one does not exist or holds no labelled picture, a labels file lacks
-            a column, or no folder holds all of them.
+        DatasetError: No folder was named, one does not exist or holds no labelled picture, a labels file
+            lacks a column, or no folder holds all of them.
     """
     if folders is None:
         default = default_data_folder()

@@ -203,7 +203,8 @@ def test_bad_rows_are_named_and_skipped(tmp_path):
     )
     with (tmp_path / LABELS_FILE).open("a") as file:
         file.write(
-            f"gone.jpg,30,male,\n../out.jpg,30,male,\n/etc/a.jpg,30,male,\n,30,male,\n{'x' * 300}.jpg,3,male,\n"
+            "gone.jpg,30,male,\n../out.jpg,30,male,\n/etc/a.jpg,30,male,\n,30,male,\n"
+            f"{'x' * 300}.jpg,3,male,\n"
         )
     touch(tmp_path.parent, "out.jpg")
     dataset = read_dataset(tmp_path)
