@@ -29,7 +29,7 @@ from PIL import Image
 
 from agegender import Predictor
 from agegender.assets import EXAMPLE
-from agegender.commands.batch import cores, in_order
+from agegender.batch import cores, in_order
 from agegender.commands.bench import describe_machine, describe_versions
 from agegender.commands.predict import _predict_one
 from agegender.runtime import prepare_tensorflow

@@ -24,7 +24,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from agegender import Predictor
-from agegender.annotate import annotate
+from agegender.drawing import annotate
 from agegender.errors import ImageError
 from agegender.files import unique_names
 from agegender.images import read_image

@@ -206,7 +206,8 @@ def test_all_systems_answer_for_one_face(asked, models):
     assert "2 of 3 female, 1 of 3 male" in words
     assert "vgg16-multitask 40 (35–45)" in charts_of(asked)[-1]
     assert models.looks == [(300, 120)]
-    assert models.asked == ["vggface", "vgg16-multitask", "scratch-cnn"]
+    assert models.asked[0] == "vggface"
+    assert sorted(models.asked[1:]) == ["scratch-cnn", "vgg16-multitask"]
 
 
 def test_another_face_asks_nobody_again(asked, models):
