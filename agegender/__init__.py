@@ -4,15 +4,29 @@
     predictor = agegender.Predictor()
     predictions = predictor.predict("family.jpg")
 
-Importing the package is quick; TensorFlow loads with the first prediction.
+Importing the package is quick; networks load with the first prediction.
 """
 
 from __future__ import annotations
 
-from agegender.errors import AgeGenderError, DatasetError, ImageError, ModelError
-from agegender.faces import Face
-from agegender.images import read_image
-from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
+from agegender.drawing import annotate
+from agegender.errors import (
+    AgeGenderError,
+    ConfigError,
+    DatasetError,
+    EmptyImageError,
+    ImageError,
+    ImageTooLargeError,
+    ModelError,
+    NotAnImageError,
+    TruncatedImageError,
+    UnknownModelError,
+    WeightsNotFoundError,
+)
+from agegender.faces import Chip, Face, FaceDetector, crop_face
+from agegender.images import find_images, read_image
+from agegender.models.registry import list_models
+from agegender.prediction import AgeEstimate, GenderEstimate, ImageResult, Prediction
 from agegender.predictor import Predictor
 
 __version__ = "0.1.0"
@@ -20,13 +34,27 @@ __version__ = "0.1.0"
 __all__ = [
     "AgeEstimate",
     "AgeGenderError",
+    "Chip",
+    "ConfigError",
     "DatasetError",
+    "EmptyImageError",
     "Face",
+    "FaceDetector",
     "GenderEstimate",
     "ImageError",
+    "ImageResult",
+    "ImageTooLargeError",
     "ModelError",
+    "NotAnImageError",
     "Prediction",
     "Predictor",
+    "TruncatedImageError",
+    "UnknownModelError",
+    "WeightsNotFoundError",
     "__version__",
+    "annotate",
+    "crop_face",
+    "find_images",
+    "list_models",
     "read_image",
 ]

@@ -1,4 +1,7 @@
-"""The command line: `python -m agegender predict|evaluate|audit|publish|export|card|models|compare|bench`.
+"""The command line: `agegender COMMAND`, or `python -m agegender COMMAND` in a checkout.
+
+`predict`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and `bench` are commands of
+the package. `app` and `train` start the programs that come with it, which have options of their own.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
 do; 130 interrupted.
@@ -11,10 +14,18 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from agegender.errors import AgeGenderError
 from agegender.files import printable
+from agegender.places import install_command
 from agegender.runtime import prepare_tensorflow
+
+_PROGRAMS: Final = ("app", "train")
+"""Commands whose arguments go to another program as they are."""
+
+_EXTRA_OF: Final = {"app": "app", "export": "export"}
+"""What to install for a command that lacks a package; for all others it is "train"."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,12 +37,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given and given[0] in _PROGRAMS:
+        options = argparse.Namespace(command=given[0], arguments=given[1:])
+    else:
+        options = _parser().parse_args(given)
     try:
         return _dispatch(options)
     except KeyboardInterrupt:
         print(f"agegender {options.command}: interrupted", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "agegender":
+            raise
+        extra = _EXTRA_OF.get(options.command, "train")
+        missing = f"needs the package {error.name}, which is not installed: {install_command(extra)}"
+        print(f"agegender {options.command}: {missing}", file=sys.stderr)
+        return 2
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,6 +102,7 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return
 
             return publish.run(
                 runs={"age": options.age, "gender": options.gender, "both": options.both},
+                recipe=options.recipe,
                 data=options.data,
                 name=options.name,
                 title=options.title,
@@ -103,15 +126,23 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return
             from agegender.commands import compare
 
             return compare.run(json=options.json)
+        case "app":
+            from agegender.commands import programs
+
+            return programs.run_app(options.arguments)
+        case "train":
+            from agegender.commands import programs
+
+            return programs.run_training(options.arguments)
         case _:
             from agegender.commands import bench
 
-            return bench.run(json=options.json)
+            return bench.run(json_path=options.json)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m agegender",
+        prog="python -m agegender" if Path(sys.argv[0]).stem == "__main__" else "agegender",
         description="How old does a face look, and which gender is it perceived as.",
         epilog="Exit codes: 0 all inputs handled, 1 some inputs failed, 2 wrong usage or nothing to do.",
     )
@@ -182,14 +213,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(compare)
     bench = commands.add_parser("bench", help="measure speed and memory on this machine")
     _add_json(bench)
+    commands.add_parser("app", help="open the app; its options are those of `streamlit run`")
+    commands.add_parser("train", help="train a network; `train --help` lists its options")
     return parser
 
 
 def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     publish = commands.add_parser("publish", help="make a model of finished training runs")
-    publish.add_argument("--age", metavar="RUN", type=Path, help="run folder of the age network")
-    publish.add_argument("--gender", metavar="RUN", type=Path, help="run folder of the gender network")
-    publish.add_argument("--both", metavar="RUN", type=Path, help="run folder of one network for both")
+    publish.add_argument(
+        "--age", metavar="RUN", type=Path, help="run of the age network, a folder or its name"
+    )
+    publish.add_argument("--gender", metavar="RUN", type=Path, help="run of the gender network")
+    publish.add_argument("--both", metavar="RUN", type=Path, help="run of one network for both")
+    publish.add_argument("--recipe", metavar="NAME", help="the finished runs of a recipe, under its name")
     publish.add_argument(
         "--data", metavar="DIR", nargs="+", help="the dataset's folders (default: $UTKFACE_DIR)"
     )
@@ -204,7 +240,9 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     publish.add_argument("--detect", action="store_true", help="measure through detection and cropping too")
     publish.add_argument(
-        "--again", action="store_true", help="measure the published model NAME again; its weights stay"
+        "--again",
+        action="store_true",
+        help="calibrate and measure the published model NAME anew; its weights stay",
     )
     publish.add_argument(
         "--light",
@@ -240,7 +278,7 @@ def _file(text: str) -> str:
     return text
 
 
-def _run_as_program() -> int:
+def run_program() -> int:
     """Settles what belongs to the process, not to the package, then runs the command."""
     # TensorFlow's C++ log reports its CPU features and missing GPUs; a command line needs neither.
     prepare_tensorflow()
@@ -252,4 +290,4 @@ def _run_as_program() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_run_as_program())
+    sys.exit(run_program())

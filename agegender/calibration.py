@@ -1,6 +1,7 @@
 """Calibration: from what a network says to answers, intervals and probabilities that mean what they say.
 
-Fitted on the validation split, stored in the model's card, applied by the predictor. No TensorFlow.
+Fitted on the calibration half of the validation split, which neither trained the network nor chose its epoch;
+stored in the model's card, applied by the predictor. No TensorFlow.
 """
 
 from __future__ import annotations
@@ -16,16 +17,9 @@ from agegender.labels import AGE_BANDS, MAX_AGE, age_band
 
 COVERAGE: Final = 0.9
 
-FULL_BAND: Final = 100
-"""An age band with so many labelled faces is held at the full coverage, one with fewer at the next figure:
-the quantile of few faces is a noisy one, and holding it high makes everybody's interval wider."""
-
-SMALL_BAND_COVERAGE: Final = 0.85
-
 _LEAST_BAND: Final = 30
-"""With fewer labelled faces a band has no threshold of its own."""
+"""With fewer labelled faces an age band has no threshold of its own."""
 
-_TAIL_SHARPNESS: Final = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.5)
 _SHARPNESS_RANGE: Final = (0.2, 5.0)
 _LEAST_PROBABILITY: Final = 1e-12
 _RESIDUAL_BINS: Final = 8
@@ -59,53 +53,47 @@ class AgeCalibration:
     **The age.** Labels are whole years, and so are answers: the mean of the distribution ``p ** sharpness``,
     renormalised, to the nearest year. A network trained on labels with a spread says a wider distribution
     than the errors are; ``sharpness`` is fitted by likelihood, as a temperature is. A network that says only
-    a number has it rounded. Compared by cross-validation on the validation split: docs/experiments.md.
+    a number has it rounded.
 
-    **The interval.** Split-conformal: it holds the labelled age with probability ``coverage`` on faces like
-    those it was fitted on. Three ways:
+    **The interval** is made to hold the labelled age of a share ``coverage`` of faces like those that it was
+    fitted on, in one of two ways:
 
-    - "bands": a year is inside where ``p ** tail_sharpness`` gives at least the threshold of the year's age
-      band to both sides, to "so old or younger" and to "so old or older"; the interval goes from the first
-      such year to the last. A common threshold would hold nine of ten faces in all, yet under eight of ten
-      of those labelled 36 to 45, who are taken for younger. So each band has its own, at most the common
-      one (label-conditional conformal prediction: Vovk, "Conditional validity of inductive conformal
-      predictors", 2012): with it the interval holds ``coverage`` of the band's faces,
-      ``SMALL_BAND_COVERAGE`` in a band of under ``FULL_BAND``.
-    - "residuals", for networks without a distribution: the prediction plus the quantiles of the validation
-      errors of faces of about the same predicted age, linear between ``knots``.
-    - "distribution", in cards of before: between the quantiles ``lower_tail`` and ``upper_tail`` of the
-      network's distribution.
+    - "bands", for networks with a distribution, is label-conditional conformal prediction (Vovk,
+      "Conditional validity of inductive conformal predictors", 2012). A year is inside where the distribution
+      gives at least the threshold of the year's age band to both sides, to "so old or younger" and to "so old
+      or older"; the interval goes from the first such year to the last. A band's threshold is the conformal
+      quantile over the faces labelled in it. So in each band of at least 30 faces the expected share of fresh
+      ones held is at least ``coverage``; about that it scatters from fit to fit, by 3 points with 100 faces
+      and by 5 with 35 (standard deviations). A band of fewer takes the threshold of all.
+    - "residuals", for networks that say a number, is not conformal, only built of the same quantiles: the
+      prediction plus those of the errors of faces of about the same predicted age, linear between ``knots``.
+      It holds about ``coverage`` of all faces. Of those labelled in one band it may hold far fewer, where the
+      network takes them for older or younger; a card states how many.
 
     Attributes:
         method: Which of them.
         coverage: Share of labelled ages the interval is made to hold, 0 to 1.
         n: Chips it was fitted on.
-        split: The split they are of.
+        split: What they were taken from.
         sharpness: Exponent of the probabilities; over 1 makes the distribution narrower.
-        whole_years: Whether answer and interval are whole years. Cards of before say nothing of it, and
-            their answer is the network's own number.
-        tail_sharpness: Exponent for "bands"; of a few, the one with the narrowest intervals.
+        tail_sharpness: Exponent of those that "bands" compares with its thresholds.
         band_tails: Threshold of each of the nine age bands, probabilities, for "bands".
-        lower_tail, upper_tail: Probabilities, for "distribution".
         knots, lower_offsets, upper_offsets: Years, for "residuals".
     """
 
-    method: Literal["bands", "residuals", "distribution"]
+    method: Literal["bands", "residuals"]
     coverage: float
     n: int
-    split: str = "validation"
+    split: str = "calibration"
     sharpness: float = 1.0
-    whole_years: bool = False
     tail_sharpness: float = 1.0
     band_tails: tuple[float, ...] = ()
-    lower_tail: float = 0.0
-    upper_tail: float = 1.0
     knots: tuple[float, ...] = ()
     lower_offsets: tuple[float, ...] = ()
     upper_offsets: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        parts = {"bands": self.band_tails, "residuals": self.knots, "distribution": (0,)}
+        parts = {"bands": self.band_tails, "residuals": self.knots}
         if self.method not in parts:
             raise ModelError(f"the card's age calibration is of an unknown method {self.method!r}")
         if not parts[self.method] or (self.method == "bands" and len(self.band_tails) != len(AGE_BANDS)):
@@ -114,15 +102,14 @@ class AgeCalibration:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, for the card: what the method uses."""
         unused: dict[str, tuple[str, ...]] = {
-            "bands": ("lower_tail", "upper_tail", "knots", "lower_offsets", "upper_offsets"),
-            "residuals": ("lower_tail", "upper_tail", "band_tails", "tail_sharpness", "sharpness"),
-            "distribution": ("band_tails", "tail_sharpness", "knots", "lower_offsets", "upper_offsets"),
+            "bands": ("knots", "lower_offsets", "upper_offsets"),
+            "residuals": ("band_tails", "tail_sharpness", "sharpness"),
         }
         return {key: value for key, value in asdict(self).items() if key not in unused[self.method]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AgeCalibration:
-        """The inverse of `to_dict`; keys that a card of before does not have take their defaults.
+        """The inverse of `to_dict`.
 
         Raises:
             ModelError: Keys are missing or unknown.
@@ -148,7 +135,7 @@ class AgeCalibration:
         Raises:
             ModelError: The calibration is of a distribution, and there is none.
         """
-        if self.method != "residuals" and distribution is None:
+        if self.method == "bands" and distribution is None:
             raise ModelError("this calibration needs the distribution over years")
         years = np.clip(np.asarray(ages, dtype=np.float64), 0, MAX_AGE)
         sharp: NDArray[np.float32] | None = None
@@ -156,27 +143,17 @@ class AgeCalibration:
             sharp = sharpen(distribution, self.sharpness).astype(np.float32)
             if self.sharpness != 1:
                 years = sharp.astype(np.float64) @ np.arange(sharp.shape[1])
-        if self.whole_years:
-            years = np.floor(years + 0.5)
-        low, high = self._interval(years, distribution)
-        if self.whole_years:  # labels are whole, so whatever is beyond the last whole year holds none
-            low, high = np.ceil(low), np.floor(high)
+        years = np.floor(years + 0.5)
+        if distribution is None or self.method == "residuals":
+            # Labels are whole, so whatever is beyond the last whole year holds none.
+            low = np.ceil(years + np.interp(years, self.knots, self.lower_offsets))
+            high = np.floor(years + np.interp(years, self.knots, self.upper_offsets))
+        else:
+            tails = _smaller_tails(sharpen(distribution, self.tail_sharpness))
+            low, high = _hull(tails >= np.array(self.band_tails)[_BAND_OF_YEAR], years)
         low = np.clip(np.minimum(low, years), 0, MAX_AGE)
         high = np.clip(np.maximum(high, years), 0, MAX_AGE)
         return AgeAnswers(years, low, high, sharp)
-
-    def _interval(
-        self, years: NDArray[np.float64], distribution: NDArray[np.floating[Any]] | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if distribution is None or self.method == "residuals":
-            return (
-                years + np.interp(years, self.knots, self.lower_offsets),
-                years + np.interp(years, self.knots, self.upper_offsets),
-            )
-        if self.method == "distribution":
-            return quantile(distribution, self.lower_tail), quantile(distribution, self.upper_tail)
-        tails = _smaller_tails(sharpen(distribution, self.tail_sharpness))
-        return _hull(tails >= np.array(self.band_tails)[_BAND_OF_YEAR], years)
 
 
 _BAND_OF_YEAR: Final = age_band(np.arange(MAX_AGE + 1))
@@ -215,30 +192,13 @@ def _hull(
     return np.minimum(first, years).astype(np.float64), np.maximum(last, years).astype(np.float64)
 
 
-def quantile(distribution: NDArray[np.floating[Any]], probability: float) -> NDArray[np.float64]:
-    """Quantiles of distributions over years, each year's probability spread evenly over its width.
-
-    Args:
-        distribution: Probabilities of the years 0, 1, …, shape (n, years).
-        probability: 0 to 1.
-
-    Returns:
-        Years, float64 of shape (n,).
-    """
-    # Year k stands for ages from k − ½ to k + ½: below the edge k − ½ lie the years before k.
-    sums = np.cumsum(np.asarray(distribution, dtype=np.float64), axis=1)
-    below = np.concatenate([np.zeros((len(sums), 1)), sums / sums[:, -1:]], axis=1)
-    edges = np.arange(distribution.shape[1] + 1) - 0.5
-    return np.array([np.interp(probability, row, edges) for row in below])
-
-
 def fit_age(
     labelled: ArrayLike,
     predicted: NDArray[np.floating[Any]],
     distribution: NDArray[np.floating[Any]] | None,
     coverage: float = COVERAGE,
 ) -> AgeCalibration:
-    """Fits answer and interval on the validation split.
+    """Fits answer and interval on chips that neither trained the network nor chose its epoch.
 
     Args:
         labelled: Labelled years, shape (n,), whole.
@@ -252,23 +212,13 @@ def fit_age(
     ages = np.asarray(labelled, dtype=np.int64)
     if distribution is None:
         return _fit_residuals(ages, predicted, coverage)
-    sharpness = _fit_sharpness(ages, distribution)
-    years = np.floor(sharpen(distribution, sharpness) @ np.arange(distribution.shape[1]) + 0.5)
-    fits = []
-    for tail_sharpness in _TAIL_SHARPNESS:
-        tails = _smaller_tails(sharpen(distribution, tail_sharpness))
-        thresholds = _fit_band_tails(ages, years, tails, coverage)
-        low, high = _hull(tails >= thresholds[_BAND_OF_YEAR], years)
-        fits.append((float(np.mean(high - low)), tail_sharpness, thresholds))
-    _, tail_sharpness, thresholds = min(fits, key=lambda fit: fit[0])
+    tails = _smaller_tails(sharpen(distribution, 1.0))
     return AgeCalibration(
         "bands",
         coverage,
         len(ages),
-        sharpness=sharpness,
-        whole_years=True,
-        tail_sharpness=tail_sharpness,
-        band_tails=tuple(thresholds.tolist()),
+        sharpness=_fit_sharpness(ages, distribution),
+        band_tails=_fit_band_tails(ages, tails[np.arange(len(ages)), ages], coverage),
     )
 
 
@@ -286,34 +236,11 @@ def _fit_sharpness(ages: NDArray[np.int64], distribution: NDArray[np.floating[An
     return round(float(found.x), 3)
 
 
-def _fit_band_tails(
-    ages: NDArray[np.int64], years: NDArray[np.float64], tails: NDArray[np.float64], coverage: float
-) -> NDArray[np.float64]:
-    """Thresholds of the nine bands, shape (9,); see `AgeCalibration`."""
-    n, own, bands = len(ages), tails[np.arange(len(ages)), ages], age_band(ages)
-    own_threshold = np.full(len(AGE_BANDS), np.inf)
-    for band in range(len(AGE_BANDS)):
-        inside = own[bands == band]
-        if len(inside) >= _LEAST_BAND:
-            held = coverage if len(inside) >= FULL_BAND else min(coverage, SMALL_BAND_COVERAGE)
-            own_threshold[band] = -_conformal_quantile(-inside, held)
-
-    def thresholds(common: float) -> NDArray[np.float64]:
-        return np.minimum(common, own_threshold)
-
-    # The highest common threshold whose intervals hold enough. They hold less as it rises, so halving the
-    # sorted candidates finds it; 0 holds every year.
-    needed = min(n, int(np.ceil((n + 1) * coverage))) if n else 0
-    candidates = np.concatenate([[0.0], np.sort(own)])
-    first, last = 0, len(candidates) - 1
-    while first < last:
-        middle = (first + last + 1) // 2
-        low, high = _hull(tails >= thresholds(candidates[middle])[_BAND_OF_YEAR], years)
-        if np.count_nonzero((low <= ages) & (ages <= high)) >= needed:
-            first = middle
-        else:
-            last = middle - 1
-    return thresholds(candidates[first])
+def _fit_band_tails(ages: NDArray[np.int64], own: NDArray[np.float64], coverage: float) -> tuple[float, ...]:
+    """Thresholds of the nine bands; ``own`` is each face's smaller tail at its labelled year, shape (n,)."""
+    bands, least = age_band(ages), min(_LEAST_BAND, len(ages))
+    members = [own[bands == band] for band in range(len(AGE_BANDS))]
+    return tuple(-_conformal_quantile(-(m if len(m) >= least else own), coverage) for m in members)
 
 
 def _conformal_quantile(scores: NDArray[np.floating[Any]], share: float) -> float:
@@ -337,7 +264,6 @@ def _fit_residuals(
         "residuals",
         coverage,
         n,
-        whole_years=True,
         knots=tuple(float(np.median(years[rows])) for rows in bins),
         lower_offsets=tuple(-_conformal_quantile(-errors[rows], one_sided) for rows in bins),
         upper_offsets=tuple(_conformal_quantile(errors[rows], one_sided) for rows in bins),
@@ -353,14 +279,14 @@ class GenderCalibration:
     Attributes:
         temperature: Over 1 where the network was too sure of itself.
         n: Chips it was fitted on.
-        split: The split they are of.
+        split: What they were taken from.
         uncertain_below: Where the probability of the likelier label is under this, the answer is
             "uncertain".
     """
 
     temperature: float
     n: int
-    split: str = "validation"
+    split: str = "calibration"
     uncertain_below: float = UNCERTAIN_BELOW
 
     def to_dict(self) -> dict[str, Any]:
@@ -398,7 +324,7 @@ def _logit(probability: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 
 def fit_gender(labelled: ArrayLike, female: NDArray[np.floating[Any]]) -> GenderCalibration:
-    """Fits the temperature on the validation split, by likelihood.
+    """Fits the temperature by likelihood, on chips that neither trained the network nor chose its epoch.
 
     Args:
         labelled: Gender codes, shape (n,): 0 male, 1 female.

@@ -10,18 +10,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agegender.files import escape_bytes, escape_name, escape_no_text, printable
-from agegender.prediction import Prediction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,53 +44,12 @@ FACES_TABLE_COLUMNS: Final[tuple[str, ...]] = (
     "warnings",
     "error",
 )
-"""Columns of `faces_table`, in order. Coordinates are pixels, ages years, probabilities 0 to 1."""
+"""Columns of `faces_csv`, in order. Coordinates are pixels, ages years, probabilities 0 to 1."""
 
 NO_FACE: Final = "no face found"
 """What the ``warnings`` column says of a picture that was read but shows no face."""
 
 _FORMULA_STARTS: Final = ("=", "+", "-", "@")
-
-_FLOAT_COLUMNS: Final = (
-    "x1",
-    "y1",
-    "x2",
-    "y2",
-    "confidence",
-    "age",
-    "age_low",
-    "age_high",
-    "gender_probability",
-)
-
-
-def image_record(
-    path: str,
-    image_size: tuple[int, int] | None,
-    predictions: Sequence[Prediction],
-    error: str | None = None,
-) -> dict[str, Any]:
-    """Describes one picture and its faces with plain Python values.
-
-    Args:
-        path: The name the caller knows the picture by; it is escaped as `agegender.files` does it.
-        image_size: ``(width, height)`` in pixels of the upright picture; ``None`` where it could not be read.
-        predictions: What was found, in the order it is shown and numbered.
-        error: Why the picture failed, or ``None``.
-
-    Returns:
-        One entry of ``images`` in the contract above. What a model does not predict, and whatever is not
-        finite, is ``None``. Boxes are rounded to a tenth of a pixel, ages to a hundredth of a year,
-        probabilities to four places.
-    """
-    width, height = image_size if image_size is not None else (None, None)
-    return {
-        "path": escape_name(path),
-        "width": None if width is None else int(width),
-        "height": None if height is None else int(height),
-        "error": None if error is None else escape_no_text(error),
-        "faces": [_face_record(prediction) for prediction in predictions],
-    }
 
 
 def predictions_document(model: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -96,7 +57,7 @@ def predictions_document(model: str, records: Sequence[dict[str, Any]]) -> dict[
 
     Args:
         model: Name of the model.
-        records: Results of `image_record`.
+        records: What `ImageResult.to_dict` gives.
 
     Returns:
         The whole document of the contract above, ready for `to_json`.
@@ -104,49 +65,42 @@ def predictions_document(model: str, records: Sequence[dict[str, Any]]) -> dict[
     return {"model": model, "images": list(records)}
 
 
-def faces_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Lays the faces of several pictures out as one table.
+def faces_csv(records: Sequence[dict[str, Any]]) -> str:
+    r"""Lays the faces of several pictures out as one table, in the form that `to_csv` writes.
 
     Args:
-        records: Results of `image_record`.
+        records: What `ImageResult.to_dict` gives.
 
     Returns:
-        One row a face, numbered from 1 within its picture, with the columns `FACES_TABLE_COLUMNS`. A picture
-        that failed, or that shows no face, keeps one row without a face number, so that no input vanishes
-        from the table; ``error`` or ``warnings`` says which of the two it is.
+        One row a face, numbered from 1 within its picture, with the columns `FACES_TABLE_COLUMNS` and ``\n``
+        between lines. A picture that failed, or that shows no face, keeps one row without a face number, so
+        that no input vanishes from the table; ``error`` or ``warnings`` says which of the two it is.
     """
-    import pandas as pd  # here: importing it takes longer than predicting a photo, which needs no table
-
-    rows: list[dict[str, Any]] = []
+    text = io.StringIO()
+    # Not through pandas: importing it takes longer than predicting a photo.
+    table = csv.DictWriter(text, FACES_TABLE_COLUMNS, lineterminator="\n")
+    table.writeheader()
     for record in records:
-        if not record["faces"]:
-            error = record["error"]
-            note = None if error else NO_FACE
-            rows.append({"path": record["path"], "warnings": note, "error": error})
-        for number, face in enumerate(record["faces"], start=1):
-            x1, y1, x2, y2 = face["box"]
-            low, high = face["age_interval"] or (None, None)
-            rows.append(
-                {
-                    "path": record["path"],
-                    "face": number,
-                    "x1": x1,
-                    "y1": y1,
-                    "x2": x2,
-                    "y2": y2,
-                    "confidence": face["confidence"],
-                    "age": face["age"],
-                    "age_low": low,
-                    "age_high": high,
-                    "gender": face["gender"],
-                    "gender_probability": face["gender_probability"],
-                    "warnings": "; ".join(face["warnings"]) or None,
-                    "error": record["error"],
-                }
-            )
-    table = pd.DataFrame(rows, columns=list(FACES_TABLE_COLUMNS))
-    # Fixed types keep an empty or all-missing column from changing what a reader of the table gets.
-    return table.astype({"face": "Int64"} | dict.fromkeys(_FLOAT_COLUMNS, "float64"))
+        table.writerows({name: _csv_cell(value) for name, value in row.items()} for row in _face_rows(record))
+    return text.getvalue()
+
+
+def _face_rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    path, error = record["path"], record["error"]
+    if not record["faces"]:
+        yield {"path": path, "warnings": None if error else NO_FACE, "error": error}
+    for number, face in enumerate(record["faces"], start=1):
+        low, high = face["age_interval"] or (None, None)
+        yield {
+            "path": path,
+            "face": number,
+            **dict(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True)),
+            **{name: face[name] for name in ("confidence", "age", "gender", "gender_probability")},
+            "age_low": low,
+            "age_high": high,
+            "warnings": "; ".join(face["warnings"]) or None,
+            "error": error,
+        }
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -191,6 +145,17 @@ def to_json(value: object) -> str:
     return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Writes arrays of numbers and text to one ``.npz`` file, whole or not at all; see `read_arrays`.
+
+    Raises:
+        OSError: The place cannot be written.
+    """
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # of its flags, to the stubs
+    write_atomically(path, content.getvalue())
+
+
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
     """Writes a file so that a reader sees the old content or the new, never a half.
 
@@ -216,25 +181,6 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _face_record(prediction: Prediction) -> dict[str, Any]:
-    age, gender = prediction.age, prediction.gender
-    return {
-        "box": [_rounded(value, 1) for value in prediction.face.box],
-        "confidence": _rounded(prediction.face.confidence, 4),
-        "age": None if age is None else _rounded(age.years, 2),
-        "age_interval": None if age is None else [_rounded(age.low, 2), _rounded(age.high, 2)],
-        "gender": None if gender is None else gender.label,
-        "gender_probability": None if gender is None else _rounded(gender.probability, 4),
-        "warnings": list(prediction.warnings),
-    }
-
-
-def _rounded(value: float, digits: int) -> float | None:
-    """Rounds to a plain float, since numpy's scalars are not JSON; not finite gives None."""
-    number = float(value)
-    return round(number, digits) if math.isfinite(number) else None
 
 
 def _plain(value: object) -> object:

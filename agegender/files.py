@@ -1,4 +1,6 @@
-r"""Names and folders: names that are no text, names that would meet, and the one way through a folder.
+r"""Files whatever they are called and hold.
+
+Names that are no text, names that would meet, the one way through a folder, documents that may be damaged.
 
 A file's name is bytes on most systems, and bytes need not be UTF-8; JSON, CSV, tables and pages hold text
 only. `escape_name` turns any name into text and `unescape_name` turns it back: what is no UTF-8 is written
@@ -10,12 +12,21 @@ name stays as it is.
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import re
 import unicodedata
+import zipfile
+import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+MALFORMED: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What code raises that reads a document which is not of the form it should be."""
 
 MAX_NAME_BYTES: Final = 255
 """What one part of a path may take in UTF-8 on the usual file systems."""
@@ -80,6 +91,35 @@ def escape_bytes(characters: str) -> str:
 def paths_below(folder: Path, names: Iterable[str]) -> list[Path]:
     """The files that names in a table mean: escaped, and below this folder."""
     return [folder / unescape_name(name) for name in names]
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON that other parts of the package can pass on.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no JSON, is nested too deep, or has text in it that UTF-8 cannot hold.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    return value
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Reads the arrays of an ``.npz`` file; of one that is missing or damaged there are none.
+
+    Made for what was kept to save time, and may be made again. Nothing is unpickled.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+    except (OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, *MALFORMED):
+        return {}
 
 
 def unique_names(wanted: Iterable[str]) -> list[str]:

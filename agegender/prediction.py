@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agegender.faces.face import Face
+from agegender.files import escape_name, escape_no_text
 from agegender.labels import GENDERS
 
 
@@ -93,3 +96,62 @@ class Prediction:
     gender: GenderEstimate | None
     warnings: tuple[str, ...] = ()
     margin: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The face as plain values, as ``predict --json`` writes it.
+
+        Returns:
+            ``box`` ([x1, y1, x2, y2] in pixels), ``confidence``, ``age`` (years), ``age_interval``
+            ([low, high]), ``gender``, ``gender_probability`` and ``warnings``. Boxes are rounded to a tenth
+            of a pixel, ages to a hundredth of a year, probabilities to four places. What the model does not
+            predict, and whatever is not finite, is ``None``.
+        """
+        age, gender = self.age, self.gender
+        return {
+            "box": [_rounded(value, 1) for value in self.face.box],
+            "confidence": _rounded(self.face.confidence, 4),
+            "age": None if age is None else _rounded(age.years, 2),
+            "age_interval": None if age is None else [_rounded(age.low, 2), _rounded(age.high, 2)],
+            "gender": None if gender is None else gender.label,
+            "gender_probability": None if gender is None else _rounded(gender.probability, 4),
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class ImageResult:
+    """What came of one of many pictures.
+
+    Attributes:
+        path: Its path, or whatever else the caller knows it by.
+        size: (width, height) in pixels of the upright picture; ``None`` where it could not be read.
+        faces: One prediction a face, from left to right; empty where there is none, or an error.
+        error: Why the picture could not be used, in words without its name; otherwise ``None``.
+    """
+
+    path: str
+    size: tuple[int, int] | None
+    faces: Sequence[Prediction]
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The picture as plain values, as ``predict --json`` writes it.
+
+        Returns:
+            ``path``, escaped as `agegender.files` does it where it is no text, ``width``, ``height``,
+            ``error``, and ``faces`` as `Prediction.to_dict` gives them.
+        """
+        width, height = self.size if self.size is not None else (None, None)
+        return {
+            "path": escape_name(self.path),
+            "width": None if width is None else int(width),
+            "height": None if height is None else int(height),
+            "error": None if self.error is None else escape_no_text(self.error),
+            "faces": [face.to_dict() for face in self.faces],
+        }
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    """Rounds to a plain float, since numpy's scalars are not JSON; not finite gives None."""
+    number = float(value)
+    return round(number, digits) if math.isfinite(number) else None

@@ -5,28 +5,32 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, TypeGuard, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agegender.batch import in_order
 from agegender.calibration import AgeCalibration, GenderCalibration
-from agegender.errors import EmptyImageError, ModelError
+from agegender.errors import EmptyImageError, ImageError, ModelError
 from agegender.faces import CHIP_SIZE, Chip, Face, FaceDetector, crop_face
 from agegender.faces.chip import MAX_MARGIN, change_margin, resize_chip
+from agegender.faces.condition import condition_warnings
 from agegender.faces.crop import CHIP_LANDMARKS, check_rgb
+from agegender.files import MALFORMED
 from agegender.images import read_image
 from agegender.labels import GENDERS, Task
-from agegender.models.card import WEIGHTS_DIR, read_card, runtime_of
+from agegender.models.card import read_card, runtime_of
 from agegender.models.registry import DEFAULT_MODEL, model_spec
-from agegender.prediction import AgeEstimate, Answer, GenderEstimate, Prediction
+from agegender.places import install_command
+from agegender.prediction import AgeEstimate, Answer, GenderEstimate, ImageResult, Prediction
 
 if TYPE_CHECKING:
-    from agegender.models.engine import Engine
+    from agegender.models.engine import Engine, RawAnswers
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
 FoundFace = tuple[Face, Chip]
@@ -43,7 +47,7 @@ class Predictor:
     Args:
         model: Name of a model.
         detector: Another face detector to use.
-        weights_dir: Where the models are.
+        weights_dir: Where the models are; ``None`` looks in the places that `agegender.places` lists.
 
     Attributes:
         model: Its name.
@@ -52,10 +56,12 @@ class Predictor:
     Raises:
         UnknownModelError: No model has that name.
 
-    Example:
+    Examples:
         >>> predictor = agegender.Predictor()
-        >>> for prediction in predictor.predict("family.jpg"):
-        ...     print(prediction.age.years, prediction.gender.label)
+        >>> for face in predictor.predict("family.jpg"):
+        ...     print(face.age.years, face.gender.label)
+        >>> for image in predictor.predict(agegender.find_images(["holiday/"])):
+        ...     print(image.path, image.error or len(image.faces))
     """
 
     _used_in: ClassVar[int | None] = None
@@ -66,7 +72,7 @@ class Predictor:
         model: str = DEFAULT_MODEL,
         *,
         detector: FaceDetector | None = None,
-        weights_dir: Path = WEIGHTS_DIR,
+        weights_dir: Path | None = None,
     ) -> None:
         self.margin = model_spec(model, weights_dir).margin
         self.model = model
@@ -98,7 +104,7 @@ class Predictor:
 
         Raises:
             WeightsNotFoundError: The model has not been trained here.
-            ModelError: Its files are damaged.
+            ModelError: Its files are damaged, or it needs TensorFlow, which is not installed.
         """
         self._enter_process()
         with self._lock:
@@ -106,27 +112,56 @@ class Predictor:
                 self._loaded = load_engine(self.model, self._weights_dir)
             return self._loaded
 
-    def predict(
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a str is also an iterable of str, but one picture
         self, source: Source, *, min_confidence: float | None = None, min_face: float = 0.0
-    ) -> list[Prediction]:
-        """Predicts every face in a picture.
+    ) -> list[Prediction]: ...
+
+    @overload
+    def predict(
+        self, source: Iterable[Source], *, min_confidence: float | None = None, min_face: float = 0.0
+    ) -> Iterator[ImageResult]: ...
+
+    def predict(
+        self,
+        source: Source | Iterable[Source],
+        *,
+        min_confidence: float | None = None,
+        min_face: float = 0.0,
+    ) -> list[Prediction] | Iterator[ImageResult]:
+        """Predicts every face in a picture, or in each of many.
 
         Args:
-            source: A path, the bytes of a file, a file object, or an upright RGB ``uint8`` array of shape
-                (height, width, 3).
+            source: A picture: a path, the bytes of a file, a file object, or an upright RGB ``uint8`` array
+                of shape (height, width, 3). Or any iterable of pictures.
             min_confidence: Faces the detector is less sure of are left out; ``None`` takes its default.
             min_face: Faces whose box's shorter side is under so many pixels of the picture are left out.
 
         Returns:
-            One prediction a face, from left to right; an empty list where there is none.
+            Of one picture, one prediction a face, from left to right; an empty list where there is none. Of
+            many, an iterator over their results, in order. It takes pictures as it needs them, works on as
+            many at a time as there are cores, and holds twice as many at most, however many there are. A
+            picture that cannot be used has its ``error`` said in its result, and the others go on.
 
         Raises:
-            ImageError: The picture cannot be used.
+            ImageError: The picture cannot be used, where it is one.
             TypeError: ``source`` is an array, but not of ``uint8``, or nothing of the above.
             ValueError: ``source`` is an array of another shape, or an option is out of range.
             ModelError: As `load`.
         """
-        return self.predict_faces(self.find_faces(source, min_confidence=min_confidence, min_face=min_face))
+        options: dict[str, Any] = {"min_confidence": min_confidence, "min_face": min_face}
+        if _is_many(source):
+            return in_order(partial(self._predict_of_many, **options), source)
+        return self.predict_faces(self.find_faces(cast(Source, source), **options))
+
+    def _predict_of_many(self, source: Source, **options: Any) -> ImageResult:
+        size: tuple[int, int] | None = None
+        try:
+            image = source if isinstance(source, np.ndarray) else read_image(source)
+            size = (image.shape[1], image.shape[0]) if image.ndim == 3 else None
+            return ImageResult(_name_of(source), size, self.predict(image, **options))
+        except ImageError as error:
+            return ImageResult(_name_of(source), size, (), error.reason)
 
     def find_faces(
         self, source: Source, *, min_confidence: float | None = None, min_face: float = 0.0
@@ -147,7 +182,19 @@ class Predictor:
         image = source if isinstance(source, np.ndarray) else read_image(source)
         self._enter_process()
         confidence = {} if min_confidence is None else {"min_confidence": min_confidence}
-        faces = self._detector.detect(image, min_face=min_face, **confidence)
+        return self.crop_faces(image, self._detector.detect(image, min_face=min_face, **confidence))
+
+    @staticmethod
+    def crop_faces(image: NDArray[np.uint8], faces: Iterable[Face]) -> list[FoundFace]:
+        """Cuts faces out as `find_faces` does, wide enough for every model.
+
+        Args:
+            image: The picture, upright RGB ``uint8`` of shape (height, width, 3).
+            faces: What was found in it before.
+
+        Returns:
+            Each face with its chip.
+        """
         return [(face, crop_face(image, face, MAX_MARGIN)) for face in faces]
 
     def predict_faces(self, found: Sequence[FoundFace]) -> list[Prediction]:
@@ -195,7 +242,8 @@ class Predictor:
         scale = np.array([width, height]) / CHIP_SIZE
         points = tuple((float(x), float(y)) for x, y in CHIP_LANDMARKS * scale)
         face = Face((0.0, 0.0, float(width), float(height)), 1.0, points)  # type: ignore[arg-type]
-        chip = Chip(resize_chip(image, (CHIP_SIZE, CHIP_SIZE)), ())
+        pixels = resize_chip(image, (CHIP_SIZE, CHIP_SIZE))
+        chip = Chip(pixels, condition_warnings(pixels))
         return self.predict_faces([(face, chip)])[0]
 
     def predict_chips(self, chips: NDArray[np.uint8], *, margin: int = 0) -> list[Answer]:
@@ -220,27 +268,10 @@ class Predictor:
             raise ValueError(f"chips must have pixels, got shape {chips.shape}")
         model = self.load()
         raw = model.answer(change_margin(chips, margin, model.margin) if chips.ndim == 4 else chips)
-        ages: list[AgeEstimate | None] = [None] * len(chips)
-        genders: list[GenderEstimate | None] = [None] * len(chips)
-        if raw.age is not None:
-            calibration = AgeCalibration.from_dict(_fitted(model.card, "age"))
-            found = calibration.answer(raw.age, raw.age_distribution)
-            for i in range(len(chips)):
-                ages[i] = AgeEstimate(
-                    float(found.years[i]),
-                    float(found.low[i]),
-                    float(found.high[i]),
-                    calibration.coverage,
-                    None if found.distribution is None else found.distribution[i],
-                    None if raw.age_range is None else raw.age_range[i],
-                )
-        if raw.female is not None:
-            temperature = GenderCalibration.from_dict(_fitted(model.card, "gender"))
-            for i, p in enumerate(temperature.probability(raw.female).tolist()):
-                probability = max(p, 1 - p)
-                uncertain = probability < temperature.uncertain_below
-                genders[i] = GenderEstimate(GENDERS[int(p >= 0.5)], probability, uncertain)
-        return list(zip(ages, genders, strict=True))
+        try:
+            return _estimates(model.card, raw, len(chips))
+        except MALFORMED as error:
+            raise ModelError(f"the calibration in the card of {self.model!r} is damaged: {error}") from error
 
     def _enter_process(self) -> None:
         """Notes a fork: threads, which networks work with, stay behind in the process that was forked.
@@ -260,7 +291,7 @@ class Predictor:
             self._loaded, self._detector = None, copy(self._detector)
 
 
-def load_engine(name: str, weights_dir: Path = WEIGHTS_DIR) -> Engine:
+def load_engine(name: str, weights_dir: Path | None = None) -> Engine:
     """Loads what answers for a published model.
 
     Args:
@@ -273,15 +304,59 @@ def load_engine(name: str, weights_dir: Path = WEIGHTS_DIR) -> Engine:
     Raises:
         UnknownModelError: No such model.
         WeightsNotFoundError: It is not published here.
-        ModelError: Its files are damaged.
+        ModelError: Its files are damaged, or it needs TensorFlow, which is not installed.
     """
     if runtime_of(read_card(name, weights_dir)) == "LiteRT":
         from agegender.models.light import LightModel
 
         return LightModel(name, weights_dir)
-    from agegender.models.trained import TrainedModel  # TensorFlow takes seconds to import
+    try:
+        from agegender.models.trained import TrainedModel  # TensorFlow takes seconds to import
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"model {name!r} ships no light form and runs on TensorFlow; {error.name} is not installed: "
+            f"{install_command('train')}"
+        ) from error
 
     return TrainedModel(name, weights_dir)
+
+
+def _estimates(card: dict[str, Any], raw: RawAnswers, n: int) -> list[Answer]:
+    """Puts what the networks say of n chips into calibrated years and probabilities."""
+    ages: list[AgeEstimate | None] = [None] * n
+    genders: list[GenderEstimate | None] = [None] * n
+    if raw.age is not None:
+        calibration = AgeCalibration.from_dict(_fitted(card, "age"))
+        found = calibration.answer(raw.age, raw.age_distribution)
+        for i in range(n):
+            ages[i] = AgeEstimate(
+                float(found.years[i]),
+                float(found.low[i]),
+                float(found.high[i]),
+                calibration.coverage,
+                None if found.distribution is None else found.distribution[i],
+                None if raw.age_range is None else raw.age_range[i],
+            )
+    if raw.female is not None:
+        temperature = GenderCalibration.from_dict(_fitted(card, "gender"))
+        for i, p in enumerate(temperature.probability(raw.female).tolist()):
+            probability = max(p, 1 - p)
+            uncertain = probability < temperature.uncertain_below
+            genders[i] = GenderEstimate(GENDERS[int(p >= 0.5)], probability, uncertain)
+    return list(zip(ages, genders, strict=True))
+
+
+def _is_many(source: Source | Iterable[Source]) -> TypeGuard[Iterable[Source]]:
+    """Whether this is no picture by itself; paths, bytes, arrays and files can be iterated over, too."""
+    one = isinstance(source, str | os.PathLike | bytes | bytearray | memoryview | np.ndarray)
+    return isinstance(source, Iterable) and not one and not hasattr(source, "read")
+
+
+def _name_of(source: Source) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fsdecode(source)
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else ""
 
 
 def _fitted(card: dict[str, Any], task: Task) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from agegender import charts
 from agegender.labels import TASKS
+from agegender.places import TRAIN_COMMAND
 from agegender.runs.records import RunRecord
 from ui import training
 
@@ -66,7 +67,7 @@ runs = training.find_runs()
 training.watch(runs)
 if not runs:
     st.info("No training is recorded here yet. Train the two models, and their curves appear:")
-    st.code("\n".join(f"python train.py --task {task} --data path/to/UTKFace" for task in TASKS), None)
+    st.code("\n".join(f"{TRAIN_COMMAND} --task {task} --data path/to/UTKFace" for task in TASKS), None)
     st.stop()
 chosen = choose_runs(runs)
 tasks = [task for task in TASKS if any(len(run.history_of(task)) for run in chosen)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 ROOT = Path(__file__).parents[1]
+
+_RUNS = tempfile.TemporaryDirectory(prefix="agegender-runs-")
+os.environ["AGEGENDER_RUNS"] = _RUNS.name  # no test writes among the checkout's own runs, or reads them
 
 
 def make_chip(rng: np.random.Generator, side: int = 200) -> NDArray[np.uint8]:

@@ -10,13 +10,10 @@ import pytest
 
 from agegender.calibration import (
     COVERAGE,
-    FULL_BAND,
-    SMALL_BAND_COVERAGE,
     AgeCalibration,
     GenderCalibration,
     fit_age,
     fit_gender,
-    quantile,
     sharpen,
 )
 from agegender.errors import ModelError
@@ -97,9 +94,7 @@ def test_the_answer_is_the_nearest_year_to_the_mean_of_the_sharpened_distributio
     # Two thirds say 20, one third 50: a power of 2 makes that 4 to 1.
     distribution = np.zeros((1, MAX_AGE + 1))
     distribution[0, [20, 50]] = 2 / 3, 1 / 3
-    calibration = AgeCalibration(
-        "bands", 0.9, 9, sharpness=2.0, whole_years=True, band_tails=(0.01,) * len(AGE_BANDS)
-    )
+    calibration = AgeCalibration("bands", 0.9, 9, sharpness=2.0, band_tails=(0.01,) * len(AGE_BANDS))
     answers = calibration.answer(np.array([30.0]), distribution)
     assert sharpen(distribution, 2.0)[0, [20, 50]] == pytest.approx([0.8, 0.2], abs=1e-9)
     assert answers.years.tolist() == [26]
@@ -140,30 +135,31 @@ def test_every_band_is_held_even_one_that_is_mistaken_for_another():
     for band in range(3, 8):
         assert inside[bands == band].mean() > COVERAGE - 0.035, AGE_BANDS[band]
     # With one threshold for all, the same network loses the band: what the own thresholds are for.
-    calibration = fitted("bands", biased(5000, seed=1))
     common = AgeCalibration(
-        "bands",
-        COVERAGE,
-        5000,
-        whole_years=True,
-        tail_sharpness=calibration.tail_sharpness,
-        band_tails=(max(calibration.band_tails),) * len(AGE_BANDS),
+        "bands", COVERAGE, 5000, band_tails=(max(fitted("bands", biased(5000, seed=1)).band_tails),) * 9
     )
     assert held(common, fresh)[bands == 5].mean() < 0.75
 
 
-def test_a_band_of_few_faces_is_held_lower_and_one_of_very_few_with_the_others():
+def test_a_band_s_threshold_is_the_conformal_quantile_of_its_faces_and_that_of_all_where_they_are_few():
     rng = np.random.default_rng(4)
 
     def thresholds(children: int) -> np.ndarray:
         labels = np.r_[np.full(children, 7), rng.integers(26, 36, 2000)]
         # Children are seen as anything; adults are known.
         means = np.r_[rng.uniform(5, 60, children), rng.normal(labels[children:], 2)]
-        return np.array(fit_age(labels, means, gaussians(means, 3.0)).band_tails)
+        distribution = sharpen(gaussians(means, 3.0), 1)
+        younger = distribution[:children, :8].sum(axis=1)
+        own = np.sort(np.minimum(younger, distribution[:children, 7:].sum(axis=1)))
+        fit = np.array(fit_age(labels, means, distribution).band_tails)
+        # Nine of ten are at least as far inside: of 39 the 36th from the top, of 30 the 28th.
+        assert children < 30 or fit[1] == pytest.approx(own[children - int(np.ceil((children + 1) * 0.9))])
+        return fit
 
-    full, small, tiny = thresholds(FULL_BAND), thresholds(FULL_BAND - 1), thresholds(20)
-    assert full[1] <= small[1] < tiny[1] == tiny.max()
-    assert SMALL_BAND_COVERAGE < COVERAGE
+    assert thresholds(39)[1] < 1e-3
+    assert thresholds(30)[1] < 1e-3
+    few = thresholds(29)
+    assert few[1] == few[0] > 1e-3
 
 
 def test_residual_intervals_widen_where_errors_do():
@@ -219,19 +215,6 @@ def test_age_calibrations_survive_json(method):
     assert np.array_equal(before.high, after.high)
 
 
-def test_a_card_of_before_answers_as_it_did():
-    """Without the newer keys: the network's own number, between two quantiles of its own distribution."""
-    card = {"method": "distribution", "coverage": 0.9, "n": 2141, "lower_tail": 0.1, "upper_tail": 0.9}
-    distribution = gaussians(np.array([40.0]), 5.0)
-    old = {"split": "validation", "knots": [], "lower_offsets": [], "upper_offsets": []}
-    for values in (card, card | old):
-        answers = AgeCalibration.from_dict(values).answer(np.array([40.37]), distribution)
-        assert answers.years == pytest.approx([40.37])
-        assert answers.low == pytest.approx(quantile(distribution, 0.1))
-        assert answers.high == pytest.approx(quantile(distribution, 0.9))
-        assert answers.distribution == pytest.approx(distribution, abs=1e-6)
-
-
 @pytest.mark.parametrize(
     "values",
     [
@@ -248,15 +231,8 @@ def test_what_is_no_age_calibration_is_refused(values):
         AgeCalibration.from_dict(values)
 
 
-def test_quantiles_spread_each_year_over_its_width():
-    certain = np.eye(MAX_AGE + 1)[[40]]
-    assert quantile(certain, 0.5) == pytest.approx([40.0])
-    assert quantile(certain, 0.1) == pytest.approx([39.6])
-
-
 def test_distributions_need_not_sum_to_exactly_one():
     distribution = faces(5, seed=12).distribution
-    assert quantile(distribution * 1.001, 0.9) == pytest.approx(quantile(distribution, 0.9), abs=1e-6)
     assert sharpen(distribution * 1.001, 1.5) == pytest.approx(sharpen(distribution, 1.5), abs=1e-6)
 
 

@@ -97,7 +97,7 @@ def test_the_likelier_gender_is_coloured_by_its_share(estimate, share, sentence)
     assert [label for label, found in colored.items() if found] == ([estimate.label] if share else [])
     if share:
         (bar,) = colored[estimate.label]
-        assert float(bar.get("width")) / 240 == pytest.approx(share, abs=0.001)
+        assert float(bar.get("width")) / 320 == pytest.approx(share, abs=0.001)
     assert drawing.words == sentence
     assert ElementTree.fromstring(drawing.svg).get("fill") == "#123456"
 

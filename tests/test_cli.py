@@ -8,21 +8,25 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from agegender import batch
 from agegender.__main__ import main
-from agegender.commands import batch, bench
+from agegender.assets import EXAMPLE
+from agegender.commands import bench
 from agegender.commands.predict import annotated_paths
-from agegender.errors import UnknownModelError, WeightsNotFoundError
+from agegender.errors import AgeGenderError, UnknownModelError, WeightsNotFoundError
+from agegender.faces import Face, FaceDetector
 from agegender.faces.crop import CHIP_LANDMARKS
-from agegender.faces.face import Face
 from agegender.files import unescape_name
+from agegender.models.engine import RawAnswers
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
+from agegender.predictor import Predictor
 from agegender.runtime import without_chatter
 
 ROOT = Path(__file__).parents[1]
@@ -266,7 +270,7 @@ def test_an_output_that_fails_costs_no_other(photos, tmp_path, capsys, monkeypat
     def fail(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("agegender.commands.predict.to_csv", fail)
+    monkeypatch.setattr("agegender.commands.predict.faces_csv", fail)
     assert (
         main(["predict", str(photos), "--csv", str(tmp_path / "r.csv"), "--json", str(tmp_path / "r.json")])
         == 2
@@ -467,13 +471,13 @@ MODELS = [
 
 
 def test_models_json(monkeypatch, capsys):
-    monkeypatch.setattr("agegender.commands.models.describe_models", lambda: MODELS)
+    monkeypatch.setattr("agegender.commands.models.list_models", lambda: MODELS)
     assert main(["models", "--json", "-"]) == 0
     assert read_strict(capsys.readouterr().out) == MODELS
 
 
 def test_models_in_words(monkeypatch, capsys):
-    monkeypatch.setattr("agegender.commands.models.describe_models", lambda: MODELS)
+    monkeypatch.setattr("agegender.commands.models.list_models", lambda: MODELS)
     assert main(["models"]) == 0
     _, first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.split() == [
@@ -489,30 +493,29 @@ def test_models_in_words(monkeypatch, capsys):
         "93.5",
         "%",
     ]
-    assert second.split() == ["other", "age", "–", "–", "96×96", "untrained", "–", "–"]
+    assert second.split() == ["other", "age", "–", "–", "96×96", "not", "here", "–", "–"]
 
 
 # bench
 
 
-class FakeDetector:
-    def __init__(self):
-        self.sides = []
+def test_bench_times_the_stages_of_a_photo_as_they_happen(monkeypatch):
+    def answer(chips):
+        nothing = np.zeros(len(chips), np.float32)
+        return RawAnswers(age=None, age_distribution=None, female=nothing)
 
-    def detect(self, image):
-        self.sides.append(max(image.shape))
-        return []
-
-
-def test_bench_measures_every_batch_and_size():
-    predictor, detector = FakePredictor(), FakeDetector()
-    photo = np.full((60, 100, 3), 128, np.uint8)
-    figures = bench.measure(predictor, detector, photo, batches=(1, 4), sides=(50, 200), repeats=2)
-    assert list(figures["predict_ms_per_face"]) == ["1", "4"]
-    assert list(figures["detect_ms"]) == ["50", "200"]
-    assert set(detector.sides) == {50, 200}
-    assert figures["photo"].pop("ms") >= 0
-    assert figures["photo"] == {"width": 100, "height": 60, "faces": 1}
+    calibration = {"gender": {"temperature": 1.0, "n": 100, "uncertain_below": 0.6}}
+    engine = SimpleNamespace(answer=answer, margin=0, card={"calibration": calibration})
+    detector = FaceDetector()
+    predictor = Predictor(detector=detector)
+    monkeypatch.setattr(predictor, "load", lambda: engine)
+    figures = bench.measure_stages(predictor, detector, EXAMPLE, repeats=1)
+    stages, photo = figures["stages_ms"], figures["photo"]
+    assert (photo["width"], photo["height"], photo["faces"]) == (1600, 858, 7)
+    assert all(ms > 0 for stage in stages.values() for ms in stage.values())
+    after_decoding = sum(stage["warm"] for name, stage in stages.items() if name != "decode")
+    assert after_decoding < photo["ms"] + 0.01  # of nested stages none counts twice
+    assert not {"detect", "find_faces"} & (vars(detector).keys() | vars(predictor).keys())
 
 
 def test_bench_takes_the_median_after_warming_up(monkeypatch):
@@ -523,33 +526,58 @@ def test_bench_takes_the_median_after_warming_up(monkeypatch):
     assert len(calls) == 4
 
 
+def test_bench_predicts_a_folder_both_ways():
+    asked = []
+    predictor = SimpleNamespace(predict=asked.append)
+    paths = [Path(f"{n}.jpg") for n in range(9)]
+    figures = bench.measure_folder(predictor, paths)
+    assert asked[:9] == paths
+    assert sorted(asked[9:]) == paths
+    assert figures["photos"] == 9
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell")
+def test_bench_measures_a_program():
+    held = np.ones(200_000_000, np.uint8)
+    figures = bench.time_process([sys.executable, "-c", "block = bytearray(b'1') * 100_000_000"])
+    assert 100 < figures["memory_mb"] < 140  # without what this process holds
+    del held
+    assert figures["processor_seconds"] > 0
+    assert figures["seconds"] > 0
+    with pytest.raises(AgeGenderError, match="nobody"):
+        bench.time_process([sys.executable, "-c", "raise SystemExit('nobody')"])
+
+
 def test_bench_describes_the_machine():
     machine, versions = bench.describe_machine(), bench.describe_versions()
+    assert machine["processor"]
     assert 1 <= machine["cores"] <= os.cpu_count()
     assert versions["python"].startswith("3.")
     assert versions["numpy"] == np.__version__
-    if sys.platform != "win32":
-        before = bench.peak_memory_mb()
-        block = np.ones(30_000_000, np.uint8)
-        assert bench.peak_memory_mb() >= before
-        assert 30 < bench.peak_memory_mb() < 100_000
-        del block
 
 
 def test_bench_in_words():
     figures = {
         "model": "vggface",
-        "machine": {"system": "Test", "processor": "x", "cores": 2},
+        "engine": "LiteRT",
+        "machine": {"system": "Test", "processor": "x", "vectors": "", "cores": 2},
         "versions": {"python": "3.11", "agegender": None},
-        "start": {"import_seconds": 3.0, "model_seconds": 1.0, "detector_seconds": 0.5},
+        "process": {"seconds": 0.9, "processor_seconds": None, "memory_mb": None},
+        "load_ms": {"detector": 20.0, "model": 60.0},
+        "stages_ms": {"decode": {"cold": 12.0, "warm": 10.04}},
+        "networks_ms": {"age": {"cold": 31.0, "warm": 30.0}},
         "predict_ms_per_face": {"1": 9.0, "8": 5.0},
         "detect_ms": {"640": 150.0},
         "photo": {"width": 1600, "height": 858, "faces": 6, "ms": 321.4},
+        "folder": {"photos": 40, "one_after_another": 7.0, "side_by_side": 13.0, "times": 1.86},
         "peak_memory_mb": None,
     }
     lines = bench._in_words(figures)
-    assert "agegender" not in lines[1]
-    assert any(line.endswith("321 ms") and "6 faces" in line for line in lines)
+    assert lines[:2] == ["vggface on LiteRT; x, 2 cores", "python 3.11"]
+    words = [" ".join(line.split()) for line in lines]
+    assert "photo of 1600 × 858 px, 6 faces 321 ms" in words
+    assert "40 photos, side by side 13.0 photos a second" in words
+    assert "decode 12.0 10.0" in words
 
 
 # the program
@@ -661,6 +689,7 @@ def test_answers_that_need_no_model_do_not_wait_for_tensorflow(arguments):
     code = f"""
 import sys
 from agegender.__main__ import main
+from agegender.assets import EXAMPLE
 try:
     main({arguments!r})
 except SystemExit:
@@ -690,10 +719,10 @@ class Predictor:
     def predict_chips(self, chips): return []
 module.Predictor = Predictor
 sys.modules["agegender.predictor"] = module
-from agegender.__main__ import _run_as_program
+from agegender.__main__ import run_program
 sys.argv[1:] = ["predict", {str(tmp_path)!r}, "--json", {str(tmp_path / "r.json")!r}]
 sys.argv += ["--csv", {str(tmp_path / "r.csv")!r}]
-sys.exit(_run_as_program())
+sys.exit(run_program())
 """
     result = run_python("-c", code)
     assert result.returncode == 1, result.stderr
@@ -708,11 +737,11 @@ sys.exit(_run_as_program())
 def test_json_on_standard_output_is_utf_8_whatever_the_terminal_speaks(encoding):
     code = """
 import sys
-from agegender.__main__ import _run_as_program
+from agegender.__main__ import run_program
 from agegender.commands import models
-models.describe_models = lambda: [{"name": "é 😀", "tasks": []}]
+models.list_models = lambda: [{"name": "é 😀", "tasks": []}]
 sys.argv[1:] = ["models", "--json", "-"]
-sys.exit(_run_as_program())
+sys.exit(run_program())
 """
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     run = subprocess.run(
@@ -739,8 +768,9 @@ def test_a_reader_that_has_gone_is_no_traceback():
     code = """
 import sys
 from agegender.__main__ import main
+from agegender.assets import EXAMPLE
 from agegender.commands import models
-models.describe_models = lambda: [{"name": "x", "tasks": []}]
+models.list_models = lambda: [{"name": "x", "tasks": []}]
 sys.exit(main(["models", "--json", "-"]))
 """
     read_end, write_end = os.pipe()

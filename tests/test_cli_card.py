@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 
 from agegender.__main__ import main
-from agegender.commands import card as command
 from agegender.data.duplicates import fingerprint
 from agegender.data.split import assign_splits
 from agegender.data.split_file import SPLIT_FILE, write_split
 from agegender.data.table import read_dataset
-from agegender.models import card as cards
 
 
 @pytest.fixture
@@ -23,9 +21,7 @@ def weights(tmp_path, monkeypatch) -> Path:
     folder.mkdir(parents=True)
     values = {"name": "mine", "title": "Mine — 1", "tasks": ["age"], "limits": ["Not for decisions."]}
     (folder / "card.json").write_text(json.dumps(values), encoding="utf-8")
-    monkeypatch.setattr(command, "WEIGHTS_DIR", folder.parent)
-    read = cards.read_card
-    monkeypatch.setattr(command, "read_card", lambda name: read(name, folder.parent))
+    monkeypatch.setenv("AGEGENDER_WEIGHTS", str(folder.parent))
     return folder
 
 
@@ -80,12 +76,15 @@ def test_a_model_without_a_record_of_its_split_says_so(weights, fake_utkface, ca
     assert "split.txt" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["--both", "a", "--age", "b"], ["--both", "a", "--gender", "b"]], ids=str
-)
-def test_publish_wants_a_pair_or_one_for_both(arguments, capsys):
-    assert main(["publish", *arguments]) == 2
+@pytest.mark.parametrize("arguments", ["", "--both a --age b", "--both a --gender b", "--recipe a --age b"])
+def test_publish_wants_a_pair_or_one_for_both_or_a_recipe(arguments, capsys):
+    assert main(["publish", *arguments.split()]) == 2
     assert "--both RUN alone" in capsys.readouterr().err
+
+
+def test_publish_wants_a_recipe_to_be_finished(capsys):
+    assert main(["publish", "--recipe", "scratch-cnn"]) == 2
+    assert "run both of recipe scratch-cnn is not finished in" in capsys.readouterr().err
 
 
 def test_publish_measures_a_model_again_without_a_run(capsys):

@@ -8,7 +8,7 @@ import pytest
 
 from agegender.__main__ import main
 from agegender.errors import ModelError
-from agegender.models.card import WEIGHTS_DIR
+from agegender.models.card import read_card
 from agegender.reports.comparison import compare_models
 
 
@@ -24,7 +24,7 @@ def nothing(tmp_path, monkeypatch) -> None:
 def test_the_tables_go_to_standard_output(capsys):
     assert main(["compare"]) == 0
     out, err = capsys.readouterr()
-    card = json.loads((WEIGHTS_DIR / "vggface" / "card.json").read_text(encoding="utf-8"))
+    card = read_card("vggface")
     row = next(line for line in out.splitlines() if line.startswith("vggface *"))
     assert f"{card['metrics']['age']['mae']:.2f} (" in row
     assert f"{card['metrics']['gender']['accuracy']:.1%}".replace("%", " %") in row
@@ -55,7 +55,7 @@ def test_what_is_not_trained_yet_says_how(nothing, capsys):
     assert main(["compare"]) == 0
     out = capsys.readouterr().out
     assert "scratch-cnn is not trained yet. To train it:" in out
-    assert "    python train.py --config recipes/scratch-cnn.toml" in out
+    assert "    python train.py --recipe scratch-cnn" in out
     assert "Measured here" not in out
 
 

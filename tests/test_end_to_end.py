@@ -13,9 +13,10 @@ from PIL import Image
 import agegender
 from agegender.__main__ import main
 from agegender.assets import EXAMPLE
-from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.models.card import read_card
 from agegender.models.registry import DEFAULT_MODEL
 from agegender.models.store import file_sha256
+from agegender.places import SHIPPED_WEIGHTS
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,7 @@ def test_predict_keeps_the_contract_and_survives_a_broken_file(tmp_path, capsys)
 def test_the_card_belongs_to_the_weights():
     card = read_card(DEFAULT_MODEL)
     for file, digest in card["files"].items():
-        assert file_sha256(WEIGHTS_DIR / DEFAULT_MODEL / file) == digest
+        assert file_sha256(SHIPPED_WEIGHTS / DEFAULT_MODEL / file) == digest
     assert card["metrics"]["split"] == "test"
     assert card["metrics"]["age"]["mae"] <= 5.2
     assert card["metrics"]["gender"]["accuracy"] >= 0.925

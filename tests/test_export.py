@@ -12,14 +12,15 @@ import pytest
 from agegender.export import (
     FACES_TABLE_COLUMNS,
     NO_FACE,
-    faces_table,
-    image_record,
+    _face_rows,
+    faces_csv,
     predictions_document,
+    to_csv,
     to_json,
     write_atomically,
 )
 from agegender.faces.face import Face
-from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
+from agegender.prediction import AgeEstimate, GenderEstimate, ImageResult, Prediction
 
 
 def make_prediction(*, age=True, gender=True, years=31.234, warnings=("small face",)):
@@ -34,8 +35,8 @@ def make_prediction(*, age=True, gender=True, years=31.234, warnings=("small fac
     )
 
 
-def test_image_record_keeps_the_contract_to_the_letter():
-    record = image_record("a.jpg", (640, 480), [make_prediction()])
+def test_an_image_result_keeps_the_contract_to_the_letter():
+    record = ImageResult("a.jpg", (640, 480), [make_prediction()]).to_dict()
     assert json.loads(to_json(record)) == {
         "path": "a.jpg",
         "width": 640,
@@ -56,7 +57,7 @@ def test_image_record_keeps_the_contract_to_the_letter():
 
 
 def test_record_of_a_failed_picture():
-    assert image_record("b.jpg", None, [], error="b.jpg: empty") == {
+    assert ImageResult("b.jpg", None, [], "b.jpg: empty").to_dict() == {
         "path": "b.jpg",
         "width": None,
         "height": None,
@@ -66,59 +67,54 @@ def test_record_of_a_failed_picture():
 
 
 def test_what_a_model_does_not_predict_is_null():
-    age_only = image_record("a.jpg", (9, 9), [make_prediction(gender=False)])["faces"][0]
-    gender_only = image_record("a.jpg", (9, 9), [make_prediction(age=False)])["faces"][0]
+    age_only = ImageResult("a.jpg", (9, 9), [make_prediction(gender=False)]).to_dict()["faces"][0]
+    gender_only = ImageResult("a.jpg", (9, 9), [make_prediction(age=False)]).to_dict()["faces"][0]
     assert (age_only["gender"], age_only["gender_probability"]) == (None, None)
     assert (gender_only["age"], gender_only["age_interval"]) == (None, None)
     assert gender_only["gender"] == "female"
 
 
 def test_what_is_not_finite_is_null():
-    face = image_record("a.jpg", (9, 9), [make_prediction(years=float("nan"))])["faces"][0]
+    face = ImageResult("a.jpg", (9, 9), [make_prediction(years=float("nan"))]).to_dict()["faces"][0]
     assert face["age"] is None
 
 
 def test_predictions_document():
-    record = image_record("a.jpg", (9, 9), [])
+    record = ImageResult("a.jpg", (9, 9), []).to_dict()
     assert predictions_document("vggface", (record,)) == {"model": "vggface", "images": [record]}
 
 
-def test_faces_table_has_a_row_for_every_face_and_every_faceless_input():
-    table = faces_table(
-        [
-            image_record("two.jpg", (640, 480), [make_prediction(warnings=("small face", "tilted"))] * 2),
-            image_record("none.jpg", (640, 480), []),
-            image_record("broken.jpg", None, [], error="broken.jpg: empty"),
-        ]
-    )
+def read_csv(text: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(text), dtype={"face": "Int64"})
+
+
+def test_the_csv_has_a_row_for_every_face_and_every_faceless_input():
+    results = [
+        ImageResult("two.jpg", (640, 480), [make_prediction(warnings=("small face", "tilted"))] * 2),
+        ImageResult("none.jpg", (640, 480), []),
+        ImageResult("ä, b.jpg", None, [], "empty"),
+    ]
+    table = read_csv(faces_csv([result.to_dict() for result in results]))
     assert tuple(table.columns) == FACES_TABLE_COLUMNS
-    assert table["path"].tolist() == ["two.jpg", "two.jpg", "none.jpg", "broken.jpg"]
+    assert table["path"].tolist() == ["two.jpg", "two.jpg", "none.jpg", "ä, b.jpg"]
     assert table["face"].tolist() == [1, 2, pd.NA, pd.NA]
     assert table.loc[0, "warnings"] == "small face; tilted"
     assert table.loc[2, "warnings"] == NO_FACE
     assert pd.isna(table.loc[2, "error"])
-    assert table.loc[3, "error"] == "broken.jpg: empty"
+    assert table.loc[3, "error"] == "empty"
     assert pd.isna(table.loc[3, "warnings"])
     assert table.loc[1, ["x1", "age", "age_low", "age_high"]].tolist() == [10.0, 31.23, 26.0, 37.12]
     assert table["age"].dtype == "float64"
 
 
-def test_faces_table_survives_csv():
-    table = faces_table(
-        [
-            image_record("ä, b.jpg", (9, 9), [make_prediction(warnings=())]),
-            image_record("none.jpg", (9, 9), []),
-        ]
-    )
-    back = pd.read_csv(io.StringIO(table.to_csv(index=False)), dtype={"face": "Int64"})
-    assert back["path"].tolist() == ["ä, b.jpg", "none.jpg"]
-    assert back["face"].tolist() == [1, pd.NA]
+def test_the_csv_of_nothing_keeps_its_columns():
+    assert faces_csv([]) == ",".join(FACES_TABLE_COLUMNS) + "\n"
 
 
-def test_faces_table_of_nothing_keeps_its_columns():
-    table = faces_table([])
-    assert len(table) == 0
-    assert tuple(table.columns) == FACES_TABLE_COLUMNS
+def test_the_csv_is_written_as_every_other_table():
+    result = ImageResult('=a "b"\n.jpg', (9, 9), [make_prediction(), make_prediction(age=False)]).to_dict()
+    table = pd.DataFrame(_face_rows(result), columns=list(FACES_TABLE_COLUMNS))
+    assert faces_csv([result]) == to_csv(table)
 
 
 def test_to_json_is_strict_json():

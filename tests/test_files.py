@@ -7,14 +7,24 @@ import os
 import random
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from agegender.data.table import read_dataset
 from agegender.errors import AgeGenderError, ImageError
-from agegender.export import image_record, to_csv, to_json, write_atomically
-from agegender.files import escape_name, paths_below, printable, unescape_name, unique_names, walk_files
+from agegender.export import to_csv, to_json, write_atomically
+from agegender.files import (
+    escape_name,
+    paths_below,
+    printable,
+    read_arrays,
+    unescape_name,
+    unique_names,
+    walk_files,
+)
 from agegender.images import find_images, read_image
+from agegender.prediction import ImageResult
 
 # Names
 
@@ -71,7 +81,7 @@ def test_csv_cells_are_lines_and_no_formulas() -> None:
 
 def test_what_is_no_text_reaches_no_writer(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.jpg")
-    record = image_record(name, None, [], error=f"{name}: gone")
+    record = ImageResult(name, None, [], f"{name}: gone").to_dict()
     document = to_json({"record": record, name: Path(name), "many": [name]})
     assert document.encode().count(rb"caf\\xe9.jpg") == 5
     write_atomically(tmp_path / "a.md", f"# {name}")
@@ -116,6 +126,33 @@ def test_unique_names_have_room(tmp_path: Path) -> None:
     for name in names:
         write_atomically(tmp_path / name, b"x")
         assert name.endswith(".png") and "写" * 80 in name
+
+
+# Documents
+
+
+class Harmful:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def test_what_was_kept_is_read_whole_or_not_at_all_and_never_unpickled(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.npz"
+    np.savez_compressed(kept, a=np.arange(3), b=np.array(["x"]))
+    assert read_arrays(kept)["a"].tolist() == [0, 1, 2]
+    data = kept.read_bytes()
+    for damaged in (b"", data[:-30], data[:60] + b"\xff" * 9 + data[69:], b"PK\3\4" + bytes(50)):
+        kept.write_bytes(damaged)
+        assert read_arrays(kept) == {}
+    np.savez(kept, a=np.array([Harmful(tmp_path / "harm")], dtype=object))
+    assert read_arrays(kept) == {}
+    assert not (tmp_path / "harm").exists()
+    assert read_arrays(tmp_path / "missing.npz") == {}
 
 
 # Folders and patterns

@@ -20,12 +20,14 @@ import pytest
 from PIL import Image
 
 from agegender import AgeGenderError, ImageError, Predictor
-from agegender.errors import EmptyImageError, UnknownModelError, WeightsNotFoundError
+from agegender.errors import EmptyImageError, ModelError, UnknownModelError, WeightsNotFoundError
 from agegender.faces import CHIP_SIZE, Face, FaceDetector
-from agegender.faces.crop import CHIP_LANDMARKS
+from agegender.faces.condition import DARK
+from agegender.faces.crop import CHIP_LANDMARKS, SMALL
 from agegender.labels import MAX_AGE
-from agegender.models.card import WEIGHTS_DIR, trained_models
+from agegender.models.card import trained_models
 from agegender.models.engine import RawAnswers
+from agegender.places import SHIPPED_WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 
@@ -147,6 +149,39 @@ def test_paths_bytes_files_and_arrays_are_the_same_picture(monkeypatch, tmp_path
     assert {shape for shape, _ in detector.asked} == {(120, 300, 3)}
 
 
+def test_many_pictures_are_taken_as_they_are_needed_and_answered_in_order(monkeypatch, tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("not a picture", encoding="utf-8")
+    taken: list[int] = []
+
+    def pictures():
+        yield notes
+        for level in range(1, 101):
+            taken.append(level)
+            yield photo(level)
+
+    monkeypatch.setattr("agegender.batch.cores", lambda: 2)
+    predictor, _, _ = predictor_with(monkeypatch, face_at(10, 10))
+    results = predictor.predict(pictures())
+    assert taken == []
+    first = next(results)
+    assert (first.path, first.size, list(first.faces)) == (str(notes), None, [])
+    assert "picture" in first.error
+    for level in range(1, 51):
+        result = next(results)
+        assert (result.size, result.error) == ((300, 120), None)
+        assert result.faces[0].age.years == pytest.approx(level)
+        assert len(taken) <= level + 4
+    results.close()
+    assert len(taken) <= 55
+
+
+def test_many_pictures_end_with_a_mistake_of_the_caller(monkeypatch):
+    predictor, _, _ = predictor_with(monkeypatch, face_at(10, 10))
+    with pytest.raises(ValueError, match="shape"):
+        list(predictor.predict([np.zeros((9, 9), np.uint8)]))
+
+
 def test_a_file_that_is_no_picture_is_refused(monkeypatch, tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("not a picture", encoding="utf-8")
@@ -160,8 +195,8 @@ def test_warnings_of_the_crop_reach_the_prediction(monkeypatch):
     small, large = face_at(2, 2, 14), face_at(100, 10, 100)
     predictor, _, _ = predictor_with(monkeypatch, small, large)
     first, second = predictor.predict(photo())
-    assert first.warnings
-    assert second.warnings == ()
+    assert SMALL in first.warnings
+    assert second.warnings == (DARK,)  # the photo is all of one dark grey
 
 
 def test_a_chip_is_predicted_whole_and_undetected(monkeypatch):
@@ -173,7 +208,7 @@ def test_a_chip_is_predicted_whole_and_undetected(monkeypatch):
     assert prediction.face.confidence == 1
     assert np.array(prediction.face.landmarks) == pytest.approx(CHIP_LANDMARKS * [0.25, 0.5])
     assert prediction.age.years == pytest.approx(40)
-    assert prediction.warnings == ()
+    assert prediction.warnings == (DARK,)
 
 
 @pytest.fixture
@@ -234,11 +269,11 @@ def test_the_distribution_is_that_of_its_face(monkeypatch):
     distribution = np.eye(MAX_AGE + 1, dtype=np.float32)[[20, 60]]
     raw = RawAnswers(age=np.array([20.0, 60.0]), age_distribution=distribution, female=None)
     monkeypatch.setattr(network, "answer", lambda _: raw)
-    monkeypatch.setattr(network, "card", card_of_age(method="distribution", lower_tail=0.1), raising=False)
+    monkeypatch.setattr(network, "card", card_of_age(method="bands", band_tails=[0.1] * 9), raising=False)
     (young, _), (old, _) = predictor.predict_chips(np.zeros((2, 8, 8, 3), np.uint8))
     assert int(young.distribution.argmax()) == 20
     assert int(old.distribution.argmax()) == 60
-    assert old.low == pytest.approx(59.6)
+    assert (old.low, old.high) == (60, 60)
     assert old.coverage == 0.8
 
 
@@ -248,7 +283,7 @@ def test_the_age_is_the_whole_year_of_the_distribution_that_is_shown(monkeypatch
     distribution[0, [20, 50]] = 2 / 3, 1 / 3
     raw = RawAnswers(age=np.array([30.0]), age_distribution=distribution, female=None)
     monkeypatch.setattr(network, "answer", lambda _: raw)
-    fitted = {"sharpness": 2.0, "whole_years": True, "band_tails": [0.3] * 9}
+    fitted = {"sharpness": 2.0, "band_tails": [0.3] * 9}
     monkeypatch.setattr(network, "card", card_of_age(method="bands", **fitted), raising=False)
     [(age, _)] = predictor.predict_chips(np.zeros((1, 8, 8, 3), np.uint8))
     assert age.distribution[20] == pytest.approx(0.8, abs=1e-6)
@@ -322,7 +357,7 @@ def test_what_is_no_chip_gets_the_documented_error(monkeypatch, call, error):
 
 
 def test_a_pickled_or_copied_predictor_is_its_name_and_options(tmp_path):
-    predictor = Predictor(detector=FaceDetector(max_side=640), weights_dir=WEIGHTS_DIR)
+    predictor = Predictor(detector=FaceDetector(max_side=640), weights_dir=SHIPPED_WEIGHTS)
     for copy in (pickle.loads(pickle.dumps(predictor)), deepcopy(predictor)):
         assert copy.model == predictor.model
         assert copy.card == predictor.card
@@ -432,6 +467,17 @@ def test_networks_load_once_however_many_threads_ask(monkeypatch, tmp_path):
         ages = list(pool.map(predict, range(20, 80, 10)))
     assert loads == [("vggface", tmp_path)]
     assert ages == pytest.approx(list(range(20, 80, 10)), abs=1)
+
+
+def test_without_tensorflow_a_model_that_needs_it_says_so(monkeypatch, tmp_path):
+    (tmp_path / "mine").mkdir()
+    card = {"name": "mine", "title": "Mine", "system": "vggface", "tasks": ["age"], "parameters": 1}
+    card["options"] = {"backbone": "mobilenet", "input_size": [32, 32]}
+    (tmp_path / "mine" / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "keras", None)
+    monkeypatch.delitem(sys.modules, "agegender.models.trained", raising=False)
+    with pytest.raises(ModelError, match="keras is not installed"):
+        Predictor("mine", weights_dir=tmp_path).load()
 
 
 def test_a_failed_load_is_tried_again(monkeypatch, tmp_path):

@@ -14,8 +14,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -50,16 +51,37 @@ def find_chromium() -> Path | None:
     return None if found is None else Path(found)
 
 
+@dataclass(frozen=True)
+class Server:
+    """The running app.
+
+    Attributes:
+        address: Without a slash at its end.
+        pid: Of its process.
+    """
+
+    address: str
+    pid: int
+
+
 @contextmanager
-def serve(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+def serve(
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
+    *,
+    checkout: Path = ROOT,
+) -> Iterator[Server]:
     """Runs the app until the context is left.
 
     Args:
         folder: The app's working folder, whose ``runs/`` it shows. Its log is written there, ``server.log``.
         environment: Variables on top of this process's; of these ``UTKFACE_DIR`` is left out.
+        arguments: For ``streamlit run``, besides the port.
+        checkout: Whose app is run.
 
     Yields:
-        The app's address, without a slash at its end.
+        Where it is.
 
     Raises:
         RuntimeError: The app did not come up; the end of its log is in the message.
@@ -69,18 +91,19 @@ def serve(folder: Path, environment: Mapping[str, str] | None = None) -> Iterato
         port = free.getsockname()[1]
     inherited = {name: value for name, value in os.environ.items() if name != "UTKFACE_DIR"}
     log = folder / "server.log"
-    arguments = ["--server.port", str(port), "--server.headless", "true"]
+    own = ["--server.port", str(port), "--server.headless", "true"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), *arguments],
+            [sys.executable, "-m", "streamlit", "run", str(checkout / "app.py"), *arguments, *own],
             cwd=folder,
-            env=inherited | dict(environment or {}),
+            env=inherited | {"AGEGENDER_RUNS": str(folder / "runs")} | dict(environment or {}),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
         try:
-            _wait_until_healthy(f"http://127.0.0.1:{port}", process, log)
-            yield f"http://127.0.0.1:{port}"
+            server = Server(f"http://127.0.0.1:{port}", process.pid)
+            _wait_until_healthy(server.address, process, log)
+            yield server
         finally:
             process.terminate()
             try:
@@ -97,7 +120,7 @@ def _wait_until_healthy(address: str, process: subprocess.Popen[bytes], log: Pat
             with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
                 return
         except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
+            time.sleep(0.05)
     tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
     raise RuntimeError(f"the app did not come up at {address}; its log ends:\n{tail}")
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -96,7 +95,7 @@ def main() -> int:
     inputs[f"{CHIPS} chips, {CHIP} px"] = [chips[index % len(chips)] for index in range(CHIPS)]
 
     result = {
-        "machine": describe_machine() | {"model": processor_model()},
+        "machine": describe_machine(),
         "versions": {name: version(name) for name in ("ai-edge-litert", "mtcnn", "tensorflow", "numpy")},
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
         "repeats": options.repeats,
@@ -137,19 +136,6 @@ def cut(photo: NDArray[np.uint8], box: tuple[float, float, float, float]) -> NDA
     centre, half = (box[0] + box[2]) / 2, 0.75 * max(box[2] - box[0], box[3] - box[1])
     top, left = max(0, int((box[1] + box[3]) / 2 - half)), max(0, int(centre - half))
     return scaled(np.ascontiguousarray(photo[top : top + int(2 * half), left : left + int(2 * half)]), CHIP)
-
-
-def processor_model() -> str:
-    """What the processor calls itself, and the widest vectors it has."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    facts = dict(line.partition(":")[::2] for line in lines if ":" in line)
-    facts = {key.strip(): value.strip() for key, value in facts.items()}
-    flags = facts.get("flags", "").split()
-    vectors = next((flag for flag in ("avx512f", "avx2", "avx") if flag in flags), "no AVX")
-    return f"{facts.get('model name', platform.processor())}, {vectors}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measures whether reading and augmenting chips keeps up with training on them.
 
-    python -m tools.bench_training --data DIR [--config FILE] [--json FILE]
+    python -m tools.bench_training --data DIR [--recipe NAME] [--json FILE]
 
 Chips a second of (a) the bare training step on a batch that lies in memory, (b) the generator alone, with the
 workers it has in training, and (c) the whole loop, in which both share the processor; and the ratio c/a: one,
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--data", metavar="DIR", help="UTKFace folder; default $UTKFACE_DIR")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a recipe; default train.py's for age")
+    parser.add_argument("--recipe", metavar="NAME", help="measure its last run; default train.py's for age")
     parser.add_argument("--steps", type=_positive, default=30, metavar="N", help="measured a round")
     parser.add_argument("--warmup", type=_positive, default=12, metavar="N", help="steps before them")
     parser.add_argument("--rounds", type=_positive, default=3, metavar="N")
@@ -54,15 +54,17 @@ def main(arguments: list[str] | None = None) -> int:
     prepare_tensorflow(training=True)
     # TensorFlow reads its settings when it is imported.
     from agegender.training.config import TrainingConfig
+    from agegender.training.recipes import read_recipe
 
     try:
-        config = TrainingConfig("age") if options.config is None else TrainingConfig.read(options.config)
+        recipe = options.recipe
+        config = TrainingConfig("age") if recipe is None else read_recipe(recipe)[-1].config
         dataset = read_dataset(options.data)
     except AgeGenderError as error:
         print(error, file=sys.stderr)
         return 2
     report = measure(config, dataset, steps=options.steps, warmup=options.warmup, rounds=options.rounds)
-    report["recipe"] = "default" if options.config is None else options.config.name
+    report["recipe"] = recipe or "default"
     print_report(report)
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -66,11 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
     FOLDER.mkdir(exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,  # with no runs but those of the published models
-        serve(Path(folder)) as address,
+        serve(Path(folder)) as server,
         open_chromium(chromium) as browser,
     ):
         for name in names:
-            picture = to_webp(take(browser, address, SHOTS[name]))
+            picture = to_webp(take(browser, server.address, SHOTS[name]))
             (FOLDER / f"{name}.webp").write_bytes(picture)
             print(f"docs/images/{name}.webp  {len(picture) / 1000:.0f} kB")
     return 0

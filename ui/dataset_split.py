@@ -11,7 +11,7 @@ from agegender.audit.steps import FolderAudit
 from agegender.data.split import SPLITS
 from agegender.data.split_file import SPLIT_FILE, check_split
 from agegender.errors import ConfigError
-from agegender.models.card import WEIGHTS_DIR
+from agegender.models.card import folders_with
 from ui.dataset import Source, need_audit
 from ui.widgets import quote, show_chart, show_tile
 
@@ -108,9 +108,10 @@ def _show_tightness(source: Source, facts: pd.DataFrame) -> None:
 
 def _compare_with_models(found: FolderAudit) -> None:
     """Says of each published model whether it was made with this very split."""
-    for path in sorted(WEIGHTS_DIR.glob(f"*/{SPLIT_FILE}")):
+    for name, folder in sorted(folders_with(SPLIT_FILE).items()):
+        path = folder / SPLIT_FILE
         try:
             check = check_split(path, found.prints.digests, found.tables.files["split"]).in_words()
         except ConfigError as error:
             check = str(error)
-        st.caption(f"Against the split that {quote(path.parent.name)} was made with: {check}.")
+        st.caption(f"Against the split that {quote(name)} was made with: {check}.")

@@ -4,11 +4,9 @@ It stands apart from pages/, because Streamlit takes a folder of that name besid
 its older kind of app, in which a link to a page opens that page without its menu.
 """
 
-from pathlib import Path
-
 import streamlit as st
 
-ROOT = Path(__file__).parents[1]
+from agegender.places import PRODUCT
 
 # Icons stand in the titles, because the browser would fetch a page's own icon from Google's servers.
 MENU = {
@@ -27,7 +25,7 @@ MENU = {
 page = st.navigation(
     {
         section: [
-            st.Page(ROOT / "pages" / f"{name}.py", title=title, default=name == "predict")
+            st.Page(PRODUCT / "pages" / f"{name}.py", title=title, default=name == "predict")
             for name, title in pages.items()
         ]
         for section, pages in MENU.items()
@@ -40,7 +38,7 @@ if st.session_state.get("open page") != page.url_path:
         st.session_state[key] = st.session_state[key]
 st.set_page_config(
     page_title=f"{page.title.partition(': ')[2]} · Age and gender",
-    page_icon=str(ROOT / "ui" / "icon.svg"),
+    page_icon=str(PRODUCT / "ui" / "icon.svg"),
     layout="wide",
 )
 page.run()

@@ -14,8 +14,11 @@ import streamlit as st
 from agegender import Predictor
 from agegender.faces import FaceDetector
 from agegender.models import registry
+from agegender.models.card import read_card, runtime_of
+from agegender.places import TRAIN_COMMAND
 from agegender.runtime import prepare_tensorflow
 from agegender.wording import say_probability
+from ui.server import tidy_memory
 
 if TYPE_CHECKING:
     from agegender.explain import ContributionMapper
@@ -33,11 +36,11 @@ def choose_model() -> str | None:
     Returns:
         The model's name, or ``None`` where no model is trained; the page has then said so.
     """
-    models = {row["name"]: row for row in registry.describe_models() if row["trained"]}
+    models = {row["name"]: row for row in registry.list_models() if row["trained"]}
     if not models:
         st.error(
             "No model has its weights here, so nothing can be predicted. Put the repository's `weights` "
-            "folder back, or train a model: `python train.py --help` says how.",
+            f"folder back, or train a model: `{TRAIN_COMMAND} --help` says how.",
             icon=":material/model_training:",
         )
         return None
@@ -116,6 +119,7 @@ class LoadedModels:
                 found = LoadedModel(Predictor(name, detector=load_detector()))
                 found.predictor.predict_chips(np.zeros((1, 200, 200, 3), dtype=np.uint8))
                 self._keep(name, found, large=registry.model_spec(name).parameters > _LARGE)
+                tidy_memory()
         return found
 
     def _keep(self, name: str, model: LoadedModel, *, large: bool) -> None:
@@ -138,6 +142,13 @@ def load_model(name: str) -> LoadedModel:
         return found
     with st.spinner("Loading the model. Only the first photo waits for it …"):
         return models.load(name)
+
+
+def preload() -> None:
+    """Loads what the first photo needs, unless that takes TensorFlow, which not every visitor will need."""
+    load_detector()
+    if runtime_of(read_card(registry.DEFAULT_MODEL)) == "LiteRT":
+        _loaded_models().load(registry.DEFAULT_MODEL)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

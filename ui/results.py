@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 import streamlit as st
 
-from agegender.export import faces_table, predictions_document, to_json
+from agegender.export import faces_csv, predictions_document, to_json
 from agegender.faces.detector import DEFAULT_MIN_CONFIDENCE
 from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
@@ -21,6 +21,7 @@ from ui.photos import (
     Settings,
     annotated_png,
     annotated_zip,
+    preview_of,
     records,
 )
 from ui.session import use_settings
@@ -91,7 +92,7 @@ def show_photo(photo: Photo, analysis: Analysis) -> None:
         show_no_face(photo)
     width, height = analysis.size or (1, 1)
     show_picture(
-        analysis.preview,
+        preview_of(photo, analysis),
         width=min(_PHOTO_WIDTH, max(1, round(_PHOTO_HEIGHT * width / height))),
         alt=f"{photo.name} with a numbered box around each of {count} faces" if count else photo.name,
     )
@@ -110,7 +111,9 @@ def choose_face(photo: Photo, analysis: Analysis) -> int:
     count = len(analysis.predictions)
     if count == 1:
         return 0
-    show_picture(analysis.preview, width=520, alt=f"{photo.name} with a number at each of {count} faces")
+    show_picture(
+        preview_of(photo, analysis), width=520, alt=f"{photo.name} with a number at each of {count} faces"
+    )
     numbers = [str(number) for number in range(1, count + 1)]
     chosen = st.pills("Face", numbers, default="1", required=True, wrap=True, key="face", bind="query-params")
     return int(chosen) - 1
@@ -177,10 +180,16 @@ def show_table(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> None:
 
 def show_downloads(photos: Sequence[Photo], analyses: Sequence[Analysis], model: str) -> None:
     """Offers the annotated photos, a table, and the results for programs."""
-    described = records(photos, analyses)
     readable = [pair for pair in zip(photos, analyses, strict=True) if pair[1].error is None]
+
+    def table() -> str:
+        return faces_csv(records(photos, analyses))
+
+    def document() -> str:
+        return to_json(predictions_document(model, records(photos, analyses)))
+
     with st.container(horizontal=True):
-        # Drawn only when asked for: a PNG of a photo's own size takes time and memory.
+        # All are made only when asked for: a PNG of a photo's own size takes time and memory.
         if len(readable) == 1:
             name = f"{PurePath(readable[0][0].name).stem}.annotated.png"
             draw = partial(annotated_png, *readable[0])
@@ -188,12 +197,9 @@ def show_downloads(photos: Sequence[Photo], analyses: Sequence[Analysis], model:
         elif readable:
             draw = partial(annotated_zip, photos, analyses)
             _download("Annotated photos", draw, "annotated.zip", "application/zip", ":material/folder_zip:")
-        _download(
-            "CSV", faces_table(described).to_csv(index=False), "faces.csv", "text/csv", ":material/table:"
-        )
-        document = to_json(predictions_document(model, described))
+        _download("CSV", table, "faces.csv", "text/csv", ":material/table:")
         _download("JSON", document, "faces.json", "application/json", ":material/data_object:")
 
 
-def _download(label: str, data: Any, name: str, mime: str, icon: str) -> None:
+def _download(label: str, data: Callable[[], bytes | str], name: str, mime: str, icon: str) -> None:
     st.download_button(label, data, name, mime, key=f"download_{label}", icon=icon, on_click="ignore")

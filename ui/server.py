@@ -5,9 +5,15 @@ The limits are settings of whoever starts the app, read from the environment; se
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
 import os
+import threading
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +22,9 @@ from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from streamlit import runtime
+from streamlit import App, runtime
+
+from agegender.errors import AgeGenderError
 
 MEGABYTE: Final = 1_000_000
 
@@ -39,6 +47,7 @@ HEADERS: Final[Mapping[str, str]] = {
 _STREAM: Final = "/_stcore/stream"
 _UPLOAD: Final = "/_stcore/upload_file/"
 _WAIT_SECONDS: Final = 10
+_TIDY_SECONDS: Final = 60.0
 _BUSY: Final = f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="{_WAIT_SECONDS}">
 <title>Busy · Age and gender</title>
@@ -95,6 +104,33 @@ def middleware() -> list[Middleware]:
     return [Middleware(Doors, limits=Limits.from_environment())]
 
 
+@asynccontextmanager
+async def warmed_up(app: App) -> AsyncGenerator[None]:
+    """Imports and loads beside the first visitor's first steps what their first photo will need."""
+
+    def warm_up() -> None:
+        from ui import models, results  # noqa: F401 - their imports take longer than anything else
+
+        try:
+            models.preload()
+        except AgeGenderError as error:  # the page will say it to whoever needs it
+            logging.getLogger(__name__).warning("%s", error)
+
+    threading.Thread(target=warm_up, daemon=True).start()
+    yield
+
+
+def tidy_memory() -> None:
+    """Collects garbage, and keeps what is left from being looked through again.
+
+    Streamlit collects it after every run of a page, and once more where Keras is there. With TensorFlow's
+    half a million objects in the process each time took longer than the page.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 class Doors:
     """Counts visitors and uploads, turns away those above the limits, and adds `HEADERS` to every answer.
 
@@ -105,7 +141,7 @@ class Doors:
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app, self._limits = app, limits
-        self._visitors = 0
+        self._visitors, self._tidied = 0, time.monotonic()
         self._arriving: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,6 +170,9 @@ class Doors:
             await self._app(scope, receive, send)
         finally:
             self._visitors -= 1
+            if time.monotonic() - self._tidied > _TIDY_SECONDS:  # for what the leaving visitor held
+                self._tidied = time.monotonic()
+                await asyncio.to_thread(tidy_memory)
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         session = scope["path"].partition(_UPLOAD)[2].partition("/")[0]

@@ -18,6 +18,7 @@ from agegender.assets import EXAMPLE
 from agegender.faces.detector import DEFAULT_MIN_CONFIDENCE
 from agegender.images import IMAGE_SUFFIXES
 from ui.photos import EXAMPLE_CREDIT, Photo, Settings, forget_all_but
+from ui.server import MEGABYTE, Limits
 from ui.widgets import quote
 
 PRIVACY: Final = (
@@ -83,6 +84,7 @@ def choose_photos() -> list[Photo]:
         type=accepted_types(st.context.headers.get("User-Agent") or ""),
         accept_multiple_files=True,
         key=_UPLOADER,
+        help=f"Up to {Limits.from_environment().upload // MEGABYTE:,} MB at a time. *Forget* makes room.",
     )
     given.uploads = {file.file_id: given.uploads.get(file.file_id) or _read(file) for file in files}
     _show_earlier(given)

@@ -14,7 +14,7 @@ from agegender.errors import ModelError
 from agegender.models.registry import DEFAULT_MODEL
 from agegender.prediction import AgeEstimate, GenderEstimate
 from agegender.wording import say_age, say_gender
-from ui.photos import Analysis, Photo, Settings, analyse, bound, look_at, remembered
+from ui.photos import Analysis, Photo, Settings, analyse, bound, look_at, remembered, with_chips
 from ui.results import choose_face, show_errors, show_no_face
 from ui.session import current_settings
 from ui.widgets import quote, show_chart, show_picture, without_paths
@@ -85,7 +85,7 @@ def _show(photo: Photo, analysis: Analysis, answers: Mapping[str, Answer]) -> No
     said = {model: answer.faces[index] for model, answer in answers.items() if not answer.error}
     ages = {model: age for model, (age, _) in said.items() if age is not None}
     with st.container(horizontal=True, vertical_alignment="center"):
-        chip = analysis.predictions[index].chip
+        chip = with_chips(photo, analysis)[index].chip
         show_picture(chip, width=120, alt="The face, cut out and turned upright")
         st.markdown(_say_agreement(said, ages), width="stretch")
     rows = [
@@ -105,7 +105,10 @@ def _show(photo: Photo, analysis: Analysis, answers: Mapping[str, Answer]) -> No
     )
     if ages:
         show_chart(charts.answer_ranges(ages), key="answer_ranges", caption=False)
-        st.caption("Blue is each system's own interval, made to hold the labelled age of nine faces in ten.")
+        st.caption(
+            "Blue is each system's own interval, made to hold the labelled age of nine faces in ten like "
+            "those it was fitted on. What it held of each age on test faces is on *About* and in its card."
+        )
     for model, answer in answers.items():
         if answer.error:
             st.warning(f"{quote(model)} says nothing: {answer.error}", icon=":material/broken_image:")

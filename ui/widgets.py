@@ -20,13 +20,13 @@ from streamlit.delta_generator import DeltaGenerator
 from agegender import charts
 from agegender.errors import AgeGenderError
 from agegender.files import escape_no_text
-from agegender.models.card import WEIGHTS_DIR
+from agegender.places import PRODUCT, weights_folders
 from agegender.prediction import AgeEstimate, GenderEstimate
 
 Item = TypeVar("Item")
 
 _LOGGER: Final = logging.getLogger(__name__)
-_PAGES: Final = Path(__file__).parents[1] / "pages"
+_DRAWING_WIDTH: Final = 420  # pixels at most; a card on a phone has less
 _PATH: Final = re.compile(r"(?<![\w.:/\\])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"`:;,)]+[/\\])*[^\s/\\'\"`:;,)]+")
 """A path from the root or from somebody's home; as PureWindowsPath reads it, either slash parts it."""
 
@@ -40,7 +40,7 @@ def show_link(page: str, label: str, icon: str, **query_params: str) -> None:
         icon: See Streamlit.
         **query_params: Choices that its address carries.
     """
-    st.page_link(_PAGES / f"{page}.py", label=label, icon=icon, query_params=query_params or None)
+    st.page_link(PRODUCT / "pages" / f"{page}.py", label=label, icon=icon, query_params=query_params or None)
 
 
 def show_failure(error: AgeGenderError, icon: str = ":material/model_training:") -> None:
@@ -51,7 +51,8 @@ def show_failure(error: AgeGenderError, icon: str = ":material/model_training:")
 
 def without_paths(text: str) -> str:
     """Takes folders out of a message: of a path its last part stays, or what lies below a known folder."""
-    for folder in sorted({_PAGES.parent, WEIGHTS_DIR, Path.cwd(), Path.home()}, key=lambda f: -len(str(f))):
+    known = {PRODUCT, *(folder.parent for folder in weights_folders()), Path.cwd(), Path.home()}
+    for folder in sorted(known, key=lambda folder: -len(str(folder))):
         if folder != folder.parent:
             text = text.replace(f"{folder}{os.sep}", "").replace(str(folder), folder.name)
     return _PATH.sub(lambda match: PureWindowsPath(match[0]).name or match[0], text)
@@ -169,7 +170,8 @@ def show_drawing(age: AgeEstimate | None, gender: GenderEstimate | None) -> None
     ink = "#e7ecf1" if st.context.theme.type == "dark" else "#101820"  # as .streamlit/config.toml has it
     drawing = charts.draw_answer(age, gender, ink=ink)
     address = base64.b64encode(drawing.svg.encode()).decode("ascii")
-    st.image(f"data:image/svg+xml;base64,{address}", alt=drawing.words)
+    with st.container(width=_DRAWING_WIDTH):
+        st.image(f"data:image/svg+xml;base64,{address}", width="stretch", alt=drawing.words)
 
 
 def jpeg_address(file: bytes) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.models.backbones import MOBILENET_BASE, build_mobilenet, load_base_weights
+from agegender.models.card import find_model
 from agegender.models.store import load_weights
 
 ORIGINAL_INPUT: Final = (224, 224)
@@ -40,7 +41,7 @@ def load_original() -> keras.Model:
     """
     body, heads = build_mobilenet(ORIGINAL_INPUT), build_heads()
     load_base_weights(body, "mobilenet")
-    load_weights(heads, MOBILENET_BASE.parent / HEADS_FILE)
+    load_weights(heads, find_model(MOBILENET_BASE) / HEADS_FILE)
     return keras.Model(body.input, heads(body.output), name="faceres_deep")
 
 

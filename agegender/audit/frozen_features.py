@@ -19,6 +19,7 @@ from agegender.data.pictures import read_chip
 from agegender.errors import DatasetError
 from agegender.faces.chip import resize_chip
 from agegender.models.backbones import MOBILENET_BASE, build_mobilenet, load_base_weights
+from agegender.models.card import find_model
 from agegender.models.store import load_weights
 from agegender.progress import Progress
 
@@ -73,7 +74,7 @@ def frozen_features(
     """
     body, heads = build_mobilenet(input_size), build_heads()
     load_base_weights(body, "mobilenet")
-    load_weights(heads, MOBILENET_BASE.parent / HEADS_FILE)
+    load_weights(heads, find_model(MOBILENET_BASE) / HEADS_FILE)
     network = join_base(body, heads)
     found = np.full((len(files), FEATURES), np.nan, dtype=np.float32)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ import pandas as pd
 from agegender.assets import LABEL_TABLE
 from agegender.data.split import SPLITS
 from agegender.errors import DatasetError
+from agegender.files import MALFORMED
 
 COLUMNS: Final[tuple[str, ...]] = ("age", "gender", "ethnicity", "captured", "split", "copies")
 
@@ -39,7 +41,7 @@ def read_label_table(path: Path = LABEL_TABLE) -> pd.DataFrame:
         codes = table[["age", "gender", "ethnicity", "copies"]].astype("int64")
         if not table["split"].isin(SPLITS).all():
             raise ValueError(f"a split is none of {', '.join(SPLITS)}")
-    except (OSError, EOFError, ValueError, KeyError) as error:
+    except (OSError, EOFError, zlib.error, *MALFORMED) as error:
         raise DatasetError(f"{path} is not a table of labels: {error}") from error
     return table.assign(**codes)[list(COLUMNS)]
 

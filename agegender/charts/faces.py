@@ -19,14 +19,14 @@ from agegender.labels import GENDERS
 from agegender.prediction import AgeEstimate, GenderEstimate
 from agegender.wording import say_probability
 
-WIDTH: Final = 260
+WIDTH: Final = 340
 """Of a drawing, in pixels."""
 
 _AXIS_END: Final = 100
 """Years. Older labels are rare, and a common axis lets faces be compared."""
 
 _SIDE: Final = 10  # left and right of the axis, for half of its first and last number
-_BARS: Final = 74
+_BARS: Final = 84
 _INTERVAL: Final = 30
 _LABELS: Final = 16
 _GAUGE: Final = 44

@@ -177,6 +177,9 @@ def progress_bars(unit: str) -> Iterator[Progress]:
                 bar.close()
             bar, shown = progress_bar(total, what, unit), what
         bar.update(done - bar.n)
+        if done == total:
+            bar.close()
+            bar = None
 
     try:
         yield advance

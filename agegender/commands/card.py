@@ -5,12 +5,8 @@ from __future__ import annotations
 import sys
 
 from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_bars
-from agegender.data.duplicates import fingerprint
-from agegender.data.split import assign_splits
-from agegender.data.split_file import SPLIT_FILE, check_split
-from agegender.data.table import read_dataset
 from agegender.export import write_atomically
-from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.models.card import find_model, read_card
 from agegender.models.registry import DEFAULT_MODEL
 from agegender.reports.card import card_markdown
 
@@ -44,11 +40,15 @@ def run(name: str | None, *, output: str | None, data: list[str] | None) -> int:
 
 
 def _same_split(name: str, data: list[str]) -> bool:
+    # Here: a card alone needs none of what these need.
+    from agegender.data.duplicates import fingerprint
+    from agegender.data.split import assign_splits
+    from agegender.data.split_file import SPLIT_FILE, check_split
+    from agegender.data.table import read_dataset
+
     dataset = read_dataset(data)
     with progress_bars("file") as progress:
         prints = fingerprint(dataset, progress=progress)
-    check = check_split(
-        WEIGHTS_DIR / name / SPLIT_FILE, prints.digests, assign_splits(dataset, prints=prints)
-    )
+    check = check_split(find_model(name) / SPLIT_FILE, prints.digests, assign_splits(dataset, prints=prints))
     complain(f"split of {', '.join(data)}: {check.in_words()}")
     return check.same

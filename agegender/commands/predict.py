@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from agegender.annotate import annotate
+from agegender.batch import in_order, stop_on_signal
 from agegender.commands import (
     JPEG_SUFFIXES,
     OK,
@@ -27,19 +27,17 @@ from agegender.commands import (
     write_all,
     write_json,
 )
-from agegender.commands.batch import in_order, stop_on_signal
+from agegender.drawing import annotate
 from agegender.errors import AgeGenderError, ConfigError, ImageError, ModelError
 from agegender.export import (
     NO_FACE,
-    faces_table,
-    image_record,
+    faces_csv,
     predictions_document,
-    to_csv,
     write_atomically,
 )
 from agegender.files import unique_names
 from agegender.images import find_images, read_image
-from agegender.prediction import Prediction
+from agegender.prediction import ImageResult, Prediction
 from agegender.runtime import without_chatter
 from agegender.wording import describe
 
@@ -265,7 +263,7 @@ def _predict_one(
         raise
     except Exception as error:  # not only the expected ones: one picture must not stop the others
         problem = _reason(error)
-    return image_record(str(path), size, faces, error=problem), faces
+    return ImageResult(str(path), size, faces, problem).to_dict(), faces
 
 
 def _table_writers(
@@ -273,7 +271,7 @@ def _table_writers(
 ) -> Iterator[Callable[[], None]]:
     csv, json = outputs.csv, outputs.json
     if csv is not None:
-        yield lambda: write_atomically(csv, to_csv(faces_table(records)))
+        yield lambda: write_atomically(csv, faces_csv(records))
     if json is not None:
         yield lambda: write_json(predictions_document(model, records), json)
 

@@ -9,6 +9,8 @@ from agegender.commands import OK, prepare_outputs, progress_bars, say, write_js
 from agegender.data.table import read_dataset
 from agegender.errors import ConfigError
 from agegender.models.registry import DEFAULT_MODEL, MODELS
+from agegender.runs.records import RUNS_DIR
+from agegender.training.recipes import finished_runs
 
 if TYPE_CHECKING:
     from agegender.labels import NetworkTask
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 def run(
     *,
     runs: dict[NetworkTask, Path | None],
+    recipe: str | None,
     data: list[str] | None,
     name: str | None,
     title: str | None,
@@ -28,10 +31,12 @@ def run(
     again: bool,
     json: str | None,
 ) -> int:
-    """Publishes runs, or measures a published model again, and shows the test figures.
+    """Publishes runs, or calibrates and measures a published model anew, and shows the test figures.
 
     Args:
-        runs: Run folder of each network, or ``None``: of "age" and "gender", or of "both" alone.
+        runs: Run of each network, as a path or as its name, or ``None``: of "age" and "gender", or of "both"
+            alone.
+        recipe: Instead of runs: the recipe whose finished runs are published, under its name.
         data: The dataset folder; ``None`` takes the one that ``UTKFACE_DIR`` names.
         name: The model's name; ``None`` takes the default model's and replaces it.
         title: One line for people; ``None`` takes the registry's, or the name.
@@ -41,7 +46,7 @@ def run(
         share: Whether a pair stores the layers that its networks have in common once.
         light: Whether to write the light form, which predicts without TensorFlow; ``None`` does for a new
             model, and leaves that of one measured again as it is.
-        again: Whether to measure the model ``name`` again instead; no run is then named.
+        again: Whether to calibrate and measure the model ``name`` anew instead; no run is then named.
         json: Where to write the card as JSON, besides ``weights/<name>/card.json``.
 
     Returns:
@@ -51,13 +56,21 @@ def run(
         ConfigError: No run is named, or the runs do not fit together.
         DatasetError: The folder is missing or holds no labelled chip.
     """
-    given = {task: folder for task, folder in runs.items() if folder is not None}
-    if again and given:
-        raise ConfigError("--again measures a model that is published: name no run")
-    if not again and (not given or ("both" in given and len(given) > 1)):
-        raise ConfigError("name --age RUN, --gender RUN or one of them, or --both RUN alone")
+    given = {
+        task: folder if folder.is_dir() else RUNS_DIR / folder
+        for task, folder in runs.items()
+        if folder is not None
+    }
+    if again and (given or recipe):
+        raise ConfigError("--again measures a model that is published: name no run and no recipe")
+    if not again and (bool(given) == bool(recipe) or ("both" in given and len(given) > 1)):
+        raise ConfigError(
+            "name --age RUN, --gender RUN or one of them, --recipe NAME alone or --both RUN alone"
+        )
     prepare_outputs({"--json": json})
-    name = name or DEFAULT_MODEL
+    if recipe is not None:
+        given = finished_runs(recipe, RUNS_DIR)
+    name = name or (Path(recipe).stem if recipe else DEFAULT_MODEL)
     title = title or (MODELS[name].title if name in MODELS else name)
     dataset = read_dataset(data)
 
@@ -65,13 +78,12 @@ def run(
     from agegender.publishing.publish import measure_again, publish
 
     with progress_bars("file") as progress:
-        detector = FaceDetector() if detect else None
         if again:
             card = measure_again(
                 name,
                 dataset,
                 corruptions=corruptions,
-                detector=detector,
+                detect=detect,
                 light=bool(light),
                 progress=progress,
             )
@@ -83,7 +95,7 @@ def run(
                 title=title,
                 notes=tuple(notes),
                 corruptions=corruptions,
-                detector=detector,
+                detector=FaceDetector() if detect else None,
                 share=share,
                 light=light is not False,
                 progress=progress,

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.data.kept import read_arrays, write_arrays
 from agegender.data.pictures import read_chip
 from agegender.data.table import Dataset
 from agegender.errors import DatasetError
+from agegender.export import write_arrays
 from agegender.faces import Face, FaceDetector, main_face, pad_chip, shift_face
 from agegender.faces.crop import CHIP_PAD
-from agegender.files import paths_below
+from agegender.files import paths_below, read_arrays
 from agegender.progress import Progress
 
 _BATCH: Final = 64
@@ -120,7 +120,7 @@ def _to_face(numbers: NDArray[np.float32]) -> Face | None:
 
 
 def _read(cache: Path | None) -> dict[str, NDArray[np.float32]]:
-    kept = read_arrays(cache)
+    kept = {} if cache is None else read_arrays(cache)
     digests, faces = kept.get("digests"), kept.get("faces")
     if digests is None or faces is None or faces.shape != (len(digests), _NUMBERS):
         return {}

@@ -1,18 +1,24 @@
 """Train, validation and test: decided by what a file shows, not by where it stands.
 
 Every photo gets a number in [0, 1) from a hash of its bytes, and the number decides. So the split needs
-no random state and no list, is the same on every machine, and adding photos moves no other photo. All
-copies of a photo take the number of the copy with the smallest digest, so they never straddle; only a new
-near copy with a smaller digest can move the copies that were there.
+no random state and no list, is the same on every machine, and adding other photos moves none. All copies of
+a photo take the number of the copy with the smallest digest, so they never straddle. A new near copy can
+therefore move copies that were there: where its digest is smaller than theirs, and where it lies near to two
+photos that were taken for different ones, which it makes one. `split_hash` tells.
+
+The number also halves the validation split: one half selects the epoch that is kept, the other calibrates
+what the kept network answers. A calibration is only as good as the answers it is fitted on are like fresh
+ones, and those on the chips that chose the network are not.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -26,12 +32,18 @@ from agegender.data.duplicates import (
     fingerprint,
     group_pairs,
 )
-from agegender.data.kept import read_arrays, write_arrays
 from agegender.data.table import Dataset
+from agegender.errors import DatasetError
+from agegender.export import write_arrays
 from agegender.faces.face import Face
+from agegender.files import paths_below, read_arrays
+from agegender.labels import GENDERS, NetworkTask
 from agegender.progress import Progress
 
 SPLITS: Final[tuple[str, ...]] = ("train", "validation", "test")
+HALVES: Final[tuple[str, ...]] = ("selection", "calibration")
+"""Of the validation split: what chooses the epoch, and what the calibration is fitted on."""
+
 VALIDATION_SHARE: Final = 0.1
 TEST_SHARE: Final = 0.1
 
@@ -46,10 +58,12 @@ def split_position(digest: str, salt: str = SPLIT_SALT) -> float:
     return int.from_bytes(raw[:8], "big") / 2**64
 
 
-def _split_name(position: float) -> str:
+def _use(position: float) -> str:
     if position < TEST_SHARE:
         return "test"
-    return "validation" if position < TEST_SHARE + VALIDATION_SHARE else "train"
+    if position < TEST_SHARE + VALIDATION_SHARE:
+        return HALVES[position >= TEST_SHARE + VALIDATION_SHARE / 2]
+    return "train"
 
 
 def split_by_content(digests: list[str], groups: NDArray[np.int64], salt: str = SPLIT_SALT) -> list[str]:
@@ -63,20 +77,133 @@ def split_by_content(digests: list[str], groups: NDArray[np.int64], salt: str = 
     Returns:
         "train", "validation" or "test" for each file.
     """
+    return ["validation" if use in HALVES else use for use in _uses_by_content(digests, groups, salt)]
+
+
+def _uses_by_content(digests: list[str], groups: NDArray[np.int64], salt: str = SPLIT_SALT) -> list[str]:
     key: dict[int, str] = {}
     for digest, group in zip(digests, groups.tolist(), strict=True):
         key[group] = min(key.get(group, digest), digest)
-    names = {group: _split_name(split_position(digest, salt)) for group, digest in key.items()}
-    return [names[group] for group in groups.tolist()]
+    uses = {group: _use(split_position(digest, salt)) for group, digest in key.items()}
+    return [uses[group] for group in groups.tolist()]
 
 
-def assign_splits(
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """A dataset taken apart: which photo each file shows, and what it is used for.
+
+    Attributes:
+        dataset: The files.
+        digests: SHA-256 of each file's bytes, lower-case hex; empty where it could not be read.
+        decodable: Whether its pixels can be decoded, bool of shape (n,). Files that cannot are in a split, so
+            that the split does not depend on a decoder, but never among `rows`.
+        groups: Number of the photo it shows, int64 of shape (n,); copies have the same.
+        uses: Its split, with that of validation named after its half: "train", "selection", "calibration",
+            "test"; "dev" where its source says so. Object of shape (n,).
+        faces: Where the face is in each, as `agegender.data.landmarks.find_faces` says of all; ``None`` where
+            nobody looked.
+    """
+
+    dataset: Dataset
+    digests: list[str]
+    decodable: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+    uses: NDArray[Any]
+    faces: Sequence[Face | None] | None = None
+
+    @cached_property
+    def leaked(self) -> NDArray[np.bool_]:
+        """Which files show a photo that is, from another source or part, in a use that comes later.
+
+        They stay in their split and are not among its `rows`. Bool of shape (n,).
+        """
+        return leaks(self.uses, self.groups)
+
+    @property
+    def names(self) -> pd.Series:
+        """The split of each file, aligned with ``dataset.table``; both halves are "validation"."""
+        names = np.where(np.isin(self.uses, HALVES), "validation", self.uses)
+        return pd.Series(names, index=self.dataset.table.index, name="split", dtype="object")
+
+    @property
+    def hash(self) -> str:
+        """See `split_hash`."""
+        return split_hash(self.digests, self.names)
+
+    @property
+    def labels_hash(self) -> str:
+        """SHA-256 hex over content and labels of all files, the same for any order and any file names."""
+        labels = self.dataset.table[["age_min", "age_max", "gender"]].to_numpy()
+        return _hash_of_lines(f"{digest} {row}" for digest, row in zip(self.digests, labels, strict=True))
+
+    @property
+    def undecodable(self) -> list[str]:
+        """The files whose pixels cannot be decoded."""
+        files: list[str] = self.dataset.table["file"][~self.decodable].tolist()
+        return files
+
+    def sizes(self) -> Mapping[str, int]:
+        """How many files each split has, and each half of validation."""
+        counts = pd.concat([self.names, pd.Series(self.uses[np.isin(self.uses, HALVES)])]).value_counts()
+        return {str(name): int(size) for name, size in counts.items()}
+
+    def rows(self, name: str, task: NetworkTask | None = None) -> pd.DataFrame:
+        """The files of one use that can be decoded and are not `leaked`.
+
+        Args:
+            name: A split, or one of `HALVES`.
+            task: What a network learns from the rows, or is measured at.
+
+        Returns:
+            Rows of ``dataset.table``, in its order.
+
+        Raises:
+            DatasetError: There are none, or what the task asks about is the same of all.
+        """
+        wanted = np.isin(self.uses, HALVES) if name == "validation" else self.uses == name
+        rows = self.dataset.table[wanted & self.decodable & ~self.leaked]
+        if rows.empty:
+            raise DatasetError(
+                f"of {len(self.uses)} chips in {self.dataset.folder} none is in the {name} split; "
+                "a few hundred are needed"
+            )
+        if task is not None:
+            check_labels(rows, task, f"of the {name} split in {self.dataset.folder}")
+        return rows
+
+    def files(self, name: str) -> list[Path]:
+        """Paths of `rows`."""
+        return paths_below(self.dataset.folder, self.rows(name)["file"])
+
+
+def check_labels(rows: pd.DataFrame, task: NetworkTask, which: str) -> None:
+    """Refuses rows from which a task can be neither learnt nor measured, as one answer suits them all.
+
+    Args:
+        rows: With ``age`` and ``gender``.
+        task: What is to be learnt or measured.
+        which: Which rows these are, for the message.
+
+    Raises:
+        DatasetError: All have the same gender or, for a network of age, the same age.
+    """
+    for column in ("age", "gender"):
+        labels = rows[column].dropna().unique()
+        if task in (column, "both") and len(labels) == 1:
+            word = GENDERS[int(labels[0])] if column == "gender" else f"{labels[0]:g} years old"
+            raise DatasetError(
+                f"all {len(rows)} chips {which} are labelled {word}: there is nothing to tell apart"
+            )
+
+
+def partition(
     dataset: Dataset,
     *,
     prints: Fingerprints | None = None,
-    pairs: NDArray[np.int64] | None = None,
+    faces: Sequence[Face | None] | None = None,
+    cache: Path | None = None,
     progress: Progress | None = None,
-) -> pd.Series:
+) -> Partition:
     """Splits a dataset 80/10/10 by content, duplicates kept together.
 
     What has no split of its own is split by itself, and so is what sources name "train": UTKFace is split in
@@ -85,103 +212,70 @@ def assign_splits(
     Args:
         dataset: The files.
         prints: Their fingerprints where they are already known; otherwise every file is read once.
-        pairs: Result of `duplicate_pairs` for them, by the whole picture, where already known.
-        progress: Called after each file that is read.
-
-    Returns:
-        Aligned with ``dataset.table``: "train", "validation" or "test" where the source says nothing. Of a
-        source's own "train" a tenth is "validation" and nothing "test"; its "dev" stays.
-    """
-    if prints is None:
-        prints = fingerprint(dataset, progress=progress)
-    if pairs is None:
-        pairs = duplicate_pairs(prints, progress=progress)
-    given = dataset.table["given_split"].to_numpy(dtype=object)
-    names, digests = given.copy(), np.array(prints.digests, dtype=object)
-    for part in (given == "", given == "train"):
-        place = np.cumsum(part) - 1
-        inside = place[pairs[:2, part[pairs[0]] & part[pairs[1]]]]
-        own = digests[part].tolist()
-        names[part] = split_by_content(own, group_pairs(own, inside))
-    names[(given == "train") & (names == "test")] = "train"
-    return pd.Series(names, index=dataset.table.index, name="split", dtype="object")
-
-
-@dataclass(frozen=True, eq=False)
-class Partition:
-    """A dataset taken apart: which photo each file shows, and its split.
-
-    Attributes:
-        digests: SHA-256 of each file's bytes, lower-case hex; empty where it could not be read.
-        decodable: Whether its pixels can be decoded, bool of shape (n,).
-        groups: Number of the photo it shows, int64 of shape (n,); copies have the same.
-        names: Its split, as `assign_splits` says.
-        leaked: Whether it must not be learned from, because its photo is also, from another source or in
-            another part of its own, in a split that is measured on: bool of shape (n,).
-    """
-
-    digests: list[str]
-    decodable: NDArray[np.bool_]
-    groups: NDArray[np.int64]
-    names: pd.Series
-    leaked: NDArray[np.bool_]
-
-
-def partition(
-    dataset: Dataset,
-    *,
-    faces: Sequence[Face | None] | None = None,
-    cache: Path | None = None,
-    progress: Progress | None = None,
-) -> Partition:
-    """Reads every file and finds copies and splits.
-
-    Args:
-        dataset: The files.
-        faces: Where they are in them, as `agegender.data.landmarks.find_faces` says of all: copies that are
-            cut differently are found by them, which changes ``groups`` and ``leaked`` and no split.
+        faces: Where they are in the files, as `agegender.data.landmarks.find_faces` says of all: copies that
+            are cut differently are found by them. That changes ``groups`` and ``leaked``, and no split.
         cache: Folder to keep the result in, by the files' contents: comparing 64,000 photos takes a minute.
         progress: Called as files are read and compared.
 
     Returns:
-        In the order of ``dataset.table``.
+        In the order of ``dataset.table``. Where the source says nothing of a split the content decides. Of a
+        source's own "train" a tenth is "validation" and nothing "test"; its "dev" stays.
     """
-    digests = file_digests(dataset)
+    digests = file_digests(dataset) if prints is None else prints.digests
     kept = None if cache is None else cache / f"{_key(dataset, digests, faces)}.npz"
-    found = read_arrays(kept)
-    if found.keys() != {"decodable", "groups", "names"}:
-        prints = fingerprint(dataset, faces=faces, progress=progress)
+    found = {} if kept is None else read_arrays(kept)
+    parts = [found.get(name, np.empty(0)) for name in ("decodable", "groups", "uses")]
+    if not all(part.shape == (len(digests),) for part in parts):
+        if prints is None:
+            prints = fingerprint(dataset, faces=faces, progress=progress)
         pairs = [duplicate_pairs(prints, progress=progress)]
-        names = assign_splits(dataset, prints=prints, pairs=pairs[0])
-        if faces is not None:
+        uses = _uses(digests, dataset.table["given_split"].to_numpy(dtype=object), pairs[0])
+        if prints.faces is not None:
             pairs.append(duplicate_pairs(prints, by_face=True, progress=progress))
-        groups = group_pairs(digests, *pairs)
-        found = {"decodable": prints.decodable, "groups": groups, "names": names.to_numpy(dtype=str)}
+        parts = [prints.decodable, group_pairs(digests, *pairs), uses.astype(str)]
         if kept is not None:
-            write_arrays(kept, found)
-    names = pd.Series(found["names"].astype(object), index=dataset.table.index, name="split")
-    return Partition(digests, found["decodable"], found["groups"], names, leaks(names, found["groups"]))
+            write_arrays(kept, dict(zip(("decodable", "groups", "uses"), parts, strict=True)))
+    return Partition(dataset, digests, parts[0], parts[1], parts[2].astype(object), faces)
 
 
-def leaks(names: ArrayLike, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Says which files show a photo that is in a split which is looked at later, and so must not be learned.
+def assign_splits(
+    dataset: Dataset, *, prints: Fingerprints | None = None, progress: Progress | None = None
+) -> pd.Series:
+    """The split of each file, aligned with the table, where nothing else of `partition` is wanted."""
+    return partition(dataset, prints=prints, progress=progress).names
+
+
+def _uses(digests: Sequence[str], given: NDArray[Any], pairs: NDArray[np.int64]) -> NDArray[Any]:
+    uses, names = given.copy(), np.array(digests, dtype=object)
+    # Without other sources the split of what is split by content is the same as with them.
+    for part in (given == "", given == "train"):
+        place = np.cumsum(part) - 1
+        inside = place[pairs[:2, part[pairs[0]] & part[pairs[1]]]]
+        own = names[part].tolist()
+        uses[part] = _uses_by_content(own, group_pairs(own, inside))
+    uses[(given == "train") & (uses == "test")] = "train"
+    return uses
+
+
+def leaks(uses: ArrayLike, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Says which files must not be used because their photo is also there for something that comes later.
 
     Args:
-        names: Split of each of n files.
+        uses: Of each of n files, as in `Partition`.
         groups: Number of the photo of each, shape (n,).
 
     Returns:
-        bool of shape (n,): of "train" with a copy in another split, and of "validation" with one in "dev" or
-        "test".
+        bool of shape (n,): of "train" with a copy elsewhere, of "selection" with one that calibrates or
+        measures, of "calibration" with one in "dev" or "test".
     """
-    order = {"train": 0, "validation": 1, "dev": 2, "test": 2}
-    rank = np.array([order[name] for name in np.asarray(names).tolist()], dtype=np.int64)
+    order = {"train": 0, "selection": 1, "calibration": 2, "dev": 3, "test": 3}
+    rank = np.array([order[use] for use in np.asarray(uses).tolist()], dtype=np.int64)
     latest = np.zeros(groups.max(initial=-1) + 1, dtype=np.int64)
     np.maximum.at(latest, groups, rank)
     return np.asarray(rank < latest[groups])
 
 
-def _key(dataset: Dataset, digests: list[str], faces: Sequence[Face | None] | None) -> str:
+def _key(dataset: Dataset, digests: Sequence[str], faces: Sequence[Face | None] | None) -> str:
     """Names all that a partition follows from."""
     key = hashlib.sha256(f"{SPLIT_SALT} {NEAR_DUPLICATE_BITS} {faces is not None}".encode())
     kinds = dataset.table[["given_split", "aligned", "source"]].itertuples(index=False)
@@ -200,5 +294,8 @@ def split_hash(digests: list[str], splits: pd.Series) -> str:
     Returns:
         SHA-256 hex over the sorted lines ``digest split``; the same for any order and any file names.
     """
-    lines = sorted(f"{digest} {split}" for digest, split in zip(digests, splits, strict=True))
-    return hashlib.sha256("\n".join(lines).encode("ascii")).hexdigest()
+    return _hash_of_lines(f"{digest} {split}" for digest, split in zip(digests, splits, strict=True))
+
+
+def _hash_of_lines(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(lines)).encode("ascii")).hexdigest()

@@ -24,7 +24,7 @@ DATA_ENVIRONMENT_VARIABLE: Final = "UTKFACE_DIR"
 HOW_TO_GET_UTKFACE: Final = (
     "UTKFace is free for non-commercial research: ask for the 'Aligned&Cropped Faces' archive on "
     "https://susanqq.github.io/UTKFace/, unpack it, and name its folder with --data or the environment "
-    f"variable {DATA_ENVIRONMENT_VARIABLE} (README, 'Getting UTKFace')."
+    f"variable {DATA_ENVIRONMENT_VARIABLE} (docs/training.md)."
 )
 
 _OPEN_BAND_YEARS: Final = 5

@@ -15,21 +15,24 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.data.table import Dataset
 from agegender.errors import DatasetError
-from agegender.evaluation.evaluate import Evaluation, evaluate, measure, rounded
 from agegender.faces.chip import CHIP_SIZE, resize_chip
 from agegender.faces.crop import CHIP_LANDMARKS, check_rgb, crop_face
 from agegender.faces.face import Face
 from agegender.prediction import ChipPredictor
 from agegender.progress import Progress
+
+if TYPE_CHECKING:  # a card that tells of corruptions needs no tables
+    import pandas as pd
+
+    from agegender.data.table import Dataset
+    from agegender.evaluation.evaluate import Evaluation
 
 CORRUPTION_SEED: Final = 20
 
@@ -212,6 +215,8 @@ def evaluate_corruptions(
         ValueError: ``clean`` is not of this model and these rows.
         ModelError: The model's weights are missing.
     """
+    from agegender.evaluation.evaluate import evaluate, measure, rounded
+
     chips = rows[rows["file"].isin(clean.faces["file"])]
     if clean.model != predictor.model or clean.no_face or len(chips) != len(clean.faces):
         raise ValueError(

@@ -25,6 +25,9 @@ CONFIDENCE: Final = 0.95
 LEAST_FACES: Final = 20
 """A group of fewer faces gets its number and no figures: they would say more of chance than of the group."""
 
+ADULTS: Final = (21, 60)
+"""Years, both included: one of the two usual ways to cut UTKFace leaves out all others."""
+
 _FEMALE: Final = 1
 _DECIMALS: Final = 4
 
@@ -77,7 +80,8 @@ def measure_groups(
         seed: Of the resampling; the same seed on the same faces gives the same intervals.
 
     Returns:
-        JSON-ready, floats rounded to four decimals: how it was measured, and under "overall", "by_age",
+        JSON-ready, floats rounded to four decimals: how it was measured, and under "overall", "adults" (of
+        `ADULTS` years, for the sake of papers that measure on them alone), "by_age",
         "by_gender", "by_ethnicity", "by_age_and_gender", "by_age_and_ethnicity" and
         "by_gender_and_ethnicity" the figures of each group that has faces, named like "0-4", "female" or
         "0-4, female". A group's figures are ``n`` and, from `LEAST_FACES` faces on, "age" and "gender",
@@ -101,6 +105,10 @@ def measure_groups(
         "least_faces": LEAST_FACES,
         "baseline": {**asdict(baseline), "split": "train"},
         "overall": _figures(np.ones(len(table), dtype=bool), quantities, draws),
+        "adults": {
+            "ages": list(ADULTS),
+            **_figures(table["age"].between(*ADULTS).to_numpy(), quantities, draws),
+        },
     }
     for name, members in _groupings(table):
         document[name] = {

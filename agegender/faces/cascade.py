@@ -115,7 +115,7 @@ class Cascade:
 
     def __init__(self, *, threads: int | None = None) -> None:
         threads = threads or default_threads()
-        self._propose, self._refine, self._confirm = (
+        self._pnet, self._rnet, self._onet = (
             _load(name, copies=threads) for name in ("pnet.tflite", "rnet.tflite", "onet.tflite")
         )
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="cascade") if threads > 1 else None
@@ -130,34 +130,18 @@ class Cascade:
         Returns:
             What was found, a picture each.
         """
-        boxes = self._proposals(pictures)
+        boxes = self.refine(pictures, self.propose(pictures))
+        return self.confirm(pictures, boxes, min_confidence)
 
-        answers = self._on_patches(self._refine, pictures, boxes, R_SIDE, R_BATCH)
-        refined = []
-        for own, answer in zip(boxes, answers, strict=True):
-            sure = np.flatnonzero(answer[:, -1] > _logit(_R_THRESHOLD))
-            moved = _move(own, answer[:, :4])[sure]
-            refined.append(_square(moved[_suppress(moved, answer[sure, -1], _R_OVERLAP)]))
+    def propose(self, pictures: Sequence[Pyramid]) -> list[NDArray[np.float64]]:
+        """Runs the first network.
 
-        answers = self._on_patches(self._confirm, pictures, refined, O_SIDE, O_BATCH)
-        found = []
-        for own, answer in zip(refined, answers, strict=True):
-            confidence = 1 / (1 + np.exp(-answer[:, -1].astype(np.float64)))
-            sure = np.flatnonzero(confidence > min_confidence)
-            moved = _move(own, answer[:, :4])
-            kept = sure[_suppress(moved[sure], confidence[sure], _O_OVERLAP, of_smaller=True)]
-            places = answer[kept, 4:14].reshape(-1, 2, 5).swapaxes(1, 2)
-            landmarks = own[kept, None, :2] + places * (own[kept, None, 2:] - own[kept, None, :2] + 1) - 1
-            found.append(Detections(moved[kept], confidence[kept], landmarks))
-        return found
+        Args:
+            pictures: As for `detect`.
 
-    def _side_by_side(self, work: Callable[[_T], _U], items: Sequence[_T]) -> list[_U]:
-        if self._pool is None or len(items) < 2:
-            return [work(item) for item in items]
-        return list(self._pool.map(work, items))
-
-    def _proposals(self, pictures: Sequence[Pyramid]) -> list[NDArray[np.float64]]:
-        """Runs the first network; returns squares that may hold a face, shape (n, 4), a picture."""
+        Returns:
+            Squares that may hold a face, shape (n, 4) as x1, y1, x2, y2, a picture.
+        """
         levels = [
             _Level(index, scale, size)
             for index, picture in enumerate(pictures)
@@ -167,7 +151,7 @@ class Cascade:
         pixels = self._side_by_side(lambda level: pictures[level.picture].shrink(level.size), levels)
 
         def run(sheet: list[_Piece]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-            (answer,) = self._propose(_fill(sheet, pixels))
+            (answer,) = self._pnet(_fill(sheet, pixels))
             return _candidates(sheet, answer[0])
 
         found = self._side_by_side(run, _pack([level.cells for level in levels]))
@@ -183,6 +167,56 @@ class Cascade:
             rows = np.concatenate(parts)
             boxes.append(_square(rows[_suppress(rows[:, :4], rows[:, 4], _P_OVERLAP), :4]))
         return boxes
+
+    def refine(
+        self, pictures: Sequence[Pyramid], boxes: Sequence[NDArray[np.float64]]
+    ) -> list[NDArray[np.float64]]:
+        """Runs the second network.
+
+        Args:
+            pictures: As for `detect`.
+            boxes: As `propose` gives them.
+
+        Returns:
+            Fewer and better squares, shape (n, 4), a picture.
+        """
+        answers = self._on_patches(self._rnet, pictures, boxes, R_SIDE, R_BATCH)
+        refined = []
+        for own, answer in zip(boxes, answers, strict=True):
+            sure = np.flatnonzero(answer[:, -1] > _logit(_R_THRESHOLD))
+            moved = _move(own, answer[:, :4])[sure]
+            refined.append(_square(moved[_suppress(moved, answer[sure, -1], _R_OVERLAP)]))
+        return refined
+
+    def confirm(
+        self, pictures: Sequence[Pyramid], boxes: Sequence[NDArray[np.float64]], min_confidence: float
+    ) -> list[Detections]:
+        """Runs the third network.
+
+        Args:
+            pictures: As for `detect`.
+            boxes: As `refine` gives them.
+            min_confidence: As for `detect`.
+
+        Returns:
+            As `detect`.
+        """
+        answers = self._on_patches(self._onet, pictures, boxes, O_SIDE, O_BATCH)
+        found = []
+        for own, answer in zip(boxes, answers, strict=True):
+            confidence = 1 / (1 + np.exp(-answer[:, -1].astype(np.float64)))
+            sure = np.flatnonzero(confidence > min_confidence)
+            moved = _move(own, answer[:, :4])
+            kept = sure[_suppress(moved[sure], confidence[sure], _O_OVERLAP, of_smaller=True)]
+            places = answer[kept, 4:14].reshape(-1, 2, 5).swapaxes(1, 2)
+            landmarks = own[kept, None, :2] + places * (own[kept, None, 2:] - own[kept, None, :2] + 1) - 1
+            found.append(Detections(moved[kept], confidence[kept], landmarks))
+        return found
+
+    def _side_by_side(self, work: Callable[[_T], _U], items: Sequence[_T]) -> list[_U]:
+        if self._pool is None or len(items) < 2:
+            return [work(item) for item in items]
+        return list(self._pool.map(work, items))
 
     def _on_patches(
         self,

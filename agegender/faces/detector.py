@@ -125,6 +125,17 @@ class FaceDetector:
         """How to copy and pickle it: by its options; a copy loads the nets anew."""
         return partial(type(self), max_side=self.max_side, threads=self._threads), ()
 
+    def load(self) -> Cascade:
+        """Loads the networks, unless they are loaded already. Called for you by the first detection.
+
+        Raises:
+            ModelError: If their files are missing or damaged.
+        """
+        with self._lock:
+            if self._cascade is None:
+                self._cascade = Cascade(threads=self._threads)
+            return self._cascade
+
     def detect(
         self,
         image: NDArray[np.uint8],
@@ -181,7 +192,7 @@ class FaceDetector:
         found: list[list[Face]] = [[] for _ in images]
         for views in self._batches(images):
             shown = [view.canvas for view in views]
-            for view, detections in zip(views, self._networks().detect(shown, min_confidence), strict=True):
+            for view, detections in zip(views, self.load().detect(shown, min_confidence), strict=True):
                 found[view.index] += _to_faces(detections, view)
         return [
             sorted(
@@ -204,12 +215,6 @@ class FaceDetector:
             batch += views
             pixels += size
         yield batch
-
-    def _networks(self) -> Cascade:
-        with self._lock:
-            if self._cascade is None:
-                self._cascade = Cascade(threads=self._threads)
-            return self._cascade
 
 
 def main_face(faces: Iterable[Face], shape: tuple[int, ...]) -> Face | None:

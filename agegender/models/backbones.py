@@ -16,12 +16,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from agegender.errors import ConfigError
-from agegender.models.card import WEIGHTS_DIR
+from agegender.models.card import find_model
 
 if TYPE_CHECKING:
     import keras
 
-MOBILENET_BASE: Final = WEIGHTS_DIR / "mobilenet-vggface2" / "base.weights.h5"
+MOBILENET_BASE: Final = "mobilenet-vggface2"
+"""Name of the base that models start from; it has a folder and a card as models do."""
+
+BASE_FILE: Final = "base.weights.h5"
 
 IMAGENET_CAFFE_MEAN: Final = (103.939, 116.779, 123.68)
 VGGFACE_MEAN: Final = (93.5940, 104.7624, 129.1863)
@@ -135,8 +138,8 @@ def _load_imagenet(model: keras.Model) -> str:
 def _load_vggface2(model: keras.Model) -> str:
     from agegender.models.store import load_weights
 
-    load_weights(model, MOBILENET_BASE)
-    return f"MobileNet, face recognition on VGGFace2 ({MOBILENET_BASE.name})"
+    load_weights(model, find_model(MOBILENET_BASE) / BASE_FILE)
+    return f"MobileNet, face recognition on VGGFace2 ({BASE_FILE})"
 
 
 def _load_vggface(model: keras.Model) -> str:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from agegender.errors import ConfigError, ModelError
+from agegender.places import install_command
 
 INPUT: Final = "rgb"
 """Name of the input: float32 of shape (n, height, width, 3), RGB, 0 to 255."""
@@ -104,7 +105,7 @@ def to_onnx(network: keras.Model) -> Any:
         import tf2onnx
     except ImportError as error:
         raise ConfigError(
-            f"writing ONNX needs the package {error.name}: pip install -r requirements-export.txt"
+            f"writing ONNX needs the package {error.name}: {install_command('export')}"
         ) from error
     model, _ = tf2onnx.convert.from_keras(network, input_signature=[_signature(network)], opset=_OPSET)
     casts = []

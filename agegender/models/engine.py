@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.faces.chip import resize_chip
-from agegender.models.card import WEIGHTS_DIR, Runtime, read_card
+from agegender.models.card import Runtime, find_model, read_card
 from agegender.models.registry import model_spec
 
 _ANSWERS: Final = ("age", "age_distribution", "female", "age_range")
@@ -45,9 +45,10 @@ class Engine(ABC):
 
     Args:
         name: A published model.
-        weights_dir: Where the models are.
+        weights_dir: Where the models are; ``None`` looks in the places that `agegender.places` lists.
 
     Attributes:
+        folder: Where its files are.
         card: The model's.
         input_size: (height, width) of its input in pixels.
         margin: Pixels that its chips show beyond UTKFace's on each side, where those are 200 wide.
@@ -63,9 +64,10 @@ class Engine(ABC):
     max_batch: ClassVar[int]
     """Chips that go through the networks at once; more are done in turns, so that memory stays bounded."""
 
-    def __init__(self, name: str, weights_dir: Path = WEIGHTS_DIR) -> None:
+    def __init__(self, name: str, weights_dir: Path | None = None) -> None:
         self.input_size = model_spec(name, weights_dir).input_size
         self.name = name
+        self.folder = find_model(name, weights_dir)
         self.card = read_card(name, weights_dir)
         self.margin = int(self.card["options"].get("margin", 0))
 

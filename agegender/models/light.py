@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from agegender.errors import ModelError, WeightsNotFoundError
 from agegender.litert import LiteRTModel
-from agegender.models.card import WEIGHTS_DIR
 from agegender.models.engine import Engine
 
 
@@ -30,12 +29,12 @@ class LightModel(Engine):
     max_batch = 8
     """From here on more chips at once gain nothing and cost memory (docs/measurements/engines.json)."""
 
-    def __init__(self, name: str, weights_dir: Path = WEIGHTS_DIR) -> None:
+    def __init__(self, name: str, weights_dir: Path | None = None) -> None:
         super().__init__(name, weights_dir)
         files = self.card.get("light", {}).get("files", {})
         if not files:
             raise ModelError(f"model {name!r} has no light form: publish it again with --light")
-        self._networks = [_load(weights_dir / name / file, sha256) for file, sha256 in files.items()]
+        self._networks = [_load(self.folder / file, sha256) for file, sha256 in files.items()]
 
     def _run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         answers: dict[str, NDArray[np.float32]] = {}

@@ -14,8 +14,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from agegender.errors import ConfigError, ModelError, UnknownModelError
+from agegender.files import MALFORMED
 from agegender.labels import TASKS, Task
-from agegender.models.card import CARD_FILE, WEIGHTS_DIR, read_card, runtime_of, trained_models
+from agegender.models.card import CARD_FILE, find_model, folders_with, read_card, runtime_of, trained_models
 from agegender.models.system import System
 from agegender.models.systems import (
     age_range,
@@ -138,14 +139,14 @@ def get_system(name: str) -> System:
     return SYSTEMS[name]
 
 
-def model_spec(name: str, weights_dir: Path = WEIGHTS_DIR) -> ModelSpec:
+def model_spec(name: str, weights_dir: Path | None = None) -> ModelSpec:
     """Looks a model up, in the registry or by its card.
 
     Raises:
         UnknownModelError: There is neither.
         ModelError: Its card is damaged, or lacks what a model needs.
     """
-    card = read_card(name, weights_dir) if (weights_dir / name / CARD_FILE).is_file() else {}
+    card = read_card(name, weights_dir) if name in folders_with(CARD_FILE, weights_dir) else {}
     if card.get("tasks"):
         return _from_card(name, card)
     if name in MODELS:
@@ -166,7 +167,7 @@ def _from_card(name: str, card: Mapping[str, Any]) -> ModelSpec:
             int(card["parameters"]),
             int(card["options"].get("margin", 0)),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise ModelError(f"the card of {name!r} is not one of a model: {error!r}") from error
 
 
@@ -175,11 +176,14 @@ def default_first(name: str) -> tuple[bool, str]:
     return name != DEFAULT_MODEL, name
 
 
-def describe_models(weights_dir: Path = WEIGHTS_DIR) -> list[dict[str, Any]]:
+def list_models(weights_dir: Path | None = None) -> list[dict[str, Any]]:
     """All models as ``models --json`` lists them: the default first, then by name.
 
+    Args:
+        weights_dir: Where the models are; ``None`` looks in the places that `agegender.places` lists.
+
     Returns:
-        One dictionary a model: ``name``, ``title``, ``default``, ``tasks``, ``parameters``,
+        For each model a dictionary with ``name``, ``title``, ``default``, ``tasks``, ``parameters``,
         ``megabytes`` of its weight files (1e6 bytes), ``input`` (height, width), ``trained``, ``engine``
         ("LiteRT" or "Keras", ``None`` where untrained) and ``metrics`` (the card's test figures, empty where
         untrained).
@@ -189,7 +193,7 @@ def describe_models(weights_dir: Path = WEIGHTS_DIR) -> list[dict[str, Any]]:
     for name in sorted({*MODELS, *trained}, key=default_first):
         spec = model_spec(name, weights_dir)
         card = read_card(name, weights_dir) if name in trained else None
-        files = (weights_dir / name).glob("*.weights.h5") if card else ()
+        files = find_model(name, weights_dir).glob("*.weights.h5") if card else ()
         rows.append(
             {
                 "name": name,

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from agegender.errors import ModelError, WeightsNotFoundError
+from agegender.files import MALFORMED, read_json
 
 INDEX_SUFFIX: Final = ".weights.json"
 
@@ -154,22 +155,23 @@ def load_weights(model: keras.Model, path: Path, *, sha256: str | None = None) -
         _check_shards(path)
     try:
         model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
+    except (OSError, RuntimeError, *MALFORMED) as error:
         raise ModelError(f"{path} does not fit the model it should fill: {error}") from error
 
 
 def _check_shards(path: Path) -> None:
     """Sees that every file an index names is there, as it was when the index was written."""
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = read_json(path)
         digests: dict[str, str] = dict(index["metadata"].get("sha256", {}))
         parts = [part for value in index["weight_map"].values() for part in np.atleast_1d(value).tolist()]
         shards = {name: path.with_name(name) for name in sorted({*parts, *digests})}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        missing = [shard for shard in shards.values() if not shard.is_file()]
+    except (OSError, *MALFORMED) as error:
         raise ModelError(f"{path} is not an index of weight files: {error!r}") from error
+    for shard in missing:
+        raise WeightsNotFoundError(f"{shard} is not there: {path.name} shares its weights")
     for name, shard in shards.items():
-        if not shard.is_file():
-            raise WeightsNotFoundError(f"{shard} is not there: {path.name} shares its weights")
         if name in digests and file_sha256(shard) != digests[name]:
             raise ModelError(
                 f"{shard} is damaged or was replaced: its SHA-256 is not the one in {path.name}, "
@@ -200,7 +202,7 @@ def load_legacy_weights(model: keras.Model, path: Path) -> None:
         if missing:
             raise ModelError(f"{path} lacks the layers {', '.join(missing)}: it is another network's")
         model.load_weights(path, by_name=True)
-    except (ValueError, OSError, KeyError) as error:
+    except (OSError, RuntimeError, *MALFORMED) as error:
         raise ModelError(f"{path} does not fit the model it should fill: {error}") from error
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from agegender.errors import ConfigError, ModelError, UnknownModelError
 from agegender.labels import NetworkTask
-from agegender.models.card import WEIGHTS_DIR
 from agegender.models.engine import Engine
 from agegender.models.registry import get_system
 from agegender.models.store import load_weights
@@ -29,9 +28,9 @@ class TrainedModel(Engine):
     runtime = "Keras"
     max_batch = 32
 
-    def __init__(self, name: str, weights_dir: Path = WEIGHTS_DIR) -> None:
+    def __init__(self, name: str, weights_dir: Path | None = None) -> None:
         super().__init__(name, weights_dir)
-        self.networks = self._load(weights_dir / name)
+        self.networks = self._load(self.folder)
         self._models = [with_named_outputs(network) for network in self.networks.values()]
         self._answer = tf.function(
             self._forward,

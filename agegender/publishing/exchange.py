@@ -18,7 +18,6 @@ from agegender.export import write_atomically
 from agegender.faces.chip import CHIP_SIZE
 from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.labels import AGE_BANDS
-from agegender.models.card import WEIGHTS_DIR
 from agegender.models.conversion import INPUT, to_litert, to_onnx
 from agegender.models.system import OUTPUTS, with_named_outputs
 from agegender.models.trained import TrainedModel
@@ -37,7 +36,7 @@ _MEANINGS: Final = {
 }
 
 
-def export_model(name: str, format: Format, path: Path, *, weights_dir: Path = WEIGHTS_DIR) -> dict[str, Any]:
+def export_model(name: str, format: Format, path: Path, *, weights_dir: Path | None = None) -> dict[str, Any]:
     """Writes a published model as one file, weights in half precision.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from agegender.errors import ModelError
-from agegender.models.card import CARD_FILE
+from agegender.models.card import write_card
 from agegender.models.conversion import to_litert
 from agegender.models.engine import RawAnswers
 from agegender.models.light import LightModel
@@ -20,7 +20,6 @@ from agegender.models.system import with_named_outputs
 from agegender.models.trained import TrainedModel
 from agegender.progress import Progress
 from agegender.publishing.answers import answer_files
-from agegender.runs.records import write_json
 
 MOST_YEARS: Final = 0.05
 MOST_PROBABILITY: Final = 1e-3
@@ -59,7 +58,7 @@ def write_light(
             path.write_bytes(to_litert(with_named_outputs(network)))
             digests[path.name] = file_sha256(path)
         light = {"runtime": "LiteRT", "converter": f"tensorflow {tf.__version__}", "files": digests}
-        write_json(made / CARD_FILE, {**model.card, "light": light})
+        write_card(made, {**model.card, "light": light})
         engines = (model, LightModel(model.name, Path(staging)))
         answers = [answer_files(one, files, progress, f"Asking {one.runtime}") for one in engines]
         difference = _largest_difference(*answers)

@@ -1,7 +1,7 @@
 """What a published model was made from: base, data, split, teachers, licences, and every run on the way.
 
-A run that went on from another (``start``) is told with it, as far back as the run folders reach; of one that
-went on from a published model, that model's card tells the rest.
+A run that went on from another (``start``) is recorded with it, as far back as the run folders reach; of one
+that went on from a published model, with what that model's card records.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ BASE_LICENCES: Final = (
 UNKNOWN_BASE_LICENCE: Final = "Not known to this project: ask whoever made the base weights."
 
 _RECORDED_ENVIRONMENT: Final = ("started", "python", "packages", "machine")
-_MOST_STARTS: Final = 5
+_MOST_STARTS: Final = 50
 """So many runs are followed back, in case one went on from itself."""
 
 
@@ -116,6 +116,7 @@ def _run_record(folder: Path, *, depth: int = 0) -> dict[str, Any]:
         "config": _without_paths(config),
         "validation": read_json(folder / "metrics.json") or _killed(folder),
         "environment": {key: environment[key] for key in _RECORDED_ENVIRONMENT if key in environment},
+        **{key: environment[key] for key in ("recipe", "teacher") if key in environment},
     }
     start = _start_of(folder)
     if start is not None and depth < _MOST_STARTS:
@@ -129,7 +130,7 @@ def _killed(folder: Path) -> dict[str, Any]:
     """What is known of a run that had no time to write its ``metrics.json``."""
     history = read_history(folder / HISTORY_FILE)
     return {
-        "split": "validation",
+        "split": "selection",
         "epochs": len(history),
         "seconds": round(float(history["seconds"].sum()), 1),
         "ended": "killed",
@@ -165,7 +166,7 @@ def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
 def _kept_epoch(folder: Path) -> int | None:
     """Which epoch of the whole history is published."""
     best = read_json(folder / "metrics.json").get("best_epoch")
-    before = sum(len(read_history(run / HISTORY_FILE)) for run in _told(folder)[1:])
+    before = sum(len(read_history(run / HISTORY_FILE)) for run in _chain_of_system(folder)[1:])
     return None if best is None else int(best) + before
 
 
@@ -191,8 +192,8 @@ def _chain(folder: Path) -> list[Path]:
     return runs
 
 
-def _told(folder: Path) -> list[Path]:
-    """Those runs of a chain whose epochs are told, as far back as they trained the same kind of network.
+def _chain_of_system(folder: Path) -> list[Path]:
+    """The runs of a chain as far back as they trained the same kind of network, whose epochs are recorded.
 
     Of another system's network only the backbone was taken over: its figures are not this network's.
     """
@@ -202,14 +203,14 @@ def _told(folder: Path) -> list[Path]:
 
 
 def whole_history(runs: list[Path]) -> pd.DataFrame:
-    """The epochs of runs and of those they went on from, which are told once and counted before them.
+    """The epochs of runs and of those they went on from, which are there once and counted before them.
 
     Runs of another system, which gave their backbone only, are left out.
     """
     histories: dict[Path, pd.DataFrame] = {}
     for run in runs:
         before = 0
-        for part in reversed(_told(run)):
+        for part in reversed(_chain_of_system(run)):
             history = read_history(part / HISTORY_FILE)
             histories[part] = history.assign(epoch=history["epoch"] + before)
             before += len(history)

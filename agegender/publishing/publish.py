@@ -1,44 +1,44 @@
 """From finished runs to a model that predicts: `weights/<name>/` with weights, history, split and card.
 
-The validation split fits the calibration; the test split is then looked at, once, for the card.
+The calibration half of validation, which chose nothing, fits the calibration; the test split is then looked
+at, once, for the card.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
+from agegender.assets import AUDIT
 from agegender.calibration import AgeCalibration, GenderCalibration, fit_age, fit_gender
-from agegender.data.duplicates import duplicate_groups, fingerprint
-from agegender.data.split import SPLITS, assign_splits, split_hash
+from agegender.data.split import Partition, partition
 from agegender.data.split_file import SPLIT_FILE, write_split
 from agegender.data.table import Dataset
-from agegender.errors import ConfigError, DatasetError
+from agegender.errors import ConfigError
 from agegender.evaluation.corruptions import evaluate_corruptions
 from agegender.evaluation.evaluate import Evaluation, evaluate
 from agegender.evaluation.groups import fit_baseline, measure_groups
 from agegender.faces import FaceDetector
-from agegender.files import paths_below
 from agegender.labels import NetworkTask
-from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR, read_card
+from agegender.models.card import HISTORY_FILE, find_model, read_card, write_card
 from agegender.models.registry import get_system
 from agegender.models.store import file_sha256, load_weights, save_float16
 from agegender.models.system import named_outputs
 from agegender.models.trained import TrainedModel
+from agegender.places import weights_folders
 from agegender.predictor import Predictor
 from agegender.progress import Progress
 from agegender.publishing.answers import answer_files
 from agegender.publishing.light import write_light
 from agegender.publishing.provenance import FinishedRun, provenance, whole_history
-from agegender.runs.records import BEST_WEIGHTS, write_json
+from agegender.runs.records import BEST_WEIGHTS
 
 Runs = Mapping[NetworkTask, Path]
 
@@ -57,39 +57,18 @@ LIMITS: Final = (
     "The ethnicity codes are UTKFace's, five words for all people; they are used to compare errors only.",
     "Trained on aligned, mostly well-lit faces; dark, blurred, covered or turned faces are answered worse: "
     "see the figures under corruptions.",
-    "Labels are guesses too: two labels of the same photo differ by 3.8 years on average in UTKFace, and "
-    "by gender in 6.5 % of such pairs. No figure on it can be free of that.",
 )
 
 
-@dataclass(frozen=True, eq=False)
-class _Splits:
-    """A dataset taken apart: where the chips are, which photo each shows, and its split."""
-
-    dataset: Dataset
-    digests: list[str]
-    decodable: NDArray[np.bool_]
-    photos: pd.Series
-    names: pd.Series
-
-    @classmethod
-    def of(cls, dataset: Dataset, progress: Progress | None) -> _Splits:
-        prints = fingerprint(dataset, progress=progress)
-        names = assign_splits(dataset, prints=prints)
-        photos = pd.Series(duplicate_groups(prints), index=dataset.table.index)
-        splits = cls(dataset, prints.digests, prints.decodable, photos, names)
-        for name in SPLITS:
-            if splits.rows(name).empty:
-                raise DatasetError(f"no file of {dataset.folder} is in the {name} split")
-        return splits
-
-    def rows(self, name: str) -> pd.DataFrame:
-        """Its files that can be decoded."""
-        return self.dataset.table[(self.names == name) & self.decodable]
-
-    def files(self, name: str) -> list[Path]:
-        """Paths of those."""
-        return paths_below(self.dataset.folder, self.rows(name)["file"])
+def limits() -> list[str]:
+    """`LIMITS`, and what the audit of UTKFace found of its labels."""
+    noise = json.loads(AUDIT.read_text(encoding="utf-8"))["label_noise"]
+    years, share = noise["age_gap"]["value"], noise["gender_differs"]["value"]
+    labels = (
+        f"Labels are guesses too: two labels of the same photo differ by {years:.1f} years on average in "
+        f"UTKFace, and by gender in {share:.1%} of such pairs. No figure on it can be free of that."
+    )
+    return [*LIMITS, labels.replace("%", " %")]
 
 
 def publish(
@@ -103,7 +82,7 @@ def publish(
     detector: FaceDetector | None = None,
     share: bool = False,
     light: bool = True,
-    weights_dir: Path = WEIGHTS_DIR,
+    weights_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Makes a model out of finished runs and measures it.
@@ -118,7 +97,7 @@ def publish(
         detector: When given, the test split is also measured through detection and the crop of photos.
         share: Whether layers that both networks of a pair have in common are stored once.
         light: Whether to write the light form too, which predicts without TensorFlow.
-        weights_dir: Where models live.
+        weights_dir: Where models live; ``None`` for the first place that `agegender.places` lists.
         progress: Called in each of the passes over files.
 
     Returns:
@@ -126,17 +105,23 @@ def publish(
 
     Raises:
         ConfigError: A run is of another task, has no weights, or the runs do not fit together.
-        DatasetError: A split is empty.
+        DatasetError: A split is empty, or has one label only.
         ModelError: The light form does not answer as the networks do.
     """
     if not runs or ("both" in runs and len(runs) > 1):
         raise ConfigError(f"a model is made of an age run, a gender run, or both; not of {', '.join(runs)}")
     networks = [FinishedRun.of(task, folder) for task, folder in runs.items()]
     options = _common_options(networks)
+    splits = partition(dataset, progress=progress)
+    for network in networks:
+        splits.rows("train", network.task)
+        for measured in ("calibration", "test"):
+            splits.rows(measured, None if network.task == "age" else "gender")
 
-    weights_dir.mkdir(parents=True, exist_ok=True)
+    home = weights_folders(weights_dir)[0]
+    home.mkdir(parents=True, exist_ok=True)
     # Made beside the models and moved in whole, so that a failure costs no model that was there.
-    with tempfile.TemporaryDirectory(dir=weights_dir, prefix=".publishing-") as staging:
+    with tempfile.TemporaryDirectory(dir=home, prefix=".publishing-") as staging:
         folder = Path(staging) / name
         folder.mkdir()
         card: dict[str, Any] = {
@@ -149,18 +134,17 @@ def publish(
             **_write_networks(networks, folder, share=share),
             **provenance(networks),
             "intended_use": INTENDED_USE,
-            "limits": list(LIMITS),
+            "limits": limits(),
         }
-        write_json(folder / CARD_FILE, card)
-        splits = _Splits.of(dataset, progress)
+        write_card(folder, card)
         write_split(folder / SPLIT_FILE, splits.digests, splits.names)
-        if split_hash(splits.digests, splits.names) != card["split"]["hash"]:
+        if splits.hash != card["split"]["hash"]:
             card["notes"].append("Measured on another state of the dataset than it was trained on.")
         model = TrainedModel(name, folder.parent)
         card["calibration"] = _calibrate(model, splits, progress)
         if light:
             card["light"] = write_light(model, folder, splits.files("test"), progress)
-        write_json(folder / CARD_FILE, card)
+        write_card(folder, card)
         card |= _measure(
             Predictor(name, weights_dir=folder.parent),
             splits,
@@ -169,11 +153,9 @@ def publish(
             detector=detector,
             progress=progress,
         )
-        write_json(folder / CARD_FILE, card)
-        if (weights_dir / name).exists():
-            (weights_dir / name).rename(Path(staging) / "replaced")
-        folder.rename(weights_dir / name)
-    return read_card(name, weights_dir)
+        write_card(folder, card)
+        _move_in(folder, home)
+    return read_card(name, home)
 
 
 def measure_again(
@@ -181,23 +163,22 @@ def measure_again(
     dataset: Dataset,
     *,
     corruptions: bool = False,
-    detector: FaceDetector | None = None,
+    detect: bool = False,
+    detector: Callable[[], FaceDetector] = FaceDetector,
     light: bool = False,
-    weights_dir: Path = WEIGHTS_DIR,
+    weights_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Repeats the measurements of a published model, whose weights and calibration stay as they are.
-
-    For figures that were not asked for at first, and for the time a face takes, which other work on the
-    machine may have disturbed. What is not asked for again stays in the card.
+    """Calibrates a published model anew and repeats every measurement that its card holds; its weights stay.
 
     Args:
         name: The model.
         dataset: The chips it was trained on.
-        corruptions: Whether to repeat those under corruptions.
-        detector: When given, those through detection are repeated.
+        corruptions: Whether to measure under corruptions where the card has no such figures yet.
+        detect: The same of figures through detection.
+        detector: Makes what those are measured through.
         light: Whether to write the light form first, anew where there is one.
-        weights_dir: Where models live.
+        weights_dir: Where models live; ``None`` for the first place that `agegender.places` lists.
         progress: Called in each of the passes over files.
 
     Returns:
@@ -207,29 +188,44 @@ def measure_again(
         UnknownModelError: There is no such model.
         WeightsNotFoundError: It has not been published here.
         ConfigError: The dataset is in another state than the model was trained on: no figure of it belongs
-            beside those of before.
+            in the card.
         ModelError: The light form does not answer as the networks do.
     """
     card = read_card(name, weights_dir)
-    splits = _Splits.of(dataset, progress)
-    if split_hash(splits.digests, splits.names) != card["split"]["hash"]:
+    splits = partition(dataset, progress=progress)
+    if splits.hash != card["split"]["hash"]:
         raise ConfigError(
             f"{dataset.folder} is not in the state that {name!r} was trained on: its split differs"
         )
-    folder = weights_dir / name
-    if light:
-        card["light"] = write_light(TrainedModel(name, weights_dir), folder, splits.files("test"), progress)
-        write_json(folder / CARD_FILE, card)
-    card |= _measure(
-        Predictor(name, weights_dir=weights_dir),
-        splits,
-        card["calibration"],
-        corruptions=corruptions,
-        detector=detector,
-        progress=progress,
-    )
-    write_json(folder / CARD_FILE, card)
+    home = find_model(name, weights_dir).parent
+    with tempfile.TemporaryDirectory(dir=home, prefix=".publishing-") as staging:
+        # A copy is calibrated and measured, and takes the model's place at once.
+        folder = Path(staging) / name
+        shutil.copytree(home / name, folder)
+        model = TrainedModel(name, folder.parent)
+        card["calibration"] = _calibrate(model, splits, progress)
+        if light:
+            card["light"] = write_light(model, folder, splits.files("test"), progress)
+        write_card(folder, card)
+        card |= _measure(
+            Predictor(name, weights_dir=folder.parent),
+            splits,
+            card["calibration"],
+            corruptions=corruptions or "corruptions" in card,
+            detector=detector() if detect or "detect" in card else None,
+            progress=progress,
+        )
+        write_card(folder, card)
+        _move_in(folder, home)
     return read_card(name, weights_dir)
+
+
+def _move_in(folder: Path, weights_dir: Path) -> None:
+    """Puts a finished model in its place; what was there goes with the folder that it was made in."""
+    there = weights_dir / folder.name
+    if there.exists():
+        there.rename(folder.parent / "replaced")
+    folder.rename(there)
 
 
 def _write_networks(networks: list[FinishedRun], folder: Path, *, share: bool) -> dict[str, Any]:
@@ -269,9 +265,11 @@ def _common_options(networks: list[FinishedRun]) -> dict[str, Any]:
     return options
 
 
-def _calibrate(model: TrainedModel, splits: _Splits, progress: Progress | None) -> dict[str, dict[str, Any]]:
-    rows = splits.rows("validation")
-    raw = answer_files(model, splits.files("validation"), progress, "Calibrating")
+def _calibrate(
+    model: TrainedModel, splits: Partition, progress: Progress | None
+) -> dict[str, dict[str, Any]]:
+    rows = splits.rows("calibration")
+    raw = answer_files(model, splits.files("calibration"), progress, "Calibrating")
     calibration: dict[str, AgeCalibration | GenderCalibration] = {}
     if raw.age is not None:
         calibration["age"] = fit_age(rows["age"], raw.age, raw.age_distribution)
@@ -282,7 +280,7 @@ def _calibrate(model: TrainedModel, splits: _Splits, progress: Progress | None) 
 
 def _measure(
     predictor: Predictor,
-    splits: _Splits,
+    splits: Partition,
     calibration: dict[str, dict[str, Any]],
     *,
     corruptions: bool,
@@ -297,7 +295,7 @@ def _measure(
     if "female" in faces:
         below = GenderCalibration.from_dict(calibration["gender"]).uncertain_below
         faces["uncertain"] = np.maximum(faces["female"], 1 - faces["female"]) < below
-    photos = dict(zip(rows["file"], splits.photos[rows.index], strict=True))
+    photos = dict(zip(rows["file"], splits.groups[rows.index], strict=True))
     found["groups"] = measure_groups(
         faces, fit_baseline(splits.rows("train")), clusters=faces["file"].map(photos)
     )

@@ -5,12 +5,14 @@ Everything comes from ``card.json``; what was not measured, or does not apply, i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
 
+from agegender.errors import ModelError
 from agegender.evaluation.corruptions import CORRUPTIONS
+from agegender.files import MALFORMED
 from agegender.models.card import runtime_of
 from agegender.reports.markdown import table
 from agegender.wording import ABSENT, say_figure
@@ -53,20 +55,19 @@ def card_markdown(card: Card) -> str:
 
     Returns:
         Markdown, ending in a newline.
+
+    Raises:
+        ModelError: The card is damaged.
     """
     sections = (
-        _head(card),
-        _accuracy(card),
-        _groups(card),
-        _corruptions(card),
-        _detection(card),
-        _calibration(card),
-        _training(card),
-        _zero_shot(card),
-        _use(card),
-        _licence(card),
+        *(_head, _accuracy, _groups, _corruptions, _detection),
+        *(_calibration, _training, _zero_shot, _use, _licence),
     )
-    return "\n".join(line for section in sections for line in section).rstrip("\n") + "\n"
+    try:
+        lines = [line for section in sections for line in section(card)]
+    except MALFORMED as error:
+        raise ModelError(f"the card of {card.get('name')!r} is damaged: {error!r}") from error
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _head(card: Card) -> Iterable[str]:
@@ -236,17 +237,16 @@ def _calibration(card: Card) -> Iterable[str]:
     if age:
         ways = {
             "bands": "the years to which the predicted distribution gives enough probability on both sides, "
-            "with a threshold for each age band, so that every band is held",
-            "residuals": "the prediction plus quantiles of the errors of faces predicted about as old",
-            "distribution": "between two quantiles of the predicted distribution",
+            "with a conformal threshold for each age band; what each band then held is in the table by age",
+            "residuals": "the prediction plus quantiles of the errors of faces predicted about as old, "
+            "which guarantees nothing for those labelled in one age band",
         }
         yield (
             f"- Age interval, made to hold {age['coverage']:.0%} of the labels: {ways[age['method']]}. "
-            f"Fitted on {age['n']:,} chips of the {age['split']} split (conformal prediction)."
+            f"Fitted on {age['n']:,} chips of the {age['split']} split."
         ).replace("%", " %")
-        if age.get("whole_years"):
-            number = "the network's number" if age["method"] == "residuals" else "the distribution's mean"
-            yield f"- The age is a whole year, as labels are: the nearest to {number}."
+        number = "the network's number" if age["method"] == "residuals" else "the distribution's mean"
+        yield f"- The age is a whole year, as labels are: the nearest to {number}."
     if gender:
         low, high = 1 - gender["uncertain_below"], gender["uncertain_below"]
         yield (
@@ -264,7 +264,8 @@ def _training(card: Card) -> Iterable[str]:
     yield "## How it was trained"
     yield ""
     if split:
-        sizes = ", ".join(f"{split['sizes'][name]:,} {name}" for name in _in_order(split["sizes"]))
+        names = [name for name in ("train", "validation", "test") if name in split["sizes"]]
+        sizes = ", ".join(f"{split['sizes'][name]:,} {name}" for name in names)
         record = f", record `{split['file']}` beside the card" if "file" in split else ""
         yield f"- Data: {data.get('name', 'UTKFace')}, {data.get('files', 0):,} chips: {sizes}."
         yield f"- Split: decided by content, copies together; hash `{split['hash']}`{record}."
@@ -289,7 +290,8 @@ def _run(head: str, record: Card, indent: str = "  ") -> Iterable[str]:
         )
         if key in validation
     ]
-    yield f"{head}{name}: {', '.join(figures) or 'no figures'} on the validation split"
+    part = "selection half of the validation" if validation.get("split") == "selection" else "validation"
+    yield f"{head}{name}: {', '.join(figures) or 'no figures'} on the {part} split"
     if config.get("stages"):
         stages = (
             f"{s['name']} {s['epochs']} {'epoch' if s['epochs'] == 1 else 'epochs'} at {s['learning_rate']:g}"
@@ -401,11 +403,6 @@ def _times(ratio: float | None) -> str:
 
 def _dash(group: str) -> str:
     return group.replace("-", "–")
-
-
-def _in_order(sizes: Card) -> list[str]:
-    order: Callable[[str], int] = ("train", "validation", "test").index
-    return sorted(sizes, key=order)
 
 
 def _duration(seconds: float) -> str:

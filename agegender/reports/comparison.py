@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Final
 
 from agegender.assets import RIVALS
+from agegender.errors import ModelError
+from agegender.files import MALFORMED
 from agegender.labels import AGE_BAND_NAMES
-from agegender.models.card import WEIGHTS_DIR, read_card
-from agegender.models.registry import MODELS, describe_models, model_spec
+from agegender.models.card import read_card
+from agegender.models.registry import MODELS, list_models, model_spec
 from agegender.reports.others import (
     published_figures,
     read_rivals,
     zero_shot,
 )
 from agegender.runs.how_to_train import training_commands
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Entry = dict[str, Any]
 
@@ -36,7 +39,7 @@ _LEADERBOARD_COLUMNS: Final = (
 )
 
 
-def compare_models(weights_dir: Path = WEIGHTS_DIR, *, rivals_file: Path = RIVALS) -> dict[str, Any]:
+def compare_models(weights_dir: Path | None = None, *, rivals_file: Path = RIVALS) -> dict[str, Any]:
     """Lays all models side by side, and rivals and published figures beside them.
 
     Args:
@@ -56,24 +59,33 @@ def compare_models(weights_dir: Path = WEIGHTS_DIR, *, rivals_file: Path = RIVAL
           ``parameters``, ``megabytes`` (1e6 bytes; a file that two networks share counts once),
           ``ms_per_face``, ``same_split``, ``n``, ``mae``, ``mae_interval``, ``cs5``, ``cs5_interval``,
           ``bias``, ``interval_coverage``, ``interval_width``, ``gender_accuracy``,
-          ``gender_accuracy_interval``, ``auc``, ``ece``, ``by_band``, ``by_gender`` and ``by_ethnicity``
-          (of each group: ``n``, ``mae``, ``gender_accuracy`` and their intervals), ``ranges`` (``accuracy``,
-          ``within_one``, ``own_answer``, ``confusion``), ``reliability``, ``corruptions`` (``mae_ratio``,
-          ``gender_points_lost``), ``through_detection``, ``training`` (``seconds``, ``hardware``, ``runs``),
-          ``base``, ``teachers`` (models whose answers it learnt from, too), ``licence``.
+          ``gender_accuracy_interval``, ``auc``, ``ece``, ``adults`` (as a group, of ages 21 to 60),
+          ``by_band``, ``by_gender`` and ``by_ethnicity`` (of each group: ``n``, ``mae``,
+          ``gender_accuracy`` and their intervals), ``ranges`` (``accuracy``, ``within_one``,
+          ``own_answer``, ``confusion``), ``reliability``, ``corruptions`` (``mae_ratio``,
+          ``gender_points_lost``), ``through_detection``, ``training`` (``seconds``, ``hardware``,
+          ``runs``), ``base``, ``teachers`` (models whose answers it learnt from, too), ``licence``.
         - ``rivals``: ``kind`` "rival": ``name``, ``version``, ``detector``, ``n``, ``no_face``,
           ``same_split``, ``mae``, ``cs5``, ``bias``, ``gender_accuracy``, ``by_band``, ``ms_per_face``,
           ``megabytes``, ``url``, ``licence``.
         - ``published``: ``kind`` "published": ``name``, ``mae``, ``gender_accuracy``,
-          ``gender_accuracy_words``, ``score`` (a leaderboard's own measure), ``source``, ``split``, ``url``.
+          ``gender_accuracy_words``, ``score`` (a leaderboard's own measure), ``source``, ``split``,
+          ``adults`` (whether it is of ages 21 to 60 alone), ``url``.
 
         Rivals and published figures also have ``against``, the model of ours they are held against, and
-        ``difference``: ours minus theirs in ``mae`` and ``gender_accuracy``.
+        ``difference``: ours minus theirs in ``mae`` and ``gender_accuracy``, on the same ages as theirs.
 
     Raises:
         ModelError: A card or the record of rivals is damaged.
     """
-    models = [_model(row, weights_dir) for row in describe_models(weights_dir)]
+    try:
+        return _compared(weights_dir, rivals_file)
+    except MALFORMED as error:
+        raise ModelError(f"a model's card is damaged: {error!r}") from error
+
+
+def _compared(weights_dir: Path | None, rivals_file: Path) -> dict[str, Any]:
+    models = [_model(row, weights_dir) for row in list_models(weights_dir)]
     trained = [entry for entry in models if entry["trained"]]
     reference = next((entry for entry in trained if entry["default"]), trained[0] if trained else None)
     card = read_card(reference["name"], weights_dir) if reference else {}
@@ -108,6 +120,8 @@ def leaderboard(comparison: Mapping[str, Any]) -> pd.DataFrame:
         ``gender_accuracy`` (0 to 1), each with ``…_low`` and ``…_high``, ``parameters``, ``megabytes``,
         ``ms_per_face`` and ``training_seconds``.
     """
+    import pandas as pd  # here: only the page of all models lays them out in a table
+
     rows = []
     for entry in measured_entries(comparison):
         row = {name: entry.get(name) for name in ("name", "kind", "title", "same_split")}
@@ -126,7 +140,7 @@ def measured_entries(comparison: Mapping[str, Any]) -> list[Entry]:
     return [entry for entry in comparison["models"] if entry["trained"]] + list(comparison["rivals"])
 
 
-def _model(row: Mapping[str, Any], weights_dir: Path) -> Entry:
+def _model(row: Mapping[str, Any], weights_dir: Path | None) -> Entry:
     name, trained, system = row["name"], row["trained"], model_spec(row["name"], weights_dir).system
     card = read_card(name, weights_dir) if trained else {}
     metrics, groups = card.get("metrics", {}), card.get("groups", {})
@@ -150,6 +164,7 @@ def _model(row: Mapping[str, Any], weights_dir: Path) -> Entry:
         "gender_accuracy": gender.get("accuracy"),
         "gender_accuracy_interval": _interval(overall, "gender", "accuracy"),
         **{key: gender.get(key) for key in ("auc", "ece")},
+        "adults": _group(groups.get("adults", {})),
         "by_band": _bands(age, gender, groups.get("by_age", {})),
         "by_gender": _groups(groups.get("by_gender", {})),
         "by_ethnicity": _groups(groups.get("by_ethnicity", {})),
@@ -270,6 +285,8 @@ def _baseline(card: Mapping[str, Any]) -> Entry | None:
 def _held_against(entry: Entry, models: Mapping[str, Entry]) -> Entry:
     """Adds what our counterpart does better or worse: ours minus theirs."""
     ours = models.get(entry["against"], {})
+    if entry.get("adults"):
+        ours = ours.get("adults", {})
     difference = {
         figure: None
         if entry.get(figure) is None or ours.get(figure) is None

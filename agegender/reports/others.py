@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from agegender.assets import PUBLISHED
 from agegender.errors import ModelError
-from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.files import MALFORMED, read_json
+from agegender.models.card import CARD_FILE, folders_with, read_card
 from agegender.models.registry import DEFAULT_MODEL
 
 Entry = dict[str, Any]
@@ -31,9 +32,9 @@ def read_rivals(path: Path) -> list[Entry]:
     if not path.is_file():
         return []
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         return [_rival(rival, record.get("split_hash")) for rival in record["rivals"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise ModelError(f"{path} is no record of rivals, see tools/once/rivals: {error!r}") from error
 
 
@@ -65,7 +66,7 @@ def _bands(ages: dict[str, Any], genders: dict[str, Any]) -> dict[str, Entry]:
     }
 
 
-def zero_shot(weights_dir: Path = WEIGHTS_DIR) -> list[Entry]:
+def zero_shot(weights_dir: Path | None = None) -> list[Entry]:
     """The network that the default base comes from, measured here with its own heads, untrained by us.
 
     Args:
@@ -77,7 +78,7 @@ def zero_shot(weights_dir: Path = WEIGHTS_DIR) -> list[Entry]:
     Raises:
         ModelError: The card is damaged.
     """
-    card = read_card(_BASE, weights_dir) if (weights_dir / _BASE).is_dir() else {}
+    card = read_card(_BASE, weights_dir) if _BASE in folders_with(CARD_FILE, weights_dir) else {}
     found = card.get("zero_shot")
     if not found:
         return []
@@ -110,5 +111,6 @@ def published_figures() -> list[Entry]:
     return [
         {"kind": "published", "name": figure["name"], "against": figure["against"]}
         | {key: figure.get(key) for key in keys}
+        | {"adults": bool(figure.get("adults"))}
         for figure in figures
     ]

@@ -104,13 +104,33 @@ def report(comparison: Comparison) -> str:
 def measured_table(comparison: Comparison) -> str:
     """A table of what was measured here, the best at age first, in Markdown."""
     entries = sorted(measured_entries(comparison), key=lambda e: (e["kind"] != "measured", e["mae"] or 1e3))
-    header = ("system", "age error, years", "within 5", "gender", "parameters", "MB", "ms a face", "training")
+    adults = any(entry.get("adults", {}).get("mae") is not None for entry in entries)
+    header: tuple[str, ...] = (
+        "system",
+        "age error, years",
+        "within 5",
+        "gender",
+        "parameters",
+        "MB",
+        "ms a face",
+        "training",
+    )
+    if adults:  # papers that leave out children and old people can be compared with these only
+        header = (*header[:4], "error at 21–60", "gender at 21–60", *header[4:])
     rows = [
         (
             f"`{entry['name']}`" + (" (rival)" if entry["kind"] == "rival" else ""),
             say_figure(entry["mae"], ".2f", entry.get("mae_interval")),
             say_figure(entry["cs5"], ".1%"),
             say_figure(entry["gender_accuracy"], ".1%", entry.get("gender_accuracy_interval")),
+            *(
+                (
+                    say_figure(entry.get("adults", {}).get("mae"), ".2f"),
+                    say_figure(entry.get("adults", {}).get("gender_accuracy"), ".1%"),
+                )
+                if adults
+                else ()
+            ),
             _millions(entry.get("parameters")),
             say_figure(entry["megabytes"], ".1f"),
             say_figure(entry["ms_per_face"], ".1f"),
@@ -238,13 +258,13 @@ def _published(comparison: Comparison) -> str:
                 gender if entry["score"] is None else f"leaderboard score {entry['score']:g}",
                 f"`{entry['against']}`",
                 ", ".join(filter(None, differences)) or ABSENT,
-                entry["source"],
+                f"{entry['source']}; {entry['split']}" if entry["split"] else entry["source"],
             )
         )
     text = wrap(
         "Published figures are their authors' words, on splits of their own; none was measured here. A "
         "random split leaves copies of test photos among the training photos, ours does not. A leaderboard's "
-        "score is a measure of its own."
+        "score is a measure of its own. Ours minus theirs is of the same ages as theirs."
     )
     return "\n".join([text, "", table(header, rows)])
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agegender.runs.records import RunRecord
+from agegender.wording import say_duration
+
+if TYPE_CHECKING:
+    from agegender.runs.records import RunRecord
 
 _RECENT_EPOCHS = 3
 
@@ -40,18 +43,18 @@ def read_progress(run: RunRecord) -> RunProgress | None:
     Returns:
         Its progress, or ``None`` where it is not running or has not begun its first epoch.
     """
-    epoch, epochs = _number(run.status, "epoch"), _number(run.status, "epochs")
+    epoch, epochs = finite(run.status.get("epoch")), finite(run.status.get("epochs"))
     if not run.running or not 1 <= epoch <= epochs:
         return None
-    steps = _number(run.status, "steps")
-    within = min(_number(run.status, "step") / steps, 1.0) if steps > 0 else 0.0
+    steps = finite(run.status.get("steps"))
+    within = min(max(finite(run.status.get("step")) / steps, 0.0), 1.0) if steps > 0 else 0.0
     stage = _stage_of(run.config, int(epoch))
     same = run.history[run.history["stage"] == stage] if stage is not None else run.history
     recent = same["seconds"].dropna().tail(_RECENT_EPOCHS)
-    left = run.status.get("seconds_left")
+    left = finite(run.status.get("seconds_left")) if run.status.get("seconds_left") is not None else None
     if len(recent):
         left = float(recent.mean()) * (epochs - epoch + 1 - within)
-    known = isinstance(left, (int, float)) and math.isfinite(left)
+    known = left is not None and math.isfinite(left)
     fraction = (epoch - 1 + within) / epochs
     return RunProgress(int(epoch), int(epochs), fraction, max(float(left or 0), 0.0) if known else None)
 
@@ -66,19 +69,12 @@ def say_progress(progress: RunProgress | None) -> str:
     return ", ".join(parts)
 
 
-def say_duration(seconds: float) -> str:
-    """Puts a stretch of time into words: "less than a minute", "14 minutes", "2 h 5 min"."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return "less than a minute"
-    if minutes < 60:
-        return f"{minutes} minute{'s' if minutes > 1 else ''}"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def _number(status: dict[str, Any], key: str) -> float:
-    value = status.get(key)
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
+def finite(value: Any) -> float:
+    """The number that a record holds; 0 where it holds something else, or more than a float can."""
+    try:
+        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
+    except OverflowError:  # JSON's whole numbers have no end
+        return 0.0
 
 
 def _stage_of(config: dict[str, Any], epoch: int) -> str | None:
@@ -88,7 +84,7 @@ def _stage_of(config: dict[str, Any], epoch: int) -> str | None:
     for stage in stages if isinstance(stages, list) else []:
         if not isinstance(stage, dict):
             return None
-        last += int(_number(stage, "epochs"))
+        last += int(finite(stage.get("epochs")))
         if epoch <= last:
             return str(stage.get("name"))
     return None

@@ -2,22 +2,25 @@
 
     runs/<id>/
         config.json        the recipe (TrainingConfig)
-        environment.json   versions, machine, start time, size and hash of the split
+        environment.json   versions, machine, start time, hashes of split and labels, the recipe it belongs to
         split.csv          digest and split of every chip
         history.csv        one row an epoch
         status.json        running, or how it ended; progress and time left
-        metrics.json       validation figures of the kept epoch
+        metrics.json       figures of the kept epoch on the selection half of validation
         best.weights.h5    the kept epoch
         last.weights.h5    the last epoch with its optimiser, to resume from
+        .lock              there while a process trains it
 
 Imports no TensorFlow.
 """
 
 from __future__ import annotations
 
-import json
+import os
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,13 +28,18 @@ from typing import Any, Final
 
 import pandas as pd
 
+from agegender import files
 from agegender.errors import ConfigError
 from agegender.export import to_json, write_atomically
 from agegender.labels import Task
-from agegender.models.card import CARD_FILE, HISTORY_FILE, WEIGHTS_DIR
+from agegender.models.card import CARD_FILE, HISTORY_FILE, METRICS_FILE, folders_with
 from agegender.models.registry import default_first
+from agegender.places import runs_folder
+from agegender.runs.progress import finite
 
-RUNS_DIR: Final = Path("runs")
+RUNS_DIR: Final = runs_folder()
+"""The one place of run records; see `agegender.places`."""
+
 BEST_WEIGHTS: Final = "best.weights.h5"
 LAST_WEIGHTS: Final = "last.weights.h5"
 TEACHER_CACHE: Final = ".teacher"
@@ -43,6 +51,8 @@ SPLITS_CACHE: Final = ".splits"
 STALE_AFTER_SECONDS: Final = 180.0
 """A run that says it is running but has not written for so long, or for as long as its slowest epoch took if
 that is longer, was killed: within an epoch it writes every few seconds, but not while it validates."""
+
+_MOST_EPOCHS: Final = 10**9
 
 HISTORY_COLUMNS: Final = (
     *("task", "stage", "epoch", "seconds", "learning_rate", "loss", "val_loss"),
@@ -64,8 +74,8 @@ class RunRecord:
         status: ``state`` ("starting" until the first training step, "running", "finished", "stopped early",
             "diverged", "interrupted", "killed", "published", or "unknown" where the record is damaged) and,
             while it runs, ``epoch``, ``epochs``, ``step``, ``steps`` and ``seconds_left``.
-        validation_faces: How many faces its validation figures were measured on; ``None`` where that is not
-            recorded.
+        validation_faces: How many faces its validation figures were measured on: the selection half, or the
+            whole split where it was not yet halved; ``None`` where that is not recorded.
     """
 
     id: str
@@ -123,10 +133,56 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object; an absent or broken file is an empty one."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = files.read_json(path)
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+@contextmanager
+def lock_run(folder: Path) -> Iterator[None]:
+    """Holds a run for this process while it trains it. The lock dies with its process, however that ends.
+
+    Args:
+        folder: The run's, which exists.
+
+    Raises:
+        ConfigError: Another process holds it.
+    """
+    path = folder / ".lock"
+    with path.open("a") as file:
+        if not (_lock_file(file.fileno()) and _is_same_file(file.fileno(), path)):
+            raise ConfigError(f"{folder} is being trained by another process")
+        try:
+            yield
+        finally:
+            # While it is still held: whoever opened it before finds another file in its place, or none.
+            with suppress(OSError):
+                path.unlink()
+
+
+def _lock_file(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def new_run_folder(system: str, task: str, runs_dir: Path = RUNS_DIR) -> Path:
@@ -158,28 +214,28 @@ def latest_run(task: str, runs_dir: Path = RUNS_DIR) -> Path:
 def read_history(path: Path) -> pd.DataFrame:
     """Reads a ``history.csv`` into the columns `HISTORY_COLUMNS`; an absent file has no rows.
 
-    What is no number in a column of numbers reads as NaN, and a row without an epoch is left out.
+    What is no number in a column of numbers reads as NaN, and a row without a possible epoch is left out.
     """
     try:
-        history = pd.read_csv(path)
+        history = pd.read_csv(path, dtype=dict.fromkeys(HISTORY_COLUMNS[2:], "str"))
     except (OSError, ValueError):
         history = pd.DataFrame()
     history = history.reindex(columns=list(HISTORY_COLUMNS))
     for name in HISTORY_COLUMNS[2:]:
         history[name] = pd.to_numeric(history[name], errors="coerce").astype("float64")
-    return history.dropna(subset=["epoch"]).astype({"epoch": "int64"})
+    return history[history["epoch"].between(0, _MOST_EPOCHS)].astype({"epoch": "int64"})
 
 
-def list_runs(weights_dir: Path = WEIGHTS_DIR, runs_dir: Path = RUNS_DIR) -> list[RunRecord]:
+def list_runs(weights_dir: Path | None = None, runs_dir: Path = RUNS_DIR) -> list[RunRecord]:
     """All published models with a history, the default one first, then all runs, newest first."""
-    models = sorted((path.parent.name for path in weights_dir.glob(f"*/{HISTORY_FILE}")), key=default_first)
-    published = [_read_published(weights_dir / name) for name in models]
+    models = folders_with(HISTORY_FILE, weights_dir)
+    published = [_read_published(models[name]) for name in sorted(models, key=default_first)]
     folders = sorted((path.parent for path in runs_dir.glob("*/config.json")), reverse=True)
     return published + [_read_run(folder) for folder in folders]
 
 
 def _read_published(folder: Path) -> RunRecord:
-    card = read_json(folder / CARD_FILE)
+    card = read_json(folder / CARD_FILE) | read_json(folder / METRICS_FILE)
     return RunRecord(
         id=folder.name,
         folder=folder,
@@ -214,7 +270,7 @@ def _read_status(folder: Path, history: pd.DataFrame) -> dict[str, Any]:
     if not path.exists():  # it comes with the first training step, minutes after the recipe
         state, updated = "starting", (folder / "config.json").stat().st_mtime
     if state in ("starting", "running"):
-        silent = time.time() - (updated if isinstance(updated, (int, float)) else 0.0)
+        silent = time.time() - finite(updated)
         slowest = float(history["seconds"].max()) if history["seconds"].notna().any() else 0.0
         if silent > max(STALE_AFTER_SECONDS, slowest):
             state = "killed"
@@ -222,7 +278,8 @@ def _read_status(folder: Path, history: pd.DataFrame) -> dict[str, Any]:
 
 
 def _validation_faces(record: dict[str, Any]) -> int | None:
-    size = _dict(_dict(record.get("split")).get("sizes")).get("validation")
+    sizes = _dict(_dict(record.get("split")).get("sizes"))
+    size = sizes.get("selection", sizes.get("validation"))
     return size if isinstance(size, int) and size > 0 else None
 
 

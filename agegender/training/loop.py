@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from agegender.data.generator import ChipGenerator
 from agegender.data.landmarks import find_faces
 from agegender.data.mixing import Mixing
 from agegender.data.sampling import sampling_shares
-from agegender.data.split import SPLIT_SALT, Partition, split_hash
+from agegender.data.split import SPLIT_SALT, Partition, check_labels
 from agegender.data.split import partition as find_partition
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError, DatasetError
@@ -35,6 +35,7 @@ from agegender.runs.records import (
     LAST_WEIGHTS,
     SPLITS_CACHE,
     TEACHER_CACHE,
+    lock_run,
     read_history,
     read_json,
     write_json,
@@ -58,6 +59,7 @@ from agegender.training.devices import (
 from agegender.training.optimise import prepare
 from agegender.training.start import build_network
 from agegender.training.targets import balance_weights, make_targets, resolve_conflicts
+from agegender.training.teacher import fingerprint_of_model
 from agegender.training.tracking import Tracker
 
 _RECORDED_PACKAGES: Final = (
@@ -69,24 +71,60 @@ _RECORDED_PACKAGES: Final = (
     "keras-vggface",
 )
 
+_NAMED: Final = 3
 
-def environment(dataset: Dataset, digests: list[str], splits: pd.Series, gpus: int) -> dict[str, Any]:
-    """Versions, machine and split, as a run records them."""
+
+def environment(config: TrainingConfig, partition: Partition, gpus: int) -> dict[str, Any]:
+    """Versions, machine, data, split and teacher, as a run records them."""
+    dataset, teacher = partition.dataset, config.teacher
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _RECORDED_PACKAGES},
         "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {gpus} GPUs",
-        "dataset": {"files": len(dataset.table), "skipped": len(dataset.skipped)},
+        "dataset": {
+            "files": len(dataset.table),
+            "skipped": len(dataset.skipped),
+            "undecodable": len(partition.undecodable),
+            "labels": partition.labels_hash,
+        },
         "split": {
             "salt": SPLIT_SALT,
             "sources": {
                 str(name): int(size) for name, size in dataset.table["source"].value_counts().items()
             },
-            "hash": split_hash(digests, splits),
-            "sizes": {str(name): int(size) for name, size in splits.value_counts().items()},
+            "hash": partition.hash,
+            "sizes": partition.sizes(),
+            **({"leaked": leaked} if (leaked := int(partition.leaked.sum())) else {}),
         },
+        **({"teacher": {"name": teacher, "weights": fingerprint_of_model(teacher)}} if teacher else {}),
     }
+
+
+def check_same_data(folder: Path, config: TrainingConfig, partition: Partition) -> None:
+    """Refuses to take up a run with other data than it was trained on, or with a teacher that learnt anew.
+
+    Args:
+        folder: The run's.
+        config: What it was started with.
+        partition: The data that is there now.
+
+    Raises:
+        ConfigError: Files are others; or labels or teacher, where these are recorded.
+    """
+    recorded = read_json(folder / "environment.json")
+    now = environment(config, partition, gpus=0)
+    for part, key, what in (
+        ("split", "hash", f"files of {partition.dataset.folder}"),
+        ("dataset", "labels", f"labels in {partition.dataset.folder}"),
+        ("teacher", "weights", f"weights of its teacher {config.teacher}"),
+    ):
+        before, here = (record.get(part) or {} for record in (recorded, now))
+        known = isinstance(before, dict) and before.get(key)
+        if known != here.get(key) and (known or part == "split"):
+            raise ConfigError(
+                f"{folder} was trained on other {what} than there are now: it cannot go on with these"
+            )
 
 
 def _version(package: str) -> str:
@@ -94,6 +132,24 @@ def _version(package: str) -> str:
         return version(package)
     except ModuleNotFoundError:
         return "not installed"
+
+
+def take_apart(
+    dataset: Dataset, runs: Path, *, limit: int | None = None, progress: FileProgress | None = None
+) -> Partition:
+    """Splits a dataset for training, with its faces and what is kept of both beside the runs.
+
+    Args:
+        dataset: The files.
+        runs: Folder of the runs.
+        limit: Of chips to train on. With one, no face is looked for here: to try something on a few chips, not
+            all of a source's faces need be found, nor its copies in other sources.
+        progress: Called as faces are found, and files read and compared.
+    """
+    faces = None
+    if limit is None and not dataset.table["aligned"].all():
+        faces = find_faces(dataset, cache=runs / LANDMARKS_CACHE, progress=progress)
+    return find_partition(dataset, faces=faces, cache=runs / SPLITS_CACHE, progress=progress)
 
 
 def train(
@@ -106,13 +162,16 @@ def train(
     strategy: StrategyName = "none",
     tracker: Tracker | None = None,
     file_progress: FileProgress | None = None,
+    partition: Partition | None = None,
+    recipe: Mapping[str, str] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Trains one network and writes its run record.
 
     Args:
-        config: The recipe. When resuming, the one the run was started with.
-        dataset: Chips; the train split is trained on, the validation split picks the best epoch, the
-            test split is not looked at.
+        config: Everything that decides the run. When resuming, what it was started with.
+        dataset: Faces; the train split is trained on, the selection half of validation picks the best epoch;
+            the other half and the test split are not looked at.
         folder: The run's, which exists.
         resume: Goes on from the last finished epoch in ``folder``.
         quiet: Shows no progress bar.
@@ -120,35 +179,73 @@ def train(
             and the masks of dropout, so it is not part of the recipe, and a run may be resumed under another.
         tracker: Gets a copy of the record as it grows; see `open_tracker`.
         file_progress: Called while files are read for the split, faces found, and the teacher asked.
+        partition: Of that dataset, where it is already known.
+        recipe: For the record, which recipe the run belongs to: "name" and "run".
+        say: Called with a line for each kind of file that is left out.
 
     Returns:
-        What ``metrics.json`` holds: figures of the kept epoch on the validation split, and how the run
-        ended: "finished", "stopped early" or "diverged".
+        What ``metrics.json`` holds: figures of the kept epoch on the selection half of validation, and how
+        the run ended: "finished", "stopped early" or "diverged".
 
     Raises:
-        ConfigError: The recipe asks for what cannot be: a run to start from, a teacher, devices.
-        DatasetError: A split is empty.
+        ConfigError: The config asks for what cannot be: a run to start from, a teacher, devices. Or the run
+            is resumed with other data than it was started with, or being trained by another process.
+        DatasetError: A split is empty, or there is only one label to learn.
         WeightsNotFoundError: The base weights, or the teacher's, are not there.
         KeyboardInterrupt: Passed on once the record says "interrupted"; the last finished epoch, or the
             start, can be resumed from.
     """
+    with lock_run(folder):
+        if partition is None:
+            partition = take_apart(dataset, folder.parent, limit=config.limit, progress=file_progress)
+        return _train(
+            config,
+            partition,
+            folder,
+            resume=resume,
+            quiet=quiet,
+            strategy=strategy,
+            tracker=tracker,
+            file_progress=file_progress,
+            recipe=recipe,
+            say=say or (lambda _line: None),
+        )
+
+
+def _train(
+    config: TrainingConfig,
+    partition: Partition,
+    folder: Path,
+    *,
+    resume: bool,
+    quiet: bool,
+    strategy: StrategyName,
+    tracker: Tracker | None,
+    file_progress: FileProgress | None,
+    recipe: Mapping[str, str] | None,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    dataset = partition.dataset
     gpus = grow_gpu_memory()  # before TensorFlow places its first variable
     spread = make_strategy(strategy, config.batch_size)
     keras.utils.set_random_seed(config.seed)
     resume = resume and (folder / LAST_WEIGHTS).is_file()
+    if resume:
+        check_same_data(folder, config, partition)
     # A run that began on a graphics card goes on as it began: the optimiser's state is another elsewhere.
     recorded = read_json(folder / "environment.json").get("precision") if resume else None
     machine = Machine(recorded or precision_policy(config, gpus), spread)
     with machine.building():
         network, base = build_network(config, with_weights=not resume)
 
-    landmarks, splits = folder.parent / LANDMARKS_CACHE, folder.parent / SPLITS_CACHE
-    # To try something on a few chips, not all of a source's faces need be found.
-    everywhere = config.limit is None and not dataset.table["aligned"].all()
-    known = find_faces(dataset, cache=landmarks, progress=file_progress) if everywhere else None
-    partition = find_partition(dataset, faces=known, cache=splits, progress=file_progress)
-    parts = _training_rows(config, dataset, partition)
-    parts, faces = _with_faces(dataset, parts, known, landmarks, file_progress)
+    say_left_out(say, dataset.skipped["file"].tolist(), "have no label that can be read")
+    say_left_out(say, partition.undecodable, "cannot be decoded")
+    leaked = dataset.table["file"][partition.leaked].tolist()
+    say_left_out(say, leaked, "show a photo that chooses, calibrates or measures under another name")
+    parts = _training_rows(config, partition)
+    files = {file for part in parts.values() for file in part["file"]}
+    parts, faces = _with_faces(partition, parts, folder.parent / LANDMARKS_CACHE, file_progress)
+    say_left_out(say, sorted(files.difference(*(part["file"] for part in parts.values()))), "show no face")
     generators = _generators(
         config,
         dataset.folder,
@@ -159,8 +256,9 @@ def train(
         progress=file_progress,
     )
     if not resume:
-        record = environment(dataset, partition.digests, partition.names, gpus)
+        record = environment(config, partition, gpus)
         record |= {"base": base, "precision": machine.policy, "strategy": strategy}
+        record |= {} if recipe is None else {"recipe": dict(recipe)}
         write_json(folder / "config.json", config.to_dict())
         write_json(folder / "environment.json", record)
         np.savetxt(
@@ -196,32 +294,31 @@ def train(
     return metrics
 
 
-def _training_rows(config: TrainingConfig, dataset: Dataset, partition: Partition) -> dict[str, pd.DataFrame]:
-    """The rows to train and to validate on; those to train on with conflicting labels settled."""
-    usable = partition.decodable & ~partition.leaked
-    parts = {name: dataset.table[(partition.names == name) & usable] for name in ("train", "validation")}
-    groups = pd.Series(partition.groups, index=dataset.table.index)
+def say_left_out(say: Callable[[str], None], files: Sequence[str], why: str) -> None:
+    """Says how many files are left out, and which the first of them are."""
+    if files:
+        named = ", ".join(files[:_NAMED]) + (", …" if len(files) > _NAMED else "")
+        say(f"left out: {len(files):,} files that {why}: {named}")
+
+
+def _training_rows(config: TrainingConfig, partition: Partition) -> dict[str, pd.DataFrame]:
+    """The rows to train on, whose conflicting labels are resolved, and those to select the best epoch on."""
+    parts = {"train": partition.rows("train"), "validation": partition.rows("selection")}
+    groups = pd.Series(partition.groups, index=partition.dataset.table.index)
     parts["train"] = resolve_conflicts(parts["train"], groups[parts["train"].index].to_numpy())
     if config.task != "age":
         parts["train"] = parts["train"].dropna(subset=["gender"])
+    check_labels(parts["train"], config.task, f"to train on in {partition.dataset.folder}")
     if config.limit is not None:
         parts = {n: p.sample(min(config.limit, len(p)), random_state=config.seed) for n, p in parts.items()}
-    if any(part.empty for part in parts.values()):
-        raise DatasetError(
-            f"{len(dataset.table)} chips in {dataset.folder} leave an empty train or validation split; "
-            "a few hundred are needed"
-        )
     return parts
 
 
 def _with_faces(
-    dataset: Dataset,
-    parts: dict[str, pd.DataFrame],
-    known: Sequence[Face | None] | None,
-    cache: Path,
-    progress: FileProgress | None,
+    partition: Partition, parts: dict[str, pd.DataFrame], cache: Path, progress: FileProgress | None
 ) -> tuple[dict[str, pd.DataFrame], dict[str, list[Face | None]]]:
     """Where the faces are in what is not a chip already; pictures without a face are left out."""
+    dataset, known = partition.dataset, partition.faces
     rows = dataset.table if known is not None else pd.concat(parts.values())
     if known is None:
         known = find_faces(dataset, rows, cache=cache, progress=progress)
@@ -229,7 +326,7 @@ def _with_faces(
     seen = {i for i, aligned in rows["aligned"].items() if aligned or where[i] is not None}
     kept = {name: part[part.index.isin(seen)] for name, part in parts.items()}
     if any(part.empty for part in kept.values()):
-        raise DatasetError(f"no face was found in the pictures of {dataset.folder} to train or validate on")
+        raise DatasetError(f"no face was found in the pictures of {dataset.folder} to train or select on")
     return kept, {name: [where[i] for i in part.index] for name, part in kept.items()}
 
 
@@ -345,11 +442,11 @@ def _after_each_epoch(tracker: Tracker, folder: Path) -> keras.callbacks.Callbac
 def _kept_epoch(config: TrainingConfig, history: pd.DataFrame) -> dict[str, Any]:
     row = kept_row(config, history)
     if row is None:
-        return {"split": "validation", "epochs": len(history)}
+        return {"split": "selection", "epochs": len(history)}
     figures = history.to_dict("records")[row]
     names = [n for n in ("mae", "accuracy", "range_accuracy") if np.isfinite(figures[f"val_{n}"])]
     return {
-        "split": "validation",
+        "split": "selection",
         "epochs": len(history),
         "best_epoch": int(figures["epoch"]),
         **{name: round(float(figures[f"val_{name}"]), 4) for name in names},

@@ -12,7 +12,7 @@ from agegender.data.split import SPLIT_SALT
 from agegender.errors import ConfigError
 from agegender.labels import NetworkTask
 from agegender.models.backbones import load_base_weights
-from agegender.models.card import WEIGHTS_DIR, read_card, trained_models
+from agegender.models.card import find_model, read_card, trained_models
 from agegender.models.registry import get_system
 from agegender.models.store import load_weights
 from agegender.models.trained import TrainedModel
@@ -68,7 +68,7 @@ def network_to_start_from(tasks: Iterable[NetworkTask], wanted: NetworkTask) -> 
 def _take_over_model(network: keras.Model, config: TrainingConfig, name: str) -> str:
     """Copies weights from a published model."""
     card = read_card(name)
-    _check_split(card.get("split", {}), WEIGHTS_DIR / name)
+    _check_split(card.get("split", {}), find_model(name))
     networks = TrainedModel(name).networks
     task = network_to_start_from(networks, config.task)
     given = _layers_with_weights(networks[task])

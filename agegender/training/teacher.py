@@ -10,12 +10,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.kept import read_arrays, write_arrays
 from agegender.data.pictures import read_chip
+from agegender.export import write_arrays
 from agegender.faces.chip import resize_chip
 from agegender.faces.face import Face
+from agegender.files import read_arrays
 from agegender.labels import AGE_BANDS
-from agegender.models.card import WEIGHTS_DIR
+from agegender.models.card import find_model
 from agegender.models.trained import TrainedModel
 from agegender.progress import Progress
 
@@ -48,8 +49,10 @@ def teacher_answers(
     where: list[Face | None] = [None] * len(files) if faces is None else list(faces)
     if cache is None:
         return _ask(TrainedModel(name), files, where, progress)
-    kept = cache / f"{name}-{_fingerprint_of_model(name)}.npz"
+    kept = cache / f"{name}-{fingerprint_of_model(name)}.npz"
     known = read_arrays(kept)
+    if len({len(np.atleast_1d(values)) for values in known.values()}) > 1:  # of no use in part
+        known = {}
     chips = [_fingerprint_of_chip(file) for file in files]
     place = {chip: i for i, chip in enumerate(known.get(_CHIPS, np.array([])).tolist())}
     new = [i for i, chip in enumerate(chips) if chip not in place]
@@ -67,9 +70,10 @@ _CHIPS: Final = "chips"
 """Under what a file of kept answers lists the chips they are of."""
 
 
-def _fingerprint_of_model(name: str) -> str:
+def fingerprint_of_model(name: str) -> str:
+    """16 hex digits that change with any of a published model's weights."""
     digest = hashlib.sha256()
-    for path in sorted((WEIGHTS_DIR / name).glob("*.weights.*")):
+    for path in sorted(find_model(name).glob("*.weights.*")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from agegender.errors import ConfigError
 from agegender.models.card import HISTORY_FILE
+from agegender.places import install_command
 from agegender.runs.comparison import flatten
 from agegender.runs.records import read_history, read_json
 
@@ -31,7 +32,7 @@ PROJECT: Final = "agegender"
 """What Trackio files the runs under."""
 
 DASHBOARD_COMMAND: Final = f"trackio show --project {PROJECT}"
-INSTALL_COMMAND: Final = "pip install -r requirements-track.txt"
+INSTALL_COMMAND: Final = install_command("track")
 
 _WAYS_OUT: Final = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 """Environment variables under which Trackio sends runs to another computer, whatever its caller asks for."""

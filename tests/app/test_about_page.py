@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 from conftest import texts, turn_to
 
 from agegender.errors import ModelError
-from agegender.models.card import WEIGHTS_DIR
+from agegender.models.card import read_card
 from ui import cards
 
 PAGE = "about"
@@ -15,7 +13,7 @@ PAGE = "about"
 @pytest.fixture
 def card(predictor, monkeypatch) -> dict:
     """The card that the page reads, to be changed before it is opened."""
-    card = json.loads((WEIGHTS_DIR / "vggface" / "card.json").read_text(encoding="utf-8"))
+    card = dict(read_card("vggface"))
     monkeypatch.setattr("agegender.models.card.read_card", lambda name: card | {"name": name})
     return card
 

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import subprocess
 import sys
+import threading
 import tomllib
 
 import pytest
 from conftest import ROOT, open_link, photo, texts, turn_to
 from PIL import Image
 
+from agegender.images import IMAGE_SUFFIXES
 from ui import session
+from ui.photos import Turns
+from ui.widgets import without_paths
 
 PAGES = ["about", "compare_models", "dataset_explorer", "explain", "predict", "training_curves"]
 EXPLAIN, ABOUT, PREDICT = "explain", "about", "predict"
@@ -150,3 +155,64 @@ def test_visitors_do_not_see_each_other(open_page, predictor):
 
 def test_privacy_words_say_how_long_photos_stay():
     assert "until you remove them, or close or reload this tab" in session.PRIVACY
+
+
+def test_the_uploader_takes_what_the_reader_reads_and_phones_keep_their_photo_picker(open_page, predictor):
+    types = session.accepted_types("Mozilla/5.0 (X11; Linux x86_64)")
+    known = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
+    assert {f".{name}" for name in types[1:]} == IMAGE_SUFFIXES - known
+    assert types[0] == "image"
+    assert {"heic", "hif"} <= set(types)
+    for phone in (
+        "Mozilla/5.0 (Linux; Android 16)",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X)",
+    ):
+        assert session.accepted_types(phone) == ["image", "heic", "heif"]
+    app = open_page()
+    canon = ("IMG_1.HIF", photo(200)[1], "application/octet-stream")
+    app.file_uploader(key="uploads").set_value([canon]).run()
+    assert "**2 faces found** in `IMG_1.HIF`" in texts(app)
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (f"{ROOT}/weights/mine/card.json cannot be read", "weights/mine/card.json cannot be read"),
+        ("no weights in /srv/some place/weights; train", "no weights in some place/weights; train"),
+        ("'/etc/passwd' and C:\\Users\\ada\\x.jpg: damaged", "'passwd' and x.jpg: damaged"),
+        ("see https://example.org/a/b, 3/4 of and/or", "see https://example.org/a/b, 3/4 of and/or"),
+    ],
+)
+def test_messages_name_no_folder_of_the_server(message, shown):
+    assert without_paths(message) == shown
+
+
+def test_turns_are_taken_in_order_and_whoever_gives_up_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr("ui.photos._LOOK_SECONDS", 0.01)
+    turns, order, waiting = Turns(1), [], {}
+    begin, came = threading.Event(), [threading.Event() for _ in range(3)]
+
+    def visitor(number: int) -> None:
+        def wait(before: int) -> None:
+            waiting.setdefault(number, before)
+            came[number].set()
+            if number == 1 and begin.is_set():
+                raise RuntimeError("the visitor left")
+
+        with contextlib.suppress(RuntimeError), turns.take(wait):
+            order.append(number)
+
+    with turns.take(lambda before: None):
+        threads = []
+        for number in range(3):
+            threads.append(threading.Thread(target=visitor, args=(number,)))
+            threads[-1].start()
+            assert came[number].wait(10)
+        begin.set()
+        threads[1].join(10)
+    for thread in threads:
+        thread.join(10)
+    assert order == [0, 2]
+    assert waiting == {0: 1, 1: 2, 2: 3}
+    with turns.take(lambda before: None):
+        pass

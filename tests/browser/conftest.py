@@ -52,12 +52,12 @@ def app(browser: Browser, tmp_path_factory: pytest.TempPathFactory, fake_utkface
     """
     folder = tmp_path_factory.mktemp("app")
     (folder / "runs").mkdir()
-    with serve(folder, {"UTKFACE_DIR": str(fake_utkface)}) as address:
+    with serve(folder, {"UTKFACE_DIR": str(fake_utkface)}) as server:
         page = browser.new_page()
-        page.goto(f"{address}/explain?example=true")
+        page.goto(f"{server.address}/explain?example=true")
         wait_until_drawn(page, patience=4 * PATIENCE)
         page.close()
-        yield App(address, folder)
+        yield App(server.address, folder)
     log = (folder / "server.log").read_text(encoding="utf-8")
     assert "Traceback" not in log, log[-5000:]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
+import urllib.request
 
 import numpy as np
 import pytest
@@ -93,3 +95,27 @@ def test_a_broken_file_is_named_beside_a_good_one(visit, photo):
     expect(visitor.part("stAlert").filter(has_text="broken.jpg cannot be used")).to_be_visible()
     expect(visitor.page.get_by_text("7 faces found in good.jpg")).to_be_visible()
     expect(visitor.part("stException")).to_have_count(0)
+
+
+def test_forgotten_photos_leave_the_server(visit, photo, app):
+    def held() -> int:
+        with urllib.request.urlopen(f"{app.address}/_stcore/metrics") as answer:
+            return sum(map(int, re.findall(rb'"UploadedFileManager".*} (\d+)', answer.read())))
+
+    visitor = visit()
+    visitor.page.locator('input[type="file"]').set_input_files(
+        {"name": "family.jpg", "mimeType": "image/jpeg", "buffer": photo}
+    )
+    expect(visitor.page.get_by_text("7 faces found in family.jpg")).to_be_visible()
+    for name in ("About", "Predict"):
+        visitor.click(visitor.part("stSidebarNavLink").filter(has_text=name))
+    expect(visitor.page.get_by_text("Still here from before: family.jpg")).to_be_visible()
+    expect(visitor.page.get_by_text("7 faces found in family.jpg")).to_be_visible()
+    before = held()  # of visitors who just left, too
+    visitor.click(visitor.page.get_by_role("button", name="Forget"))
+    expect(visitor.page.get_by_text("7 faces found")).to_have_count(0)
+    for _ in range(60):  # Streamlit says the same for some seconds, however often it is asked
+        if before - held() >= len(photo):
+            return
+        visitor.page.wait_for_timeout(1000)
+    raise AssertionError(f"{held()} bytes of {before} are still there")

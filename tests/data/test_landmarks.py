@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from agegender.data import landmarks
-from agegender.data.kept import read_arrays, write_arrays
 from agegender.data.landmarks import find_faces
 from agegender.data.table import read_dataset
 from agegender.faces import Face, FaceDetector
@@ -176,16 +175,6 @@ def test_a_damaged_file_is_as_good_as_none(photos, tmp_path, damage):
     assert [about(face) for face in faces] == [True] * N + [False]
     assert find(photos, detector, cache) == faces
     assert detector.seen == N + 1
-
-
-def test_arrays_come_back_and_leave_nothing_else(tmp_path):
-    arrays = {"names": np.array(["a", "ü"]), "flags": np.array([True, False]), "n": np.arange(3)}
-    write_arrays(tmp_path / "deep" / "a.npz", arrays)
-    kept = read_arrays(tmp_path / "deep" / "a.npz")
-    assert kept.keys() == arrays.keys()
-    assert all((kept[name] == array).all() for name, array in arrays.items())
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.npz"]
-    assert read_arrays(tmp_path / "nowhere.npz") == read_arrays(tmp_path) == read_arrays(None) == {}
 
 
 @pytest.mark.slow

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 from agegender.data import split as split_module
-from agegender.data.duplicates import duplicate_groups, fingerprint
+from agegender.data.duplicates import Fingerprints, duplicate_groups, fingerprint
 from agegender.data.split import (
+    HALVES,
     SPLITS,
     assign_splits,
     leaks,
@@ -25,6 +26,7 @@ from agegender.data.split import (
     split_position,
 )
 from agegender.data.table import Dataset, read_dataset
+from agegender.errors import DatasetError
 from agegender.faces import Face
 from tests.conftest import FACE_IN_PHOTO, make_chip, photo_around, write_chip, write_source
 
@@ -187,6 +189,79 @@ def test_the_hash_of_a_split_tells_splits_apart():
     assert split_hash(names[:-1], splits.iloc[:-1]) != split_hash(names, splits)
 
 
+def test_a_copy_between_two_photos_makes_them_one_though_its_own_digest_is_the_largest():
+    """Files can move that a smaller digest never came near."""
+    first = np.random.default_rng(3).random(256) < 0.5
+    between, second = first.copy(), first.copy()
+    between[:20] ^= True
+    second[:40] ^= True
+    pool = sorted(digests(100))
+    names = split_by_content(pool, alone(100))
+    tested = names.index("test")
+    trained = names.index("train", tested)
+    known = [pool[tested], pool[trained], pool[-1]]  # of first and second, and the largest for the copy
+
+    def split(*hashes: np.ndarray) -> list[str]:
+        n = len(hashes)
+        prints = Fingerprints(known[:n], np.array(hashes), np.ones(n, dtype=bool))
+        return split_by_content(prints.digests, duplicate_groups(prints))
+
+    assert split(first, second) == ["test", "train"]
+    assert split(first, second, between) == ["test"] * 3
+
+
+# --- what the files of a split are used for -------------------------------------------------------------
+
+
+def test_validation_is_halved_by_content_and_copies_stay_in_one_half(tmp_path, photos):
+    folder = tmp_path / "chips"
+    for i, photo in enumerate(photos):
+        write(folder, f"{i}_{i % 2}_0_a.jpg", photo)
+        write(folder, f"{i}_{i % 2}_1_b.jpg", photo, quality=60)
+    splits = partition(read_dataset(folder))
+    sizes = splits.sizes()
+    assert {name: len(splits.rows(name)) for name in sizes} == sizes
+    assert sizes["selection"] + sizes["calibration"] == sizes["validation"] > 0
+    assert min(sizes.values()) > 0
+    assert set(splits.names[np.isin(splits.uses, HALVES)]) == {"validation"}
+    assert pd.Series(splits.uses).groupby(splits.groups).nunique().eq(1).all()
+    assert splits.hash == split_hash(splits.digests, splits.names)
+
+
+def test_an_undecodable_file_is_in_a_split_and_among_no_rows(fake_utkface, tmp_path):
+    copy = tmp_path / "chips"
+    shutil.copytree(fake_utkface, copy)
+    (copy / "7_0_0_20180101000000000.jpg.chip.jpg").write_bytes(b"broken")
+    splits = partition(read_dataset(copy))
+    assert splits.undecodable == ["7_0_0_20180101000000000.jpg.chip.jpg"]
+    assert sum(splits.sizes()[name] for name in SPLITS) == 121
+    assert sum(len(splits.rows(name)) for name in SPLITS) == 120
+
+
+def test_the_hash_of_labels_follows_labels_not_names(fake_utkface, tmp_path):
+    copy = tmp_path / "chips"
+    shutil.copytree(fake_utkface, copy)
+    before = partition(read_dataset(copy)).labels_hash
+    file = next(copy.glob("5*_1_*.jpg"))
+    file = file.rename(copy / file.name.replace("_20170116", "_20180116"))
+    assert partition(read_dataset(copy)).labels_hash == before
+    file.rename(copy / file.name.replace("_1_", "_0_", 1))
+    assert partition(read_dataset(copy)).labels_hash != before
+
+
+def test_no_rows_and_rows_of_one_label_are_refused(tmp_path, photos):
+    for i in range(5):
+        write(tmp_path / "few", f"30_{i % 2}_0_{i}.jpg", photos[i])
+    splits = partition(read_dataset(tmp_path / "few"))
+    absent = next(name for name in SPLITS if name not in splits.sizes())
+    with pytest.raises(DatasetError, match=rf"of 5 chips.*the {absent} split; a few hundred"):
+        splits.rows(absent)
+    assert len(splits.rows("train", "gender")) > 0
+    for task in ("age", "both"):
+        with pytest.raises(DatasetError, match=r"train split.*labelled 30 years old"):
+            splits.rows("train", task)
+
+
 # --- many sources -----------------------------------------------------------------------------------------
 
 
@@ -260,24 +335,26 @@ def test_what_is_measured_later_is_not_learned_under_another_name(sources):
     unseen = partition(dataset)  # framings differ: only the same bytes are told
     assert set(files[unseen.leaked]) == {"photos/train/02.jpg"}
     assert unseen.names.equals(found.names)
-    learned = (found.names == "train") & ~found.leaked
-    assert not set(found.groups[learned]) & set(found.groups[found.names.isin(["dev", "test", "validation"])])
+    learned = found.groups[found.rows("train").index]
+    assert not set(learned) & set(found.groups[found.names != "train"])
+    assert len(found.rows("train")) == found.sizes()["train"] - 3
 
 
 @pytest.mark.parametrize(
-    ("names", "leaked"),
+    ("uses", "leaked"),
     [
         (["train", "train"], [False, False]),
-        (["train", "validation"], [True, False]),
+        (["train", "selection"], [True, False]),
         (["train", "dev"], [True, False]),
-        (["validation", "test"], [True, False]),
+        (["calibration", "selection"], [False, True]),
+        (["calibration", "test"], [True, False]),
         (["dev", "test"], [False, False]),
-        (["train", "validation", "test"], [True, True, False]),
+        (["train", "selection", "test"], [True, True, False]),
     ],
 )
-def test_the_part_that_is_looked_at_last_keeps_a_photo(names, leaked):
-    assert leaks(names, np.zeros(len(names), np.int64)).tolist() == leaked
-    assert not leaks(names, np.arange(len(names))).any()
+def test_what_comes_last_keeps_a_photo(uses, leaked):
+    assert leaks(uses, np.zeros(len(uses), np.int64)).tolist() == leaked
+    assert not leaks(uses, np.arange(len(uses))).any()
 
 
 def test_a_kept_partition_is_the_same_and_is_made_again_when_damaged_or_something_changed(
@@ -320,7 +397,10 @@ def test_no_duplicate_of_utkface_straddles(dataset_dir):
     sizes = groups.value_counts()
     assert 800 < (sizes > 1).sum() < 1000
     assert sizes.max() < 20
-    splits = assign_splits(dataset, prints=prints)
+    found = partition(dataset, prints=prints)
+    splits, sizes = found.names, found.sizes()
+    assert found.hash.startswith("957c380e2b90")  # what every published card states
+    assert (sizes["selection"], sizes["calibration"]) == (1027, 1114)
     assert splits.groupby(groups).nunique().eq(1).all()
     shares = splits.value_counts(normalize=True)
     assert shares["train"] == pytest.approx(0.8, abs=0.01)

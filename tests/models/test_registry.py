@@ -9,7 +9,7 @@ import pytest
 
 from agegender.errors import AgeGenderError, UnknownModelError
 from agegender.labels import TASKS
-from agegender.models.registry import DEFAULT_MODEL, MODELS, describe_models, get_system, model_spec
+from agegender.models.registry import DEFAULT_MODEL, MODELS, get_system, list_models, model_spec
 
 FACTS = {"name", "title", "default", "tasks", "parameters", "megabytes", "input"}
 KEYS = FACTS | {"trained", "engine", "metrics"}
@@ -52,7 +52,7 @@ def test_every_entry_can_be_built_as_it_is_described(name):
 
 def test_the_list_starts_with_the_default_and_obeys_the_contract(tmp_path):
     publish(tmp_path, "a-first")
-    rows = describe_models(tmp_path)
+    rows = list_models(tmp_path)
     names = [row["name"] for row in rows]
     assert names[:2] == [DEFAULT_MODEL, "a-first"]
     assert names[1:] == sorted({*MODELS, "a-first"} - {DEFAULT_MODEL})
@@ -63,7 +63,7 @@ def test_the_list_starts_with_the_default_and_obeys_the_contract(tmp_path):
 
 def test_a_published_model_is_described_by_its_card(tmp_path):
     publish(tmp_path, "mine")
-    row = next(row for row in describe_models(tmp_path) if row["name"] == "mine")
+    row = next(row for row in list_models(tmp_path) if row["name"] == "mine")
     assert row == {
         "name": "mine",
         "title": "Model mine",
@@ -79,7 +79,7 @@ def test_a_published_model_is_described_by_its_card(tmp_path):
 
 
 def test_an_untrained_model_is_listed_as_such(tmp_path):
-    row = describe_models(tmp_path)[0]
+    row = list_models(tmp_path)[0]
     assert (row["name"], row["trained"], row["megabytes"], row["metrics"]) == (DEFAULT_MODEL, False, 0, {})
     assert row["input"] == [160, 160]
     assert row["engine"] is None
@@ -87,12 +87,12 @@ def test_an_untrained_model_is_listed_as_such(tmp_path):
 
 def test_a_light_form_is_what_answers(tmp_path):
     publish(tmp_path, "mine", light={"files": {"gender.tflite": "0" * 64}})
-    assert [row["engine"] for row in describe_models(tmp_path) if row["name"] == "mine"] == ["LiteRT"]
+    assert [row["engine"] for row in list_models(tmp_path) if row["name"] == "mine"] == ["LiteRT"]
 
 
 def test_a_base_is_no_model(tmp_path):
     publish(tmp_path, "base", tasks=[])
-    assert "base" not in [row["name"] for row in describe_models(tmp_path)]
+    assert "base" not in [row["name"] for row in list_models(tmp_path)]
     with pytest.raises(UnknownModelError):
         model_spec("base", tmp_path)
 

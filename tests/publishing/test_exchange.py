@@ -15,8 +15,9 @@ import pytest
 from agegender import Predictor
 from agegender.__main__ import main
 from agegender.errors import ConfigError
-from agegender.models.card import WEIGHTS_DIR, read_card, trained_models
+from agegender.models.card import read_card, trained_models
 from agegender.models.conversion import to_onnx
+from agegender.places import SHIPPED_WEIGHTS
 from agegender.publishing.exchange import METADATA, export_model
 
 FILES = {"litert": "model.tflite", "onnx": "model.onnx"}
@@ -89,7 +90,7 @@ def test_the_file_says_what_it_is(exported, format):
     for key in ("calibration", "limits", "intended_use", "licence"):
         assert facts[key] == card[key]
     assert set(facts["outputs"]) == {"age", "age_distribution", "female"}
-    weights = sum((WEIGHTS_DIR / "vggface" / file).stat().st_size for file in card["files"])
+    weights = sum((SHIPPED_WEIGHTS / "vggface" / file).stat().st_size for file in card["files"])
     assert (exported / FILES[format]).stat().st_size < 1.05 * weights
 
 
@@ -121,6 +122,13 @@ def test_without_the_packages_that_write_onnx_it_says_what_to_install(monkeypatc
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     with pytest.raises(ConfigError, match=r"requirements-export\.txt"):
         to_onnx(None)
+
+
+def test_without_tensorflow_it_says_what_is_missing(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "keras", None)
+    monkeypatch.delitem(sys.modules, "agegender.publishing.exchange", raising=False)
+    assert main(["export", "--format", "litert", "--output", str(tmp_path / "x.tflite")]) == 2
+    assert "keras" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--format", "coreml", "--output", "x"], ["--format", "litert"]])

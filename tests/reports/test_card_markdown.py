@@ -11,10 +11,12 @@ import pytest
 
 from agegender.evaluation.evaluate import measure
 from agegender.evaluation.groups import Baseline, measure_groups
-from agegender.models.card import WEIGHTS_DIR, read_card
+from agegender.labels import ETHNICITIES
+from agegender.models.card import read_card
+from agegender.places import SHIPPED_WEIGHTS
 from agegender.reports.card import card_markdown
 
-SHIPPED = sorted(path.parent.name for path in WEIGHTS_DIR.glob("*/card.json"))
+SHIPPED = sorted(path.parent.name for path in SHIPPED_WEIGHTS.glob("*/card.json"))
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +28,10 @@ def card() -> dict[str, Any]:
     faces = pd.DataFrame(
         {
             "age": age,
+            "age_min": age,
+            "age_max": age,
             "gender": (rng.uniform(size=n) < female).astype(int),
-            "ethnicity": rng.integers(0, 5, n),
+            "group": np.array(ETHNICITIES)[rng.integers(0, 5, n)],
             "predicted_age": age + rng.normal(0, 4, n),
             "low": age - 7,
             "high": age + 7,
@@ -78,8 +82,8 @@ def card() -> dict[str, Any]:
         "intended_use": "Teaching.",
         "limits": ["Not for decisions."],
         "calibration": {
-            "age": {"method": "bands", "coverage": 0.9, "n": 299, "split": "validation", "whole_years": True},
-            "gender": {"temperature": 0.8, "n": 299, "split": "validation", "uncertain_below": 0.75},
+            "age": {"method": "bands", "coverage": 0.9, "n": 299, "split": "calibration"},
+            "gender": {"temperature": 0.8, "n": 299, "split": "calibration", "uncertain_below": 0.75},
         },
         "metrics": {"split": "test", "n": n, **figures},
         "groups": measure_groups(faces, Baseline(30.0, "male"), resamples=50),

@@ -70,7 +70,7 @@ def test_what_is_not_trained_says_how(comparison):
     assert not any(line.startswith("| `scratch-cnn` |") for line in report(comparison).splitlines())
     assert "**`scratch-cnn`.**" in report(
         comparison
-    ) and "Not trained yet: `python train.py --config recipes/scratch-cnn.toml`" in flat(report(comparison))
+    ) and "Not trained yet: `python train.py --recipe scratch-cnn`" in flat(report(comparison))
 
 
 def test_teachers_are_named(comparison):

@@ -12,8 +12,8 @@ import pytest
 
 from agegender.assets import COMPARISON
 from agegender.errors import ModelError
-from agegender.models.card import WEIGHTS_DIR
 from agegender.models.registry import MODELS
+from agegender.places import SHIPPED_WEIGHTS
 from agegender.reports.comparison import compare_models, leaderboard, measured_entries
 from agegender.reports.others import published_figures, read_rivals
 
@@ -95,7 +95,7 @@ def test_without_any_model_everything_waits_to_be_trained(compared):
     assert {entry["name"] for entry in comparison["models"]} == set(MODELS)
     for entry in comparison["models"]:
         assert not entry["trained"]
-        assert entry["how_to_train"][-1].endswith(f"--name {entry['name']}")
+        assert entry["how_to_train"][-1].endswith(f"--recipe {entry['name']}")
         assert all(entry[figure] is None for figure in HEADLINES)
     assert all(set(figure["difference"].values()) == {None} for figure in comparison["published"])
     assert leaderboard(comparison).empty
@@ -260,7 +260,7 @@ def test_the_leaderboard_is_sorted_by_age_error_rivals_after_ours(compared, publ
 
 def test_the_shipped_table_is_that_of_the_shipped_cards():
     written = json.loads(COMPARISON.read_text(encoding="utf-8"))
-    assert written == json.loads(json.dumps(compare_models(WEIGHTS_DIR))), (
+    assert written == json.loads(json.dumps(compare_models(SHIPPED_WEIGHTS))), (
         "run python -m agegender compare --json agegender/assets/compare.json, "
         "then python -m agegender.reports"
     )

@@ -270,7 +270,7 @@ def test_a_damaged_card_costs_its_facts_not_the_page(tmp_path, card):
 def test_a_run_knows_its_recipe_its_kept_epoch_and_its_faces(tmp_path):
     folder = make_run(tmp_path, "r", task="both", status={"state": "finished"})
     write_json(folder / "metrics.json", {"best_epoch": 7})
-    write_json(folder / "environment.json", {"split": {"sizes": {"validation": 100}}})
+    write_json(folder / "environment.json", {"split": {"sizes": {"validation": 200, "selection": 100}}})
     [record] = list_runs(tmp_path / "w", tmp_path)
     assert record.config_of("gender") == {"task": "both"}
     assert record.kept_epoch("age") == 7

@@ -66,7 +66,7 @@ def test_the_command_writes_what_it_measured(fake_utkface, tmp_path, monkeypatch
     assert "90% of the bare step" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["--data", "nowhere"], ["--config", "gone.toml"]])
+@pytest.mark.parametrize("arguments", [["--data", "nowhere"], ["--recipe", "gone.toml"]])
 def test_what_is_not_there_exits_2(arguments, capsys):
     assert main(arguments) == 2
     assert arguments[1] in capsys.readouterr().err

@@ -1,10 +1,9 @@
-"""Recipes: what they refuse, and that they survive being written."""
+"""Configs: what they refuse, and that they survive being written."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import pytest
 
@@ -29,61 +28,13 @@ def config() -> TrainingConfig:
     )
 
 
-def test_a_recipe_survives_json(config, tmp_path):
+def test_it_survives_json(config, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config.to_dict()), encoding="utf-8")
     again = TrainingConfig.read(path)
     assert again == config
     assert again.options.input_size == (64, 96)
     assert again.stages == THREE_STAGES
-
-
-def test_a_recipe_is_written_by_hand_in_toml(config, tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text(
-        """
-        task = "age"
-        teacher = "vggface"
-        limit = 50
-        seed = 9
-        [options]
-        input_size = [64, 96]
-        hidden = [16, 8]
-        age_head = "linear"
-        [augmentation]
-        rotation = 3
-        [[stages]]
-        name = "head"
-        epochs = 2
-        learning_rate = 1e-3
-        frozen_blocks = "all"
-        [[stages]]
-        name = "top"
-        epochs = 3
-        learning_rate = 3e-4
-        frozen_blocks = 9
-        [[stages]]
-        name = "whole"
-        epochs = 4
-        learning_rate = 1e-4
-        """,
-        encoding="utf-8",
-    )
-    assert TrainingConfig.read(path) == config
-
-
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*"))
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
-def test_every_recipe_that_is_shipped_is_one(path):
-    config = TrainingConfig.read(path)
-    assert TrainingConfig.from_dict(config.to_dict()) == config
-    assert config.system in path.read_text(encoding="utf-8")
-
-
-def test_there_are_recipes():
-    assert {path.suffix for path in RECIPES} == {".toml"}
 
 
 def test_everything_is_written():
@@ -108,8 +59,10 @@ def test_what_is_left_out_takes_its_default():
         ({"task": "age", "stages": 3}, "stages is a list"),
         ({"task": "age", "options": "deep"}, "options"),
         ({}, "task"),
-        ({"task": "age", "batch_size": "many"}, "batch_size"),
         ({"task": "age", "system": "quantum"}, r"'quantum'.*vggface"),
+        ({"task": "age", "system": ["vggface"]}, "system must be text"),
+        ({"task": "age", "rates": {"head": -1.0}}, "rates"),
+        ({"task": "age", "rates": [0.5]}, "rates"),
     ],
 )
 def test_unknown_keys_and_broken_values_are_named(values, words):
@@ -117,49 +70,35 @@ def test_unknown_keys_and_broken_values_are_named(values, words):
         TrainingConfig.from_dict(values)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("task", "height"),
-        ("optimizer", "sgd"),
-        ("schedule", "step"),
-        ("age_loss", "huber"),
-        ("balance", "ethnicity"),
-        ("weighting", "learned"),
-        ("rates", {"head": -1.0}),
-        ("rates", [0.5]),
-        ("precision", "float64"),
-        ("start", 5),
-        ("teacher", True),
-        ("base_weights", None),
-        ("warmup_epochs", -0.5),
-        ("weight_decay", -1.0),
-        ("age_weight", -0.1),
-        ("gender_weight", float("inf")),
-        ("range_weight", float("nan")),
-        ("batch_size", 0),
-        ("batch_size", 2.5),
-        ("batch_size", True),
-        ("clip_norm", 0.0),
-        ("age_sigma", 0.0),
-        ("plateau_factor", 1.0),
-        ("plateau_patience", 0),
-        ("patience", 0),
-        ("layer_decay", 0.0),
-        ("layer_decay", 1.5),
-        ("ema_momentum", 1.0),
-        ("label_smoothing", 1.0),
-        ("teacher_weight", 1.1),
-        ("mixup", -0.1),
-        ("cutmix", 1.1),
-        ("erasing", float("nan")),
-        ("limit", 0),
-        ("seed", -1),
-    ],
-)
-def test_senseless_values_are_refused_by_name(name, value):
-    with pytest.raises(ConfigError, match=name):
-        TrainingConfig.from_dict({"task": "age", name: value})
+SENSELESS = {
+    "task": ["height", None],
+    "optimizer": ["sgd", 1],
+    "start": [5],
+    "teacher": [True],
+    "base_weights": [None],
+    "warmup_epochs": [-0.5, "long", float("inf"), float("nan"), None],
+    "batch_size": [0, 2.5, True, "many", None],
+    "limit": [0, 1.5],
+    "clip_norm": [0.0],
+    "layer_decay": [0.0, 1.5],
+    "ema_momentum": [-0.1, 1.0],
+    "mixup": [-0.1, 1.1, float("nan")],
+}
+
+
+def test_senseless_values_are_refused_by_name():
+    for name, values in SENSELESS.items():
+        for value in values:
+            with pytest.raises(ConfigError, match=name):
+                TrainingConfig.from_dict({"task": "age", name: value})
+    for name, value in (
+        ("warmup_epochs", 0),
+        ("mixup", 1),
+        ("layer_decay", 1),
+        ("limit", None),
+        ("teacher", None),
+    ):
+        assert getattr(TrainingConfig.from_dict({"task": "age", name: value}), name) == value
 
 
 @pytest.mark.parametrize(
@@ -168,7 +107,6 @@ def test_senseless_values_are_refused_by_name(name, value):
         ("epochs", -1),
         ("epochs", 1.5),
         ("learning_rate", 0.0),
-        ("learning_rate", float("nan")),
         ("learning_rate", "fast"),
         ("frozen_blocks", -1),
         ("frozen_blocks", 14),
@@ -205,16 +143,9 @@ def test_empty_stages_are_allowed_beside_others():
 
 
 @pytest.mark.parametrize("content", [None, "{half", "[1, 2]", '"text"', '{"task": "age", "mood": 1}'])
-def test_a_file_that_is_no_recipe_is_refused_by_a_typed_error(tmp_path, content):
+def test_a_file_that_is_no_config_is_refused_by_a_typed_error(tmp_path, content):
     path = tmp_path / "config.json"
     if content is not None:
         path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"config\.json"):
-        TrainingConfig.read(path)
-
-
-def test_broken_toml_is_refused_by_name(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text("task = ", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"mine\.toml"):
         TrainingConfig.read(path)

@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agegender.data.duplicates import fingerprint
 from agegender.data.pictures import read_chip
-from agegender.data.split import assign_splits, split_hash
+from agegender.data.split import partition
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import ConfigError, DatasetError
 from agegender.faces.chip import resize_chip
@@ -104,7 +103,7 @@ def test_metrics_are_those_of_the_best_epoch(run):
     metrics = read_json(folder / "metrics.json")
     values = read_history(folder / "history.csv")["val_mae" if task == "age" else "val_accuracy"]
     best = int(values.argmin() if task == "age" else values.argmax())
-    assert metrics["split"] == "validation"
+    assert metrics["split"] == "selection"
     assert metrics["epochs"] == 2
     assert metrics["best_epoch"] == best + 1
     assert metrics["mae" if task == "age" else "accuracy"] == pytest.approx(values[best], abs=1e-4)
@@ -124,18 +123,20 @@ def test_best_weights_fit_the_network_of_the_recipe(run):
 def test_the_record_says_what_it_was_trained_on_and_with(run, dataset):
     _, folder = run
     environment = read_json(folder / "environment.json")
-    prints = fingerprint(dataset)
-    splits = assign_splits(dataset, prints=prints)
-    assert environment["split"]["hash"] == split_hash(prints.digests, splits)
-    assert sum(environment["split"]["sizes"].values()) == len(dataset.table) == 120
-    assert environment["dataset"] == {"files": 120, "skipped": 2}
+    splits = partition(dataset)
+    sizes = environment["split"]["sizes"]
+    assert environment["split"]["hash"] == splits.hash
+    assert sum(sizes[name] for name in ("train", "validation", "test")) == len(dataset.table) == 120
+    assert sizes["selection"] + sizes["calibration"] == sizes["validation"]
+    data = {"files": 120, "skipped": 2, "undecodable": 0, "labels": splits.labels_hash}
+    assert environment["dataset"] == data
     assert environment["packages"]["keras"] == keras.__version__
     assert environment["base"] == "random"
     assert (environment["precision"], environment["strategy"]) == ("float32", "none")
     assert environment["started"].endswith("+00:00")
     written = pd.read_csv(folder / "split.csv", names=["digest", "split"])
-    assert written["digest"].tolist() == prints.digests
-    assert written["split"].tolist() == splits.tolist()
+    assert written["digest"].tolist() == splits.digests
+    assert written["split"].tolist() == splits.names.tolist()
 
 
 def test_the_record_names_no_place_on_this_machine(run):
@@ -201,7 +202,7 @@ def test_without_a_moving_average_the_weights_themselves_are_kept(tiny, dataset,
     metrics = train(config, dataset, tmp_path, quiet=True)
     kept = vggface.build("age", config.options)
     load_weights(kept, tmp_path / "best.weights.h5")
-    rows = dataset.table[assign_splits(dataset) == "validation"]
+    rows = partition(dataset).rows("selection")
     chips = np.stack([resize_chip(read_chip(dataset.folder / file), (32, 32)) for file in rows["file"]])
     mae = np.abs(np.asarray(kept(chips.astype(np.float32)))[:, 0] - rows["age"]).mean()
     assert mae == pytest.approx(metrics["mae"], abs=1e-2)
@@ -268,18 +269,17 @@ def test_a_limit_and_files_that_cannot_be_decoded_are_respected(tiny, fake_utkfa
 
 
 @pytest.mark.usefixtures("eager")
-def test_copies_with_conflicting_labels_are_settled_for_training_and_left_for_validation(
+def test_copies_with_conflicting_labels_are_resolved_for_training_and_left_for_validation(
     tiny, fake_utkface, tmp_path, monkeypatch
 ):
     copy = tmp_path / "chips"
     shutil.copytree(fake_utkface, copy)
-    dataset = read_dataset(copy)
-    splits = assign_splits(dataset)
-    for split in ("train", "validation"):
+    splits = partition(read_dataset(copy))
+    for name in ("train", "selection"):
         # The same photo again, seven years older and of the other gender.
-        row = dataset.table[(splits == split) & (dataset.table["age"] < 100)].iloc[0]
-        name = f"{row['age'] + 7}_{1 - row['gender']}_0_20180101000000000.jpg.chip.jpg"
-        shutil.copy(copy / row["file"], copy / name)
+        row = splits.rows(name).query("age < 100").iloc[0]
+        again = f"{row['age'] + 7}_{1 - row['gender']}_0_20180101000000000.jpg.chip.jpg"
+        shutil.copy(copy / row["file"], copy / again)
     served = []
     original = loop.ChipGenerator
 

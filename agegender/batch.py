@@ -21,7 +21,7 @@ def cores() -> int:
 
 
 def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], stop: threading.Event
+    work: Callable[[Item], Result], items: Iterable[Item], stop: threading.Event | None = None
 ) -> Generator[Result, None, None]:
     """Works on items in one thread a core, and gives the results in the items' order.
 
@@ -45,7 +45,7 @@ def in_order(
     pool = ThreadPoolExecutor(threads)
     try:
         while True:
-            while len(waiting) < 2 * threads and not stop.is_set():
+            while len(waiting) < 2 * threads and not (stop and stop.is_set()):
                 try:
                     waiting.append(pool.submit(work, next(rest)))
                 except StopIteration:
@@ -53,7 +53,7 @@ def in_order(
             if not waiting:
                 return
             future = waiting.popleft()
-            if not (stop.is_set() and future.cancel()):
+            if not (stop and stop.is_set() and future.cancel()):
                 yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,0 +1,160 @@
+"""`python -m tools.fuzz`: damaged files by the million, in shards that can be resumed.
+
+    python -m tools.fuzz --inputs 1000000 --folder DIR --json docs/measurements/fuzz.json
+
+Each shard is a process of its own, so that a crash of the interpreter or a file that takes forever costs
+one input and is told. What a shard found is kept in DIR; a second call does only what is missing. An input is
+made from the numbers of its shard and of itself, so any can be made again; those that are faults are kept in
+DIR too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections import Counter
+from itertools import accumulate
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from tools.fuzz.targets import MAX_BYTES, MAX_PIXELS, Target, targets
+
+SHARD: Final = 10_000
+SLOW: Final = 2.0
+"""Seconds of the processor, as this runs beside other work. No file within the bounds may take longer."""
+
+_PATIENCE: Final = 60
+"""Seconds of the processor after which a file is given up, with its process."""
+
+
+def main() -> int:
+    """Runs the shards that are missing and sums up all."""
+    parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=__doc__)
+    parser.add_argument("--inputs", type=int, default=SHARD, help=f"how many, in shards of {SHARD:,}")
+    parser.add_argument("--folder", type=Path, default=Path("fuzz"), help="where shards and faults are kept")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--shard", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--start", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if options.shard is not None:
+        run_shard(options.shard, options.start, options.folder)
+        return 0
+    shards = [_whole_shard(number, options.folder) for number in range(-(-options.inputs // SHARD))]
+    figures = summed(shards)
+    text = json.dumps(figures, indent=2) + "\n"
+    if options.json is not None:
+        options.json.write_text(text, encoding="utf-8")
+    print(text)
+    return int(bool(figures["faults"]))
+
+
+def _whole_shard(number: int, folder: Path) -> dict[str, Any]:
+    """Runs a shard to its end, past inputs that take the process with them; or reads what it found before."""
+    kept = folder / f"{number:05}.json"
+    if not kept.is_file():
+        parts, faults, start = [], [], 0
+        while start < SHARD:
+            command = [sys.executable, "-m", "tools.fuzz", "--shard", str(number), "--start", str(start)]
+            run = subprocess.run([*command, "--folder", str(folder)], stdout=subprocess.PIPE, check=False)
+            at = folder / f"{number:05}.at"
+            if run.returncode == 0:
+                parts.append(json.loads(run.stdout))
+                break
+            start = int(at.read_text()) + 1
+            target, data = make_input(number, start - 1)
+            faults.append(
+                _keep(folder, data, target.name, (number, start - 1), f"the process ended: {run.returncode}")
+            )
+            parts.append(json.loads((folder / f"{number:05}.part").read_text()))
+        found = summed([*parts, {"targets": {}, "faults": faults}])
+        kept.write_text(json.dumps(found), encoding="utf-8")
+        for rest in (".at", ".part"):
+            (folder / f"{number:05}{rest}").unlink(missing_ok=True)
+        print(f"shard {number}: {len(found['faults'])} faults", file=sys.stderr)
+    shard: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    return shard
+
+
+def make_input(shard: int, index: int) -> tuple[Target, bytes]:
+    """The input of this number: which reader it is for, and the file."""
+    random = Random(f"{shard}:{index}")
+    everything = targets()
+    limits = list(accumulate(target.share for target in everything))
+    drawn = random.random() * limits[-1]
+    target = next(target for target, limit in zip(everything, limits, strict=True) if drawn < limit)
+    return target, target.make(random)
+
+
+def run_shard(number: int, start: int, folder: Path) -> None:
+    """Reads the inputs of a shard from one on, and prints what came of it as JSON."""
+    os.nice(10)
+    warnings.simplefilter("ignore")
+    logging.disable()
+    found: dict[str, Any] = {"targets": {}, "faults": []}
+    at, part = folder / f"{number:05}.at", folder / f"{number:05}.part"
+    for index in range(start, SHARD):
+        target, data = make_input(number, index)
+        if index % 100 == start % 100:
+            part.write_text(json.dumps(found), encoding="utf-8")
+        at.write_text(str(index), encoding="ascii")
+        signal.setitimer(signal.ITIMER_PROF, _PATIENCE)
+        signal.alarm(10 * _PATIENCE)
+        began = time.process_time()
+        fault, came_of_it = None, "accepted"
+        try:
+            came_of_it = "accepted" if target.survives(data) else "refused"
+        except Exception as error:
+            fault = f"{type(error).__name__}: {str(error)[:200]}"
+        seconds = time.process_time() - began
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.alarm(0)
+        if fault is None and seconds > SLOW:
+            fault = f"it took {seconds:.1f} seconds"
+        if fault is not None:
+            came_of_it = "faults"
+            found["faults"].append(_keep(folder, data, target.name, (number, index), fault))
+        figures = found["targets"].setdefault(target.name, {"inputs": 0, "slowest_seconds": 0.0})
+        figures["inputs"] += 1
+        figures[came_of_it] = figures.get(came_of_it, 0) + 1
+        figures["slowest_seconds"] = max(figures["slowest_seconds"], round(seconds, 3))
+    found["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps(found))
+
+
+def _keep(folder: Path, data: bytes, target: str, number: tuple[int, int], fault: str) -> dict[str, Any]:
+    shard, index = number
+    (folder / f"fault-{shard}-{index}").write_bytes(data)
+    return {"target": target, "shard": shard, "index": index, "fault": fault, "bytes": len(data)}
+
+
+def summed(shards: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sums the figures of shards up."""
+    total: dict[str, Any] = {
+        "bounds": {"file_bytes": MAX_BYTES, "stated_pixels": MAX_PIXELS, "seconds": SLOW},
+        "inputs": 0,
+        "peak_memory_mb": max((shard.get("peak_memory_mb", 0) for shard in shards), default=0),
+        "targets": {},
+        "faults": [fault for shard in shards for fault in shard["faults"]],
+    }
+    for shard in shards:
+        for name, figures in shard["targets"].items():
+            before = total["targets"].setdefault(name, Counter())
+            slowest = max(before.pop("slowest_seconds", 0), figures["slowest_seconds"])
+            before.update({key: value for key, value in figures.items() if key != "slowest_seconds"})
+            before["slowest_seconds"] = slowest
+            total["inputs"] += figures["inputs"]
+    return total
+
+
+if __name__ == "__main__":
+    sys.exit(main())
