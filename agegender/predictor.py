@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, TypeGuard, cast, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeGuard, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray

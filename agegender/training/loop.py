@@ -142,8 +142,8 @@ def take_apart(
     Args:
         dataset: The files.
         runs: Folder of the runs.
-        limit: Of chips to train on. With one, no face is looked for here: to try something on a few chips, not
-            all of a source's faces need be found, nor its copies in other sources.
+        limit: Of chips to train on. With one, no face is looked for here: to try something on a few chips,
+            not all of a source's faces need be found, nor its copies in other sources.
         progress: Called as faces are found, and files read and compared.
     """
     faces = None

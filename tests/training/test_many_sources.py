@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,13 +11,15 @@ import pytest
 from agegender.data import landmarks
 from agegender.data.landmarks import find_faces
 from agegender.data.sampling import SamplingRule
-from agegender.data.split import assign_splits
+from agegender.data.split import assign_splits, partition
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import DatasetError
 from agegender.faces.crop import CHIP_PAD
 from agegender.runs.records import LANDMARKS_CACHE, read_history, read_json
 from agegender.training import loop
 from tests.conftest import FACE_IN_PHOTO, Face, make_chip, photo_around, write_source
+
+DARK = (0, 1, 3, 4, 5)
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -32,11 +36,11 @@ class Detector:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, fake_utkface):
-    """UTKFace, and 60 photos: two in the dark, one with a chip that UTKFace's test split holds."""
+    """UTKFace, and 60 photos: five in the dark, one with a chip that UTKFace's test split holds."""
     rng = np.random.default_rng(4)
     photos = {f"train/{i:02}.jpg": make_chip(rng, 300) for i in range(50)}
     photos |= {f"dev/{i:02}.jpg": make_chip(rng, 300) for i in range(10)}
-    photos["train/00.jpg"] = photos["train/01.jpg"] = np.zeros((300, 300, 3), np.uint8)
+    photos |= {f"train/0{i}.jpg": np.full((300, 300, 3), i, np.uint8) for i in DARK}
     alone = read_dataset(fake_utkface)
     held_out = alone.table["file"][assign_splits(alone) == "test"].iloc[0]
     from agegender.data.pictures import read_chip
@@ -73,19 +77,23 @@ def test_a_run_learns_from_all_sources_and_from_nothing_that_is_measured(
     )
     folder = tmp_path / "run"
     folder.mkdir()
-    metrics = loop.train(config, dataset, folder, quiet=True)
+    said = []
+    metrics = loop.train(config, dataset, folder, quiet=True, say=said.append)
     assert metrics["ended"] == "finished"
     assert np.isfinite(read_history(folder / "history.csv")[["loss", "val_loss", "val_mae"]].to_numpy()).all()
     record = read_json(folder / "environment.json")
     assert record["split"]["sources"] == {folders[0].name: 120, "photos": 60}
     assert record["split"]["sizes"]["dev"] == 10
+    assert record["split"]["leaked"] == 1
+    assert any("1 files that show a photo" in line and "train/02.jpg" in line for line in said)
+    assert any(re.search(r"[1-5] files that show no face: .*train/0[01345]\.jpg", line) for line in said)
 
     train, validation = served
-    names = assign_splits(dataset)
+    names = partition(dataset).uses
     photo = (dataset.table["source"] == "photos").to_numpy()
-    dark = dataset.table["file"].str.endswith(("train/00.jpg", "train/01.jpg"))
+    dark = dataset.table["file"].str.endswith(tuple(f"train/0{i}.jpg" for i in DARK))
     leaked = dataset.table["file"].str.endswith("train/02.jpg")
-    for part, name in ((train, "train"), (validation, "validation")):
+    for part, name in ((train, "train"), (validation, "selection")):
         wanted = dataset.table[(names == name) & ~dark & ~leaked]
         assert sorted(part["files"]) == sorted(file.rpartition("/")[2] for file in wanted["file"])
         assert part["margin"] == 12
@@ -118,10 +126,10 @@ def test_a_trial_on_few_chips_looks_for_few_faces(tmp_path, tiny, folders, serve
 
 def test_photos_without_any_face_are_refused(tmp_path, tiny, monkeypatch):
     rng = np.random.default_rng(1)
-    noise = {f"train/{i}.jpg": rng.integers(0, 25, (300, 300, 3), dtype=np.uint8) for i in range(60)}
+    noise = {f"train/{i}.jpg": rng.integers(0, 25, (300, 300, 3), dtype=np.uint8) for i in range(150)}
     dataset: Dataset = read_dataset(write_source(tmp_path / "photos", noise))
     monkeypatch.setattr(landmarks, "FaceDetector", Detector)
     folder = tmp_path / "run"
     folder.mkdir()
     with pytest.raises(DatasetError, match="no face was found"):
-        loop.train(tiny("age"), dataset, folder, quiet=True)
+        loop.train(tiny("gender"), dataset, folder, quiet=True)
