@@ -9,7 +9,7 @@ Importing the package is quick; networks load with the first prediction.
 
 from __future__ import annotations
 
-from agegender.annotate import annotate
+from agegender.drawing import annotate
 from agegender.errors import (
     AgeGenderError,
     ConfigError,

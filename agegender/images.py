@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import threading
 from collections.abc import Iterable, Iterator
-from functools import partial
+from contextlib import ExitStack
 from io import SEEK_END, BytesIO, TextIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -39,6 +40,11 @@ MAX_BYTES: Final = 200 * 2**20
 IMAGE_SUFFIXES: Final[frozenset[str]] = frozenset().union(*(known.suffixes for known in FORMATS))
 """File name endings that `find_images` looks for in folders: lower case, with the dot. `read_image` goes by
 the content and ignores the name."""
+
+_LARGE: Final = 30_000_000
+_LARGE_TURN: Final = threading.RLock()
+"""Of pictures with more pixels than `_LARGE` one is decoded at a time, however many threads read: each takes
+up to 1.7 GB for a moment."""
 
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE: Final[dict[object, Image.Transpose]] = {
@@ -199,8 +205,15 @@ def _decode(name: str, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     if known is None:
         names = ", ".join(known.name for known in FORMATS)
         raise NotAnImageError(name, f"not a picture in a known format ({names})")
+    turn = ExitStack()
+
+    def limit(size: tuple[int, int]) -> None:
+        _check_pixels(name, max_pixels, size)
+        if size[0] * size[1] > _LARGE:
+            turn.enter_context(_LARGE_TURN)
+
     try:
-        with known.open(data, partial(_check_pixels, name, max_pixels)) as image:
+        with turn, known.open(data, limit) as image:
             image.load()
             _check_pixels(name, max_pixels, image.size)  # HEIC may turn out to be another size
             # Decoded whole, although detection sees a large photo smaller. JPEGs could be decoded at half the

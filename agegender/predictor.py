@@ -19,6 +19,7 @@ from agegender.calibration import AgeCalibration, GenderCalibration
 from agegender.errors import EmptyImageError, ImageError, ModelError
 from agegender.faces import CHIP_SIZE, Chip, Face, FaceDetector, crop_face
 from agegender.faces.chip import change_margin, resize_chip
+from agegender.faces.condition import condition_warnings
 from agegender.faces.crop import CHIP_LANDMARKS, check_rgb
 from agegender.files import MALFORMED
 from agegender.images import read_image
@@ -244,7 +245,8 @@ class Predictor:
         scale = np.array([width, height]) / CHIP_SIZE
         points = tuple((float(x), float(y)) for x, y in CHIP_LANDMARKS * scale)
         face = Face((0.0, 0.0, float(width), float(height)), 1.0, points)  # type: ignore[arg-type]
-        chip = Chip(resize_chip(image, (CHIP_SIZE, CHIP_SIZE)), ())
+        pixels = resize_chip(image, (CHIP_SIZE, CHIP_SIZE))
+        chip = Chip(pixels, condition_warnings(pixels))
         return self.predict_faces([(face, chip)])[0]
 
     def predict_chips(self, chips: NDArray[np.uint8], *, margin: int = 0) -> list[Answer]:

@@ -143,3 +143,13 @@ def _whole_years(years: float) -> int | None:
 def _round_half_up(value: float) -> int:
     """Rounds the way people expect: 30.5 gives 31, where Python's ``round`` gives the even 30."""
     return math.floor(value + 0.5)
+
+
+def say_duration(seconds: float) -> str:
+    """Puts a stretch of time into words: "less than a minute", "14 minutes", "2 h 5 min"."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 60:
+        return f"{minutes} minute{'s' if minutes > 1 else ''}"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -5,6 +5,8 @@ import os
 import struct
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin
 
+from agegender import images
 from agegender.errors import (
     EmptyImageError,
     ImageError,
@@ -604,6 +607,30 @@ def test_threads_do_not_disturb_each_other() -> None:
         results = list(pool.map(lambda job: read_image(job[1]), jobs))
     for (name, _), image in zip(jobs, results, strict=True):
         np.testing.assert_array_equal(image, wanted[name])
+
+
+def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    most, now, guard = 0, 0, threading.Lock()
+    copy = images._pixels
+
+    def watched(image: Image.Image) -> NDArray[np.uint8]:
+        nonlocal most, now
+        with guard:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.01)
+        with guard:
+            now -= 1
+        return copy(image)
+
+    monkeypatch.setattr(images, "_pixels", watched)
+    jobs = list(pictures().values())
+    for large, together in ((WIDTH * HEIGHT - 1, 1), (WIDTH * HEIGHT, 8)):
+        monkeypatch.setattr(images, "_LARGE", large)
+        most = 0
+        with ThreadPoolExecutor(8) as pool:
+            assert len(list(pool.map(read_image, jobs))) == len(jobs)
+        assert 1 <= most <= together and (most > 1) == (together > 1)
 
 
 def test_import_is_light_and_pillow_is_left_as_it_was() -> None:

@@ -22,7 +22,8 @@ from PIL import Image
 from agegender import AgeGenderError, ImageError, Predictor
 from agegender.errors import EmptyImageError, ModelError, UnknownModelError, WeightsNotFoundError
 from agegender.faces import CHIP_SIZE, Face, FaceDetector
-from agegender.faces.crop import CHIP_LANDMARKS
+from agegender.faces.condition import DARK
+from agegender.faces.crop import CHIP_LANDMARKS, SMALL
 from agegender.labels import MAX_AGE
 from agegender.models.card import trained_models
 from agegender.models.engine import RawAnswers
@@ -194,8 +195,8 @@ def test_warnings_of_the_crop_reach_the_prediction(monkeypatch):
     small, large = face_at(2, 2, 14), face_at(100, 10, 100)
     predictor, _, _ = predictor_with(monkeypatch, small, large)
     first, second = predictor.predict(photo())
-    assert first.warnings
-    assert second.warnings == ()
+    assert SMALL in first.warnings
+    assert second.warnings == (DARK,)  # the photo is all of one dark grey
 
 
 def test_a_chip_is_predicted_whole_and_undetected(monkeypatch):
@@ -207,7 +208,7 @@ def test_a_chip_is_predicted_whole_and_undetected(monkeypatch):
     assert prediction.face.confidence == 1
     assert np.array(prediction.face.landmarks) == pytest.approx(CHIP_LANDMARKS * [0.25, 0.5])
     assert prediction.age.years == pytest.approx(40)
-    assert prediction.warnings == ()
+    assert prediction.warnings == (DARK,)
 
 
 def test_ages_come_with_their_calibrated_interval(monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 
 from agegender.faces.face import Face
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
-from agegender.wording import describe, say_age, say_gender, say_probability, short_label
+from agegender.wording import describe, say_age, say_duration, say_gender, say_probability, short_label
 
 
 def make_prediction(age=None, gender=None, warnings=()):
@@ -82,3 +82,17 @@ def test_describe_says_everything_on_one_line():
 
 def test_describe_leaves_out_what_is_not_predicted():
     assert describe(make_prediction(AGE)) == "looks about 31 (26–37)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (3, "less than a minute"),
+        (60, "1 minute"),
+        (3540, "59 minutes"),
+        (3599, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_durations(seconds, words):
+    assert say_duration(seconds) == words

@@ -66,7 +66,11 @@ class Server:
 
 @contextmanager
 def serve(
-    folder: Path, environment: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
+    *,
+    checkout: Path = ROOT,
 ) -> Iterator[Server]:
     """Runs the app until the context is left.
 
@@ -74,6 +78,7 @@ def serve(
         folder: The app's working folder, whose ``runs/`` it shows. Its log is written there, ``server.log``.
         environment: Variables on top of this process's; of these ``UTKFACE_DIR`` is left out.
         arguments: For ``streamlit run``, besides the port.
+        checkout: Whose app is run.
 
     Yields:
         Where it is.
@@ -89,9 +94,9 @@ def serve(
     own = ["--server.port", str(port), "--server.headless", "true"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), *arguments, *own],
+            [sys.executable, "-m", "streamlit", "run", str(checkout / "app.py"), *arguments, *own],
             cwd=folder,
-            env=inherited | dict(environment or {}),
+            env=inherited | {"AGEGENDER_RUNS": str(folder / "runs")} | dict(environment or {}),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -115,7 +120,7 @@ def _wait_until_healthy(address: str, process: subprocess.Popen[bytes], log: Pat
             with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
                 return
         except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
+            time.sleep(0.05)
     tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
     raise RuntimeError(f"the app did not come up at {address}; its log ends:\n{tail}")
 

@@ -1,6 +1,6 @@
 """Compares what could run the networks: time, memory, size, and how the projects are kept.
 
-    python -m tools.bench_engines --json docs/measurements/engines.json [--packages]
+    python -m tools.bench_engines --packages --json docs/measurements/engines.json --report docs/engines.md
 
 The networks of a model are converted once; each engine then runs them in fresh processes, in turns, so that a
 disturbance of the machine meets all of them. Engines that are not installed are left out. OpenVINO and ONNX
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 
 from agegender.commands.bench import describe_machine, peak_memory_mb
 from agegender.models.registry import DEFAULT_MODEL
+from agegender.reports.markdown import table, wrap
+from agegender.wording import ABSENT
 
 PACKAGES: Final = {
     "LiteRT": "ai-edge-litert",
@@ -37,13 +39,21 @@ PACKAGES: Final = {
     "TensorFlow, oneDNN": "tensorflow",
 }
 BATCHES: Final = (1, 8, 32)
+_MANYLINUX: Final = (*(f"manylinux_2_{minor}" for minor in range(17, 36)), "manylinux2014")
 PLATFORMS: Final = {
-    "Linux x86-64": "manylinux_2_28_x86_64",
-    "Linux ARM64": "manylinux_2_28_aarch64",
-    "macOS ARM64": "macosx_14_0_arm64",
-    "macOS x86-64": "macosx_14_0_x86_64",
-    "Windows x86-64": "win_amd64",
+    "Linux x86-64": tuple(f"{name}_x86_64" for name in _MANYLINUX),
+    "Linux ARM64": tuple(f"{name}_aarch64" for name in _MANYLINUX),
+    "macOS ARM64": tuple(f"macosx_{major}_0_arm64" for major in range(11, 15)),
+    "macOS x86-64": tuple(f"macosx_{major}_{minor}_x86_64" for major, minor in ((10, 15), (11, 0), (14, 0))),
+    "Windows x86-64": ("win_amd64",),
 }
+_CHOICE: Final = """
+    LiteRT was chosen: of those that need no TensorFlow it starts soonest, is the smallest to install, runs on
+    phones and in browsers from the same file, and TensorFlow's own converter writes that file. It has wheels
+    where TensorFlow has them; Intel Macs have neither. ONNX Runtime comes next, and is what `export --format
+    onnx` writes for. The choice stands in one class, `agegender.models.light.LightModel`.
+"""
+
 ROUNDS: Final = 3
 REPEATS: Final = 9
 
@@ -55,6 +65,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--report", type=Path, help="also write the tables as Markdown")
     parser.add_argument("--packages", action="store_true", help="ask pip for releases and wheels")
     parser.add_argument("--convert", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--measure", choices=PACKAGES, help=argparse.SUPPRESS)
@@ -71,6 +82,8 @@ def main() -> int:
         found = compare(options.model, Path(folder), asking_pip=options.packages)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    if options.report:
+        options.report.write_text(report(found), encoding="utf-8")
     for engine, by_threads in found["engines"].items():
         for threads, figures in by_threads.items():
             first = f"{figures['first_answer_s']} s, {figures['first_answer_mb']} MB"
@@ -280,21 +293,71 @@ def describe(package: str, asking_pip: bool) -> dict[str, Any] | None:
         "version": found.version,
         "installed_mb": round(size / 1e6, 1),
         "requires": [line for line in found.requires or () if "extra ==" not in line],
-        "licence": metadata.get("License-Expression") or metadata.get("License"),
+        "licence": metadata["License-Expression"] or metadata["License"] or _classified(metadata),
         "author": metadata.get("Author") or metadata.get("Author-email"),
         "python": metadata.get("Requires-Python"),
     }
     if asking_pip:
         answer = _pip("index", "versions", package, "--json")
         facts["releases"] = len(json.loads(answer)["versions"]) if answer else None
-        facts["wheels"] = {name: _has_wheel(package, found.version, tag) for name, tag in PLATFORMS.items()}
+        facts["wheels"] = {name: _has_wheel(package, found.version, tags) for name, tags in PLATFORMS.items()}
     return facts
 
 
-def _has_wheel(package: str, version: str, platform: str) -> bool:
+def report(found: dict[str, Any]) -> str:
+    """The tables as Markdown, and what was chosen."""
+    machine, rows, kept = found["machine"], [], []
+    for engine, by_threads in found["engines"].items():
+        for threads, figures in by_threads.items():
+            first = (f"{figures['first_answer_s']:.2f}", f"{figures['first_answer_mb']:.0f}")
+            ms = (f"{figures['ms_per_face'][str(n)]['fastest']:.1f}" for n in BATCHES)
+            rows.append((engine, threads.partition(" ")[0], *first, *ms))
+    for package, facts in found["packages"].items():
+        if facts is not None:
+            wheels = ", ".join(name for name, there in facts.get("wheels", {}).items() if there)
+            size, releases = f"{facts['installed_mb']:.0f}", str(facts.get("releases", ABSENT))
+            author = facts["author"].partition(" <")[0]
+            kept.append((package, facts["version"], size, facts["licence"], author, releases, wheels))
+    header = (
+        "engine",
+        "threads",
+        "first answer, s",
+        "MB then",
+        *(f"ms a face, {n} at once" for n in BATCHES),
+    )
+    how = (
+        f"Written by `{found['command']}` with docs/measurements/engines.json. Both networks of "
+        f"`{found['model']}` on {machine['cores']} cores ({machine['vectors'] or machine['processor']}); the "
+        f"fastest of {found['rounds'] * found['repeats']} repeats in {found['rounds']} processes. The "
+        f"machine's load was {found['load_before']:.1f}: the more it is over the cores, the more only ratios "
+        "count."
+    )
+    kept_header = ("package", "version", "MB", "licence", "author", "releases", "wheels")
+    lines = ["# What runs the networks", "", wrap(how), "", table(header, rows), "", table(kept_header, kept)]
+    shared = found["engines"]["LiteRT"].get(f"{machine['cores']} threads", {}).get("threads")
+    if shared:
+        ways = ("one_behind_a_lock", "one_a_thread")
+        one, own = (shared[f"{way}_ms_per_face"]["fastest"] for way in ways)
+        lines += [
+            "",
+            wrap(
+                f"LiteRT asked by {shared['threads']} threads at once: one network behind a lock needs "
+                f"{one:.1f} ms a face, a network for each thread {own:.1f} ms and as many times the memory."
+            ),
+        ]
+    return "\n".join([*lines, "", wrap(_CHOICE)]) + "\n"
+
+
+def _classified(metadata: Any) -> str | None:
+    said = [line for line in metadata.get_all("Classifier") or () if line.startswith("License")]
+    return said[0].rpartition(" :: ")[2] if said else None
+
+
+def _has_wheel(package: str, version: str, platforms: Sequence[str]) -> bool:
     with tempfile.TemporaryDirectory() as folder:
-        arguments = ["--dry-run", "--no-deps", "--only-binary=:all:", "--platform", platform]
-        return _pip("install", *arguments, "--target", folder, f"{package}=={version}") is not None
+        arguments = ["--dry-run", "--no-deps", "--only-binary=:all:", "--target", folder]
+        arguments += [f"--platform={platform}" for platform in platforms]
+        return _pip("install", *arguments, f"{package}=={version}") is not None
 
 
 def _pip(*arguments: str) -> str | None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 
 from agegender import Predictor
-from agegender.annotate import annotate
+from agegender.drawing import annotate
 from agegender.errors import ImageError
 from agegender.faces import Face
 from agegender.faces.chip import change_margin

@@ -13,9 +13,10 @@ from agegender import charts
 from agegender.labels import Task
 from agegender.runs import records
 from agegender.runs.comparison import compare_configs
-from agegender.runs.progress import read_progress, say_duration, say_progress
+from agegender.runs.progress import read_progress, say_progress
 from agegender.runs.reading import Quantity, best_epoch, read_curve, say_reading
 from agegender.runs.records import RunRecord
+from agegender.wording import say_duration
 from ui.widgets import quote, show_chart
 
 _LIVE_SECONDS: Final = 3

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from agegender.data.table import Dataset
 from agegender.faces.chip import resize_chip
+from agegender.faces.condition import highlights, sharpness
 from agegender.files import paths_below
 from agegender.progress import Progress
 
@@ -28,7 +29,6 @@ BLURRED_SHARPNESS: Final = 8.0
 """A picture is blurred where its sharpness is below this: 1.5 % of UTKFace, by eye all of them soft."""
 
 _SIDE: Final = 200
-_MIDDLE: Final = slice(40, 160)  # the face, without the background, which is out of focus on purpose
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +37,8 @@ class Conditions:
 
     Attributes:
         highlights: 99th percentile of the luma (Rec. 601), 0 to 255, float64 of shape (n,).
-        sharpness: Variance of the Laplacian of the luma over the middle of the chip at 200×200 pixels,
-            float64 of shape (n,): the measure of focus of Pech-Pacheco and others, "Diatom autofocusing in
-            brightfield microscopy", ICPR 2000.
+        sharpness: Of the chip at 200×200 pixels, as `agegender.faces.condition` measures it, float64 of
+            shape (n,).
     """
 
     highlights: NDArray[np.float64]
@@ -85,5 +84,4 @@ def _measure(path: Path) -> tuple[float, float]:
     if luma is None:
         return np.nan, np.nan
     chip = resize_chip(np.asarray(luma, dtype=np.uint8), (_SIDE, _SIDE))
-    laplacian = cv2.Laplacian(np.ascontiguousarray(chip[_MIDDLE, _MIDDLE]), cv2.CV_32F)
-    return float(np.percentile(chip, 99)), float(laplacian.var())
+    return highlights(chip), sharpness(chip)

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from agegender.commands import OK, prepare_outputs, say, text_table, write_json
 from agegender.reports.comparison import compare_models, measured_entries
-from agegender.runs.progress import say_duration
-from agegender.wording import ABSENT, say_figure
+from agegender.wording import ABSENT, say_duration, say_figure
 
 _HEADER: Final = (
     "model",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from agegender.commands import OK, prepare_outputs, say, text_table, write_json
 from agegender.models.registry import list_models
+from agegender.places import WEIGHTS_VARIABLE
 from agegender.wording import ABSENT, say_figure
+
+NOT_HERE: Final = "not here"
 
 
 def run(*, json: str | None) -> int:
@@ -32,6 +35,8 @@ def run(*, json: str | None) -> int:
         say(line)
     say("* is the default. Age MAE in years and gender accuracy: on the test split, from the model's card.")
     say("The engine is what answers: LiteRT starts at once, Keras takes seconds to import TensorFlow.")
+    if any(row[-3] == NOT_HERE for row in rows):
+        say(f"What is {NOT_HERE} can be trained; or name a folder that holds it in {WEIGHTS_VARIABLE}.")
     return OK
 
 
@@ -45,7 +50,7 @@ def _row(model: dict[str, Any]) -> tuple[str, ...]:
         say_figure(model.get("parameters"), ","),
         say_figure(model.get("megabytes"), ".1f"),
         "×".join(str(side) for side in model.get("input") or ()) or ABSENT,
-        model.get("engine") or "not here",
+        model.get("engine") or NOT_HERE,
         say_figure(mae, ".2f"),
         say_figure(accuracy, ".1%"),
     )

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from agegender.annotate import annotate
 from agegender.batch import in_order, stop_on_signal
 from agegender.commands import (
     JPEG_SUFFIXES,
@@ -28,6 +27,7 @@ from agegender.commands import (
     write_all,
     write_json,
 )
+from agegender.drawing import annotate
 from agegender.errors import AgeGenderError, ConfigError, ImageError, ModelError
 from agegender.export import (
     NO_FACE,

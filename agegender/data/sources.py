@@ -8,10 +8,11 @@ no row of it can be trusted.
 from __future__ import annotations
 
 import csv
+import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from agegender.errors import DatasetError
@@ -23,22 +24,27 @@ IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png", ".webp")
 LABELS_FILE: Final = "labels.csv"
 """The plain form: a CSV beside the pictures, UTF-8, with a header. Columns, in any order:
 
-- ``file``: path below the folder;
+- ``file``: path below the folder, with ``/`` between its parts;
 - ``age_min``, ``age_max``: years, both ends included; equal for an exact age, ``age_max`` empty for "so old
-  or older"; or one column ``age`` with either a number or a range like ``20-29`` or ``70+``;
+  or older"; or one column ``age`` with either a number or a range like ``20-29`` or ``70+``. Of a fraction
+  the completed years count;
 - ``gender``: male or female, or 0 and 1 as in UTKFace;
 - ``race`` or ``group`` (may be missing): in words of your own;
-- ``split`` (may be missing): train or dev; otherwise the first folder of ``file`` says it, where it is named
-  train, dev, val or validation, and a photo of neither is split by content.
+- ``split`` (may be missing or empty): train, or dev for what must not be trained on; otherwise the first
+  folder of ``file`` says it, where it is named train, dev, val, valid, validation or test, and a photo of
+  neither is split by content.
 """
 
-_SPLIT_WORDS: Final = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev"}
+_SPLIT_WORDS: Final = {"train": "train"} | dict.fromkeys(("dev", "val", "valid", "validation", "test"), "dev")
 
 _UTKFACE: Final = re.compile(r"(?P<age>\d{1,3})_(?P<gender>\d)_(?P<ethnicity>\d)_(?P<rest>.+)", re.ASCII)
 _CHIP_REST: Final = re.compile(r"(?P<stamp>\d{17})\.jpg\.chip\.jpg", re.ASCII)
-_OWN_REST: Final = re.compile(r"(?P<stamp>[^.]+)\.(?:jpe?g|png)", re.ASCII | re.IGNORECASE)
-_RANGE: Final = re.compile(r"(?P<low>\d{1,3})(?:\s*(?:-|–)\s*(?P<high>\d{1,3})|\s*(?P<open>\+))?")
-_MORE_THAN: Final = re.compile(r"more than (?P<low>\d{1,3})", re.IGNORECASE)
+_OWN_REST: Final = re.compile(r"(?P<stamp>[^.]+)\.(?:jpe?g|png|webp)", re.ASCII | re.IGNORECASE)
+_YEARS: Final = r"\d{1,3}(?:\.\d+)?"
+_RANGE: Final = re.compile(
+    rf"(?P<low>{_YEARS})(?:\s*(?:-|–)\s*(?P<high>{_YEARS})|\s*(?P<open>\+))?", re.ASCII
+)
+_MORE_THAN: Final = re.compile(rf"more than (?P<low>{_YEARS})", re.ASCII | re.IGNORECASE)
 _ALL_AGE_FACES: Final = re.compile(r"(?P<number>\d{5})A(?P<age>\d{2,3})\.\w+", re.ASCII)
 
 _ALL_AGE_FACES_WOMEN: Final = 7381
@@ -75,13 +81,15 @@ class Source:
     """What a reader found.
 
     Attributes:
-        name: Of the source.
+        name: Of the source: its folder's.
+        form: Which of the known forms it is in, for people.
         rows: One a usable file: the fields of `Labelled`, with ``age_min`` and ``age_max`` (years) instead of
             ``age`` and a code for ``gender``.
         skipped: Files without a usable label, with the reason.
     """
 
     name: str
+    form: str
     rows: list[dict[str, Any]]
     skipped: list[tuple[str, str]]
 
@@ -120,10 +128,11 @@ def parse_name(name: str) -> tuple[int, int, int, str]:
 
 
 def parse_age(text: str) -> tuple[int, int]:
-    """Reads an age or a range of ages: "31", "20-29", "70+", "more than 70".
+    """Reads an age or a range of ages: "31", "2.5", "20-29", "70+", "more than 70".
 
     Returns:
-        Lowest and highest year, both included; the highest is ``MAX_AGE`` where the range is open above.
+        Lowest and highest completed year, both included; the highest is ``MAX_AGE`` where the range is open
+        above.
 
     Raises:
         ValueError: With the reason, where it is none, or over ``MAX_AGE``.
@@ -132,9 +141,9 @@ def parse_age(text: str) -> tuple[int, int]:
     if match is None:
         raise ValueError(f"{text!r} is no age and no range of ages")
     found = match.groupdict()
-    low = int(found["low"])
+    low = int(float(found["low"]))
     open_above = match.re is _MORE_THAN or found["open"] is not None
-    high = MAX_AGE if open_above else int(found["high"] or low)
+    high = MAX_AGE if open_above else int(float(found["high"] or low))
     if not 0 <= low <= high <= MAX_AGE:
         raise ValueError(f"ages {low} to {high} are not a range within 0 to {MAX_AGE}")
     return low, high
@@ -149,8 +158,8 @@ def parse_gender(text: str) -> int:
     word = text.strip().lower()
     if word in GENDERS:
         return GENDERS.index(word)
-    if word in ("0", "1"):
-        return int(word)
+    if word in ("0", "1", "0.0", "1.0"):  # with a dot where pandas wrote a column with gaps
+        return int(word[0])
     raise ValueError(f"gender {text!r} is neither male nor female")
 
 
@@ -165,25 +174,42 @@ def read_source(folder: Path) -> Source:
         Its rows, named after the folder, and what was skipped.
 
     Raises:
-        DatasetError: A labels file lacks a column or cannot be read.
+        DatasetError: A labels file lacks a column or cannot be read, or the folder holds folders of other
+            forms, which are to be named one by one.
     """
-    read = next((read for matches, read in _READERS if matches(folder)), _read_utkface)
+    form = next((form for form, (pattern, _) in _FROM_CSV.items() if any(folder.glob(pattern))), None)
+    if form is not None:
+        found_there = _FROM_CSV[form][1](folder)
+    else:
+        patterns = (pattern for pattern, _ in _FROM_CSV.values())
+        inner = {path.parent.name for pattern in patterns for path in folder.glob(f"*/{pattern}")}
+        if inner:
+            names = ", ".join(sorted(inner))
+            raise DatasetError(f"{folder} holds several sources, to be named each: {names}")
+        files = list(_images_below(folder))
+        first = next((file for file in files if isinstance(file, str)), "")
+        form = "UTKFace" if _ALL_AGE_FACES.fullmatch(first.rpartition("/")[2]) is None else "All-Age-Faces"
+        found_there = (_read_utkface if form == "UTKFace" else _read_all_age_faces)(files)
     rows: list[dict[str, Any]] = []
+    seen: set[str] = set()
     skipped: list[tuple[str, str]] = []
-    for found in read(folder):
-        if isinstance(found, Labelled):
-            try:
-                age_min, age_max = parse_age(found.age)
-                gender = parse_gender(found.gender)
-            except ValueError as error:
-                skipped.append((found.file, str(error)))
-                continue
-            values = asdict(found) | {"age_min": age_min, "age_max": age_max, "gender": gender}
-            del values["age"]
-            rows.append(values)
-        else:
+    for found in found_there:
+        if not isinstance(found, Labelled):
             skipped.append(found)
-    return Source(folder.resolve().name, rows, skipped)
+            continue
+        try:
+            if found.file in seen:
+                raise ValueError("the file has a label already")
+            age_min, age_max = parse_age(found.age)
+            gender = parse_gender(found.gender)
+        except ValueError as error:
+            skipped.append((found.file, str(error)))
+            continue
+        seen.add(found.file)
+        values = {**vars(found), "age_min": age_min, "age_max": age_max, "gender": gender}
+        del values["age"]
+        rows.append(values)
+    return Source(escape_name(folder.resolve().name), form, rows, skipped)
 
 
 _Found = Iterator[Labelled | tuple[str, str]]
@@ -199,8 +225,8 @@ def _images_below(folder: Path) -> Iterator[str | tuple[str, str]]:
         yield escape_name(path.relative_to(folder).as_posix())
 
 
-def _read_utkface(folder: Path) -> _Found:
-    for file in _images_below(folder):
+def _read_utkface(files: Iterable[str | tuple[str, str]]) -> _Found:
+    for file in files:
         if isinstance(file, tuple):
             yield file
             continue
@@ -217,33 +243,47 @@ def _read_plain(folder: Path) -> _Found:
     columns = ({"file", "gender", "age_min", "age_max"}, {"file", "gender", "age"})
     for row in _csv_rows(folder / LABELS_FILE, *columns):
         age = row.get("age", "")
-        if "age_min" in row:
+        if "age_min" in row and "age_max" in row:
             high = row["age_max"].strip()
-            age = f"{row['age_min']}-{high}" if high else f"{row['age_min']}+"
-        stated = row.get("split", "")
-        split = _split_word(stated) if stated else _split_of(row["file"])
-        yield Labelled(row["file"], age, row["gender"], row.get("group") or row.get("race") or "", split)
-
-
-def _split_word(word: str) -> str:
-    return _SPLIT_WORDS.get(word.strip().lower(), "")
+            age = f"{row['age_min'].strip()}-{high}" if high else f"{row['age_min'].strip()}+"
+        stated = row.get("split", "").strip().lower()
+        if stated not in {"", *_SPLIT_WORDS}:  # or it would be trained on, whatever was meant
+            yield escape_name(row["file"]), f"split {stated!r} is none of {', '.join(_SPLIT_WORDS)}"
+            continue
+        split = _SPLIT_WORDS[stated] if stated else _split_of(row["file"])
+        group = row.get("group") or row.get("race") or ""
+        yield _listed(folder, row["file"], age, row["gender"], group, split)
 
 
 def _split_of(file: str) -> str:
     """What the first folder of a path says of its split."""
-    return _split_word(file.split("/", maxsplit=1)[0]) if "/" in file else ""
+    first, slash, _ = file.partition("/")
+    return _SPLIT_WORDS.get(first.lower(), "") if slash else ""
+
+
+def _listed(  # noqa: PLR0917 - a row of a CSV
+    folder: Path, file: str, age: str, gender: str, group: str, split: str
+) -> Labelled | tuple[str, str]:
+    """A file that a CSV names; or why it is none of the folder's. The CSV may be longer than the folder."""
+    path, name = PurePosixPath(file), escape_name(file)
+    if not file or path.is_absolute() or ".." in path.parts:
+        return name, "not a path below the folder"
+    if not os.path.isfile(folder / path):  # noqa: PTH113 - Path.is_file raises where a name is too long
+        return name, "there is no such file"
+    return Labelled(name, age, gender, group.strip(), split)
 
 
 def _read_fairface(folder: Path) -> _Found:
     """FairFace as published: ``fairface_label_train.csv`` and ``fairface_label_val.csv``."""
-    for path in sorted(folder.glob("fairface_label_*.csv")):
+    for path in sorted(folder.glob(_FAIRFACE_FILES)):
         for row in _csv_rows(path, {"file", "age", "gender", "race"}):
-            yield Labelled(row["file"], row["age"], row["gender"], row["race"], _split_of(row["file"]))
+            file = row["file"]
+            yield _listed(folder, file, row["age"], row["gender"], row["race"], _split_of(file))
 
 
 def _read_appa_real(folder: Path) -> _Found:
     """APPA-REAL as published: ``gt_avg_<part>.csv`` for ages, ``allcategories_<part>.csv`` for gender."""
-    for path in sorted(folder.glob("gt_avg_*.csv")):
+    for path in sorted(folder.glob(_APPA_REAL_FILES)):
         part = path.stem.removeprefix("gt_avg_")
         categories = _csv_rows(folder / f"allcategories_{part}.csv", {"file", "gender", "race"})
         people = {row["file"]: row for row in categories}
@@ -252,12 +292,12 @@ def _read_appa_real(folder: Path) -> _Found:
             # The set's own crops: the photo beside each may show other people.
             file = f"{part}/{row['file_name']}_face.jpg"
             split = "train" if part == "train" else "dev"
-            yield Labelled(file, row["real_age"], person["gender"], person["race"], split)
+            yield _listed(folder, file, row["real_age"], person["gender"], person["race"], split)
 
 
-def _read_all_age_faces(folder: Path) -> _Found:
+def _read_all_age_faces(files: Iterable[str | tuple[str, str]]) -> _Found:
     """All-Age-Faces as published: ``12345A67.jpg`` is photo 12345, of a person of 67 years."""
-    for file in _images_below(folder):
+    for file in files:
         if isinstance(file, tuple):
             yield file
             continue
@@ -269,11 +309,6 @@ def _read_all_age_faces(folder: Path) -> _Found:
         yield Labelled(file, match["age"], "female" if woman else "male", split=_split_of(file))
 
 
-def _looks_like_all_age_faces(folder: Path) -> bool:
-    first = next((file for file in _images_below(folder) if isinstance(file, str)), None)
-    return first is not None and _ALL_AGE_FACES.fullmatch(first.rpartition("/")[2]) is not None
-
-
 def _csv_rows(path: Path, *columns: set[str]) -> Iterator[dict[str, str]]:
     """Rows of a CSV by column name, which must have one of the given sets of columns.
 
@@ -282,12 +317,13 @@ def _csv_rows(path: Path, *columns: set[str]) -> Iterator[dict[str, str]]:
     """
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.DictReader(file)
-            there = set(reader.fieldnames or ())
+            reader = csv.DictReader(file, skipinitialspace=True)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            there = set(reader.fieldnames)
             if not any(wanted <= there for wanted in columns):
                 held = ", ".join(sorted(there)) or "nothing"
                 needed = " or ".join(", ".join(sorted(wanted)) for wanted in columns)
-                raise DatasetError(f"{path.name} has the columns {held}; it needs {needed}")
+                raise DatasetError(f"{path} has the columns {held}; it needs {needed}")
             for row in reader:
                 # A name in it may be escaped already, so only what is no text is.
                 yield {
@@ -296,12 +332,14 @@ def _csv_rows(path: Path, *columns: set[str]) -> Iterator[dict[str, str]]:
                     if key is not None
                 }
     except (OSError, csv.Error) as error:
-        raise DatasetError(f"cannot read the labels {path.name}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(f"cannot read the labels {path}: {reason}") from error
 
 
-_READERS: Final[tuple[tuple[Callable[[Path], bool], Callable[[Path], _Found]], ...]] = (
-    (lambda folder: (folder / LABELS_FILE).is_file(), _read_plain),
-    (lambda folder: next(folder.glob("fairface_label_*.csv"), None) is not None, _read_fairface),
-    (lambda folder: next(folder.glob("gt_avg_*.csv"), None) is not None, _read_appa_real),
-    (_looks_like_all_age_faces, _read_all_age_faces),
-)
+_FAIRFACE_FILES, _APPA_REAL_FILES = "fairface_label_*.csv", "gt_avg_*.csv"
+_FROM_CSV: Final[dict[str, tuple[str, Callable[[Path], _Found]]]] = {
+    LABELS_FILE: (LABELS_FILE, _read_plain),
+    "FairFace": (_FAIRFACE_FILES, _read_fairface),
+    "APPA-REAL": (_APPA_REAL_FILES, _read_appa_real),
+}
+"""Forms that hold labels in CSV files: which, and their readers. The others hold them in names."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 
 from agegender.data.sources import Source, parse_name, read_source
 from agegender.errors import DatasetError
+from agegender.files import escape_name
 from agegender.labels import MAX_AGE
 
 __all__ = ["DATA_ENVIRONMENT_VARIABLE", "HOW_TO_GET_UTKFACE", "Dataset", "parse_name", "read_dataset"]
@@ -22,7 +24,7 @@ DATA_ENVIRONMENT_VARIABLE: Final = "UTKFACE_DIR"
 HOW_TO_GET_UTKFACE: Final = (
     "UTKFace is free for non-commercial research: ask for the 'Aligned&Cropped Faces' archive on "
     "https://susanqq.github.io/UTKFace/, unpack it, and name its folder with --data or the environment "
-    f"variable {DATA_ENVIRONMENT_VARIABLE} (README, 'Getting UTKFace')."
+    f"variable {DATA_ENVIRONMENT_VARIABLE} (docs/training.md)."
 )
 
 _OPEN_BAND_YEARS: Final = 5
@@ -45,7 +47,8 @@ class Dataset:
             - ``gender``: UTKFace's code, int64;
             - ``ethnicity``: UTKFace's code, int64, -1 in other sources;
             - ``group``: the source's own word for it, str, empty where unknown;
-            - ``source``: name of the source, str;
+            - ``source``: name of the source, str: its folder's, or where several are called the same the path
+              of its folder;
             - ``given_split``: "train" or "dev" where the source says so, else empty, str;
             - ``aligned``: whether the file is a chip in UTKFace's geometry already, bool;
             - ``captured``: datetime64, ``NaT`` where the name carries no date.
@@ -78,8 +81,8 @@ def read_dataset(
         The labels, and the files that have none.
 
     Raises:
-        DatasetError: No folder was named, one does not exist or holds no labelled picture, or a labels file
-            lacks a column.
+        DatasetError: No folder was named, one does not exist or holds no labelled picture, a labels file
+            lacks a column, or no folder holds all of them.
     """
     if folders is None:
         default = default_data_folder()
@@ -96,24 +99,39 @@ def read_dataset(
             raise DatasetError(f"{root} is not a folder. {HOW_TO_GET_UTKFACE}")
         source = read_source(root)
         if not source.rows:
-            raise DatasetError(
-                f"no images named like 25_0_2_20170116174525125.jpg.chip.jpg in {root} "
-                f"({len(source.skipped)} other images there). {HOW_TO_GET_UTKFACE}"
-            )
+            raise DatasetError(_nothing_usable(root, source))
         found.append(source)
     return _join(roots, found)
 
 
+def _nothing_usable(root: Path, source: Source) -> str:
+    if source.form == "UTKFace":
+        return (
+            f"no images named like 25_0_2_20170116174525125.jpg.chip.jpg in {root} "
+            f"({len(source.skipped)} other images there). {HOW_TO_GET_UTKFACE}"
+        )
+    example = "; of {}: {}".format(*source.skipped[0]) if source.skipped else ""
+    return f"no label of {source.form} in {root} can be used ({len(source.skipped)} skipped{example})"
+
+
 def _join(roots: list[Path], found: list[Source]) -> Dataset:
     """One table of all sources, their files named from the folder that holds all of them."""
-    folder = roots[0] if len(roots) == 1 else Path(os.path.commonpath([root.resolve() for root in roots]))
-    rows: list[dict[str, object]] = []
-    skipped: list[tuple[str, str]] = []
-    for root, source in zip(roots, found, strict=True):
-        prefix = "" if len(roots) == 1 else f"{root.resolve().relative_to(folder).as_posix()}/"
-        rows += [{**row, "file": prefix + row["file"], "source": source.name} for row in source.rows]
-        skipped += [(prefix + file, reason) for file, reason in source.skipped]
-    table = pd.DataFrame(rows).sort_values("file", ignore_index=True)
+    whole = [root.resolve() for root in roots]
+    try:
+        folder = roots[0] if len(roots) == 1 else Path(os.path.commonpath(whole))
+    except ValueError as error:  # drives of Windows
+        raise DatasetError(f"no folder holds all of {', '.join(map(str, roots))}") from error
+    names = Counter(source.name for source in found)
+    rows: dict[str, dict[str, object]] = {}
+    skipped: list[tuple[str, str, str]] = []
+    for root, source in zip(whole, found, strict=True):
+        below = "" if len(roots) == 1 or root == folder else escape_name(root.relative_to(folder).as_posix())
+        name = source.name if names[source.name] == 1 else below or source.name
+        prefix = f"{below}/" if below else ""
+        # A folder may be named twice, or lie in another: each file counts once, as it was first read.
+        rows = {prefix + row["file"]: {**row, "source": name} for row in source.rows} | rows
+        skipped += [(prefix + file, reason, name) for file, reason in source.skipped]
+    table = pd.DataFrame(rows.values()).assign(file=list(rows)).sort_values("file", ignore_index=True)
     low, high = table["age_min"].to_numpy(np.int64), table["age_max"].to_numpy(np.int64)
     open_above = (high == MAX_AGE) & (low < MAX_AGE)
     table["age"] = np.where(open_above, np.minimum(low + _OPEN_BAND_YEARS, MAX_AGE), (low + high) // 2)
@@ -123,4 +141,9 @@ def _join(roots: list[Path], found: list[Source]) -> Dataset:
     table["given_split"] = table.pop("split")
     columns = ["file", "age", "gender", "ethnicity", "captured"]
     columns += ["age_min", "age_max", "group", "source", "given_split", "aligned"]
-    return Dataset(folder, table[columns], pd.DataFrame(skipped, columns=["file", "reason"]))
+    left = [
+        (file, reason)
+        for file, reason, name in skipped
+        if file not in rows or rows[file]["source"] == name  # not where another source has its label
+    ]
+    return Dataset(folder, table[columns], pd.DataFrame(left, columns=["file", "reason"]))

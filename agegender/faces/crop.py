@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agegender.faces.chip import CHIP_SIZE
+from agegender.faces.condition import CONDITION_WARNINGS, condition_warnings
 from agegender.faces.face import Face
 
 CHIP_LANDMARKS: Final[NDArray[np.float64]] = np.array(
@@ -35,7 +36,7 @@ EDGE: Final = "face at the edge of the photo"
 TILTED: Final = "tilted"
 TURNED: Final = "turned far to the side"
 NODDING: Final = "looking far up or down"
-CROP_WARNINGS: Final[tuple[str, ...]] = (SMALL, EDGE, TILTED, TURNED, NODDING)
+CROP_WARNINGS: Final[tuple[str, ...]] = (SMALL, EDGE, TILTED, TURNED, NODDING, *CONDITION_WARNINGS)
 """Every warning a crop can carry, in the order in which a chip lists them."""
 
 LANDMARK_WEIGHTS: Final[NDArray[np.float64]] = np.array([1.0, 1.0, 1.0, 0.5, 0.5]) / 4
@@ -149,8 +150,10 @@ def crop_face(image: NDArray[np.uint8], face: Face, margin: int = 0) -> Chip:
         warnings.add(SMALL)
     if present < 1 - _LARGEST_MISSING:
         warnings.add(EDGE)
-    listed = tuple(word for word in CROP_WARNINGS if word in warnings)
-    return Chip(_render(image, to_chip, margin), listed, margin)
+    pixels = _render(image, to_chip, margin)
+    if SMALL not in warnings:  # which says enough of what cannot be seen
+        warnings.update(condition_warnings(pixels))
+    return Chip(pixels, tuple(word for word in CROP_WARNINGS if word in warnings), margin)
 
 
 def check_rgb(image: NDArray[np.uint8]) -> None:

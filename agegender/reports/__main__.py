@@ -1,8 +1,8 @@
 """Writes what the repository says in figures: python -m agegender.reports [--check].
 
-README.md's section of figures, docs/systems.md and docs/audit.md, from the cards and from what commands
-measured. To be run in the repository's root. --check changes nothing and exits with 1 where a document is not
-what the figures say.
+README.md's lines of figures, docs/figures.md, docs/systems.md and docs/audit.md, from the cards and from
+what commands measured. To be run in the repository's root. --check changes nothing and exits with 1 where a
+document is not what the figures say.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from agegender.assets import AUDIT, COMPARISON
 from agegender.models.card import read_card
-from agegender.reports import audit, readme, systems
+from agegender.reports import audit, figures, systems
 
 
 def documents(root: Path) -> dict[Path, str]:
@@ -32,16 +32,17 @@ def documents(root: Path) -> dict[Path, str]:
         return json.loads(path.read_text(encoding="utf-8"))
 
     comparison, measurements, weights = read(COMPARISON), root / "docs" / "measurements", root / "weights"
-    figures = readme.figures(
-        read_card("vggface", weights),
-        read_card("mobilenet-vggface2", weights),
-        comparison,
-        bench=read(measurements / "bench.json"),
-        throughput=read(measurements / "training-throughput.json"),
-    )
+    card, bench = read_card("vggface", weights), read(measurements / "bench.json")
     text = (root / "README.md").read_text(encoding="utf-8")
     return {
-        root / "README.md": readme.with_figures(text, figures),
+        root / "README.md": figures.with_figures(text, figures.summary(card, comparison, bench)),
+        root / "docs" / "figures.md": figures.report(
+            card,
+            read_card("mobilenet-vggface2", weights),
+            comparison,
+            bench=bench,
+            throughput=read(measurements / "training-throughput.json"),
+        ),
         root / "docs" / "systems.md": systems.report(comparison),
         root / "docs" / "audit.md": audit.report(read(AUDIT), read(measurements / "audit-by-eye.json")),
     }

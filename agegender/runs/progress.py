@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agegender.wording import say_duration
+
 if TYPE_CHECKING:
     from agegender.runs.records import RunRecord
 
@@ -65,16 +67,6 @@ def say_progress(progress: RunProgress | None) -> str:
     if progress.seconds_left is not None:
         parts.append(f"about {say_duration(progress.seconds_left)} left")
     return ", ".join(parts)
-
-
-def say_duration(seconds: float) -> str:
-    """Puts a stretch of time into words: "less than a minute", "14 minutes", "2 h 5 min"."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return "less than a minute"
-    if minutes < 60:
-        return f"{minutes} minute{'s' if minutes > 1 else ''}"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def finite(value: Any) -> float:

@@ -5,7 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from agegender.faces import CHIP_LANDMARKS, CHIP_SIZE, CROP_WARNINGS, Face, crop_face, pad_chip
+from agegender.faces import CHIP_LANDMARKS, CHIP_SIZE, CROP_WARNINGS, Chip, Face, crop_face, pad_chip
+from agegender.faces.condition import CONDITION_WARNINGS
 from agegender.faces.crop import EDGE, NODDING, SMALL, TILTED, TURNED, fit_face
 
 MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements" / "landmarks.json"
@@ -49,11 +50,16 @@ def grey_photo() -> np.ndarray:
     return np.full((600, 600, 3), 130, np.uint8)
 
 
+def geometry(chip: Chip) -> tuple[str, ...]:
+    """Warnings of where a face is; plain ground, as here, also lacks detail."""
+    return tuple(word for word in chip.warnings if word not in CONDITION_WARNINGS)
+
+
 def test_landmarks_in_place_give_the_chip_back_unchanged():
     chip = smooth_picture(CHIP_SIZE, CHIP_SIZE)
     crop = crop_face(chip, face_at(CHIP_LANDMARKS))
     assert np.array_equal(crop.pixels, chip)
-    assert crop.warnings == ()
+    assert geometry(crop) == ()
 
 
 @pytest.mark.parametrize("scale", [0.3, 0.8, 1.0, 1.7, 5.0])
@@ -114,7 +120,7 @@ def test_every_edge_is_safe(grey_photo, corner):
 
 
 def test_missing_background_is_no_warning(grey_photo):
-    assert crop_face(grey_photo, face_at(CHIP_LANDMARKS - [12, 12])).warnings == ()
+    assert geometry(crop_face(grey_photo, face_at(CHIP_LANDMARKS - [12, 12]))) == ()
 
 
 def test_a_face_wholly_outside_is_an_error(grey_photo):
@@ -126,9 +132,9 @@ def test_a_face_wholly_outside_is_an_error(grey_photo):
 
 def test_a_tiny_face_is_cropped_with_a_warning(grey_photo):
     tiny = crop_face(grey_photo, face_at(moved(CHIP_LANDMARKS, 12 / 213, 0, (300, 300))))
-    assert tiny.warnings == (SMALL,)
+    assert geometry(tiny) == (SMALL,)
     assert (tiny.pixels == 130).all()
-    assert crop_face(grey_photo, face_at(moved(CHIP_LANDMARKS, 0.31, 0, (300, 300)))).warnings == ()
+    assert geometry(crop_face(grey_photo, face_at(moved(CHIP_LANDMARKS, 0.31, 0, (300, 300))))) == ()
 
 
 @pytest.mark.parametrize("scale", [0.4, 1.0, 2.0])
@@ -150,7 +156,7 @@ def test_a_tiny_face_is_cropped_with_a_warning(grey_photo):
 )
 def test_pose_warnings(landmarks, expected, scale):
     photo = np.full((1500, 1500, 3), 130, np.uint8)
-    assert crop_face(photo, face_at(landmarks * scale)).warnings == expected
+    assert geometry(crop_face(photo, face_at(landmarks * scale))) == expected
 
 
 @pytest.mark.parametrize("yaw", [-60, -40, 40, 60])

@@ -52,13 +52,7 @@ def weights_dir(tmp_path_factory) -> Path:
         "files": files,
         "light": {"files": light},
         "calibration": {
-            "age": {
-                "method": "distribution",
-                "coverage": 0.9,
-                "n": 9,
-                "lower_tail": 0.05,
-                "upper_tail": 0.95,
-            },
+            "age": {"method": "bands", "coverage": 0.9, "n": 9, "band_tails": [0.05] * 9},
             "gender": {"temperature": 1.5, "n": 9},
         },
     }

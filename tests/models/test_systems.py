@@ -77,7 +77,11 @@ def chips(options: Any, n: int = 4) -> np.ndarray:
 def targets(network: keras.Model, n: int = 4) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(2)
     bins = {name: np.eye(WIDTHS[name])[rng.integers(0, 9, n)] for name in ("age_distribution", "age_range")}
-    everything = {**bins, "age": rng.uniform(1, 90, (n, 1)), "female": rng.integers(0, 2, (n, 1))}
+    everything = {
+        **bins,
+        "age": np.repeat(rng.uniform(1, 90, (n, 1)), 2, axis=1),
+        "female": rng.integers(0, 2, (n, 1)),
+    }
     return {name: everything[name].astype(np.float32) for name in named_outputs(network)}
 
 

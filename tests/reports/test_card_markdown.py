@@ -11,6 +11,7 @@ import pytest
 
 from agegender.evaluation.evaluate import measure
 from agegender.evaluation.groups import Baseline, measure_groups
+from agegender.labels import ETHNICITIES
 from agegender.models.card import read_card
 from agegender.places import SHIPPED_WEIGHTS
 from agegender.reports.card import card_markdown
@@ -27,8 +28,10 @@ def card() -> dict[str, Any]:
     faces = pd.DataFrame(
         {
             "age": age,
+            "age_min": age,
+            "age_max": age,
             "gender": (rng.uniform(size=n) < female).astype(int),
-            "ethnicity": rng.integers(0, 5, n),
+            "group": np.array(ETHNICITIES)[rng.integers(0, 5, n)],
             "predicted_age": age + rng.normal(0, 4, n),
             "low": age - 7,
             "high": age + 7,

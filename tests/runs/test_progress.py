@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agegender.runs.progress import RunProgress, read_progress, say_duration, say_progress
+from agegender.runs.progress import RunProgress, read_progress, say_progress
 from agegender.runs.records import RunRecord, read_history
 
 STAGES = [{"name": "head", "epochs": 1}, {"name": "finetune", "epochs": 8}]
@@ -73,17 +73,3 @@ def test_words():
     assert say_progress(None) == "getting ready"
     assert say_progress(RunProgress(5, 9, 0.4799, 840)) == "epoch 5 of 9, 47 % done, about 14 minutes left"
     assert say_progress(RunProgress(1, 9, 0.0, None)) == "epoch 1 of 9, 0 % done"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (3, "less than a minute"),
-        (60, "1 minute"),
-        (3540, "59 minutes"),
-        (3599, "1 h 0 min"),
-        (7500, "2 h 5 min"),
-    ],
-)
-def test_durations(seconds, words):
-    assert say_duration(seconds) == words

@@ -30,10 +30,10 @@ from tools.fuzz.targets import MAX_BYTES, MAX_PIXELS, Target, targets
 
 SHARD: Final = 10_000
 SLOW: Final = 2.0
-"""Seconds. No file within the bounds of `tools.fuzz.targets` may take longer."""
+"""Seconds of the processor, as this runs beside other work. No file within the bounds may take longer."""
 
 _PATIENCE: Final = 60
-"""Seconds after which a file is given up, with its process."""
+"""Seconds of the processor after which a file is given up, with its process."""
 
 
 def main() -> int:
@@ -107,17 +107,19 @@ def run_shard(number: int, start: int, folder: Path) -> None:
         if index % 100 == start % 100:
             part.write_text(json.dumps(found), encoding="utf-8")
         at.write_text(str(index), encoding="ascii")
-        signal.alarm(_PATIENCE)
-        began = time.perf_counter()
+        signal.setitimer(signal.ITIMER_PROF, _PATIENCE)
+        signal.alarm(10 * _PATIENCE)
+        began = time.process_time()
         fault, came_of_it = None, "accepted"
         try:
             came_of_it = "accepted" if target.survives(data) else "refused"
         except Exception as error:
             fault = f"{type(error).__name__}: {str(error)[:200]}"
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
         if fault is None and seconds > SLOW:
-            fault = f"{seconds:.1f} seconds"
+            fault = f"it took {seconds:.1f} seconds"
         if fault is not None:
             came_of_it = "faults"
             found["faults"].append(_keep(folder, data, target.name, (number, index), fault))

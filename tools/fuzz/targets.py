@@ -104,7 +104,7 @@ def _folder() -> Iterator[Path]:
 
 def _read_card(data: bytes) -> None:
     from agegender.models.card import read_card
-    from agegender.models.registry import describe_models, model_spec
+    from agegender.models.registry import list_models, model_spec
     from agegender.reports.card import card_markdown
     from agegender.reports.comparison import compare_models
 
@@ -113,7 +113,7 @@ def _read_card(data: bytes) -> None:
         (folder / "vggface" / "card.json").write_bytes(data)
         refused = 0
         for read in (
-            lambda: describe_models(folder),
+            lambda: list_models(folder),
             lambda: model_spec("vggface", folder),
             lambda: card_markdown(read_card("vggface", folder)),
             lambda: compare_models(folder),

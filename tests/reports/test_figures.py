@@ -1,4 +1,4 @@
-"""The README says what the files say."""
+"""README and docs say what the figures say, and their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from agegender.assets import COMPARISON
 from agegender.models.card import read_card
 from agegender.reports.__main__ import documents, main
-from agegender.reports.readme import band_table, systems_table
+from agegender.reports.figures import band_table, summary, systems_table
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,7 +29,7 @@ def test_checking_writes_nothing_and_writing_makes_it_so(tmp_path, monkeypatch, 
         (tmp_path / name).mkdir()
     for name in ("docs/measurements", "weights/vggface", "weights/mobilenet-vggface2"):
         (tmp_path / name).symlink_to(ROOT / name)
-    for name in ("docs/audit.md", "docs/systems.md"):
+    for name in ("docs/audit.md", "docs/figures.md", "docs/systems.md"):
         (tmp_path / name).write_text("old", encoding="utf-8")
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -43,12 +45,28 @@ def test_checking_writes_nothing_and_writing_makes_it_so(tmp_path, monkeypatch, 
 
 def test_a_band_of_few_faces_has_no_intervals():
     card = copy.deepcopy(read_card("vggface"))
-    age, gender, groups = card["metrics"]["age"], card["metrics"]["gender"], card["groups"]
+    groups = card["groups"]
     groups["by_age"]["76+"] = {"n": 3}
-    text = "\n".join(band_table(age, gender, groups))
-    assert re.search(r"^\| 76\+ \| \d+ \| [\d.]+ \| [\d.]+ % \|$", text, flags=re.MULTILINE)
+    text = "\n".join(band_table(card))
+    assert re.search(r"^\| 76\+ \| \d+ \| [\d.]+ \| – \| [\d.]+ % \|$", text, flags=re.MULTILINE)
     low = groups["by_age"]["0-4"]["age"]["mae"]["low"]
     assert f"({low:.2f} to" in text
+
+
+def test_the_summary_names_the_ages_at_which_the_model_is_best_and_worst():
+    card = copy.deepcopy(read_card("vggface"))
+    bands = card["metrics"]["age"]["by_band"]
+    for band, row in bands.items():
+        row["mae"] = {"5-9": 1.25, "61-75": 8.5}.get(band, 4.0)
+    for band, group in card["groups"]["by_age"].items():
+        group["age"]["interval_coverage"]["value"] = {"0-4": 0.81, "76+": 0.97}.get(band, 0.9)
+    card["groups"]["by_age"]["10-15"] = {"n": 3}
+    comparison = json.loads(COMPARISON.read_text(encoding="utf-8"))
+    bench = json.loads((ROOT / "docs" / "measurements" / "bench.json").read_text(encoding="utf-8"))
+    text = " ".join(summary(card, comparison, bench).split())
+    assert "1.25 years at 5–9 to 8.50 years at 61–75" in text
+    assert "(81.0 % at 0–4 to 97.0 % at 76+)" in text
+    assert text.count("- ") >= 5 and "beside 9 other systems" in text
 
 
 def test_every_system_that_is_trained_is_in_the_table_and_the_others_are_named():
@@ -66,10 +84,12 @@ def test_every_system_that_is_trained_is_in_the_table_and_the_others_are_named()
     assert lines[-1] == "Not trained yet: `unborn`."
 
 
-def test_every_linked_file_is_there():
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize(
+    "page", [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], ids=lambda page: page.name
+)
+def test_every_linked_file_is_there(page):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
 def test_no_dataset_image_and_no_machine_path_is_committed():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from agegender import annotate as module
-from agegender.annotate import OKABE_ITO, annotate
+from agegender import drawing as module
+from agegender.drawing import OKABE_ITO, annotate
 from agegender.faces.face import Face
 from agegender.labels import GENDERS
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction

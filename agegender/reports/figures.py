@@ -1,16 +1,19 @@
-"""README.md's section of figures, from the default model's card and from what commands measured."""
+"""How good the default model is: README.md's five lines, and all of it as docs/figures.md."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
-from agegender.reports.markdown import table
+from agegender.reports.markdown import table, wrap
 from agegender.reports.systems import Comparison, measured_table
 from agegender.wording import say_figure
 
 BEGIN: Final = "<!-- figures: written by python -m agegender.reports; do not edit by hand -->\n"
 END: Final = "<!-- end of figures -->\n"
+
+Card = Mapping[str, Any]
 
 
 def with_figures(text: str, section: str) -> str:
@@ -20,15 +23,67 @@ def with_figures(text: str, section: str) -> str:
     return f"{head}{BEGIN}\n{section}\n{END}{tail}"
 
 
-def figures(
-    card: dict[str, Any],
-    base: dict[str, Any],
+def summary(card: Card, comparison: Comparison, bench: Mapping[str, Any]) -> str:
+    """README's section: what to know in five lines, and where the rest is.
+
+    Args:
+        card: The default model's.
+        comparison: What `python -m agegender compare --json` wrote.
+        bench: What `python -m agegender bench --json` wrote.
+
+    Returns:
+        Markdown.
+    """
+    metrics, groups = card["metrics"], card["groups"]
+    age, gender, overall = metrics["age"], metrics["gender"], groups["overall"]["gender"]
+    held = {
+        band: figures["age"]["interval_coverage"]["value"]
+        for band, figures in groups["by_age"].items()
+        if "age" in figures
+    }
+    errors = {band: figures["mae"] for band, figures in age["by_band"].items()}
+    right = {band: figures["accuracy"] for band, figures in gender["by_band"].items()}
+    coverage, below = card["calibration"]["age"]["coverage"], card["calibration"]["gender"]["uncertain_below"]
+    others = len(comparison["models"]) + len(comparison["rivals"]) - 1
+    lines = (
+        f"**Age is off by {age['mae']:.2f} years on average**, by no more than five for {age['cs5']:.1%}; "
+        f"**the gender is the labelled one for {gender['accuracy']:.1%}**. That is on the {metrics['n']:,} "
+        "UTKFace chips of the test split, which no training of ours saw, not even as a copy.",
+        f"It differs by age: {_range(errors, '.2f', ' years')}; gender {_range(right, '.1%')}.",
+        f"Intervals made to hold {coverage:.0%} of labels hold {age['interval_coverage']:.1%} of them "
+        f"({_range(held, '.1%')}) and are {age['interval_width']:.1f} years wide on average.",
+        f'Where neither gender reaches {below:.0%}, the answer is "can\'t tell": for '
+        f"{overall['uncertain_share']['value']:.1%} of the faces; of the others "
+        f"{overall['accuracy_outside']['value']:.1%} are right.",
+        speed_sentence(bench),
+    )
+    text = "\n".join(wrap(line, "- ", "  ") for line in lines)
+    link = wrap(
+        f"[All figures](docs/figures.md): by age, with intervals, on bad photos, and beside {others} other "
+        "systems on the same chips."
+    )
+    return _spaced(f"{text}\n\n{link}\n")
+
+
+def _range(by_band: Mapping[str, float], form: str, unit: str = "") -> str:
+    """From the least of the bands to the most, each with the ages it is of."""
+    least, most = min(by_band, key=by_band.__getitem__), max(by_band, key=by_band.__getitem__)
+    return " to ".join(f"{by_band[band]:{form}}{unit} at {band.replace('-', '–')}" for band in (least, most))
+
+
+def _spaced(text: str) -> str:
+    return re.sub(r"(?<=\d)%", " %", text)
+
+
+def report(
+    card: Card,
+    base: Card,
     comparison: Comparison,
     *,
-    bench: dict[str, Any],
-    throughput: dict[str, Any],
+    bench: Mapping[str, Any],
+    throughput: Mapping[str, Any],
 ) -> str:
-    """The section's text.
+    """Writes docs/figures.md.
 
     Args:
         card: The default model's.
@@ -69,6 +124,10 @@ def figures(
     gained = zero_shot["age_mae"] - age["mae"]
     held, off = f"{age['interval_coverage']:.1%}", f"{gender['ece']:.1%}"
     lines = [
+        "# How good it is",
+        "",
+        "<!-- written by python -m agegender.reports; do not edit -->",
+        "",
         f"Measured on the {metrics['n']:,} UTKFace chips of the test split, which no training of ours saw,",
         "not even as a copy:",
         "",
@@ -85,18 +144,17 @@ def figures(
         "average (expected calibration error).",
         *trust_sentences(card),
         "",
-        *band_table(age, gender, groups),
+        *band_table(card),
     ]
-    sentences = speed_sentence(bench), throughput_sentence(throughput)
-    text = "\n".join([*lines, "", *systems_table(comparison), "", *sentences])
-    return re.sub(r"(?<=\d)%", " %", text) + "\n"
+    sentences = f"{speed_sentence(bench)} {throughput_sentence(throughput)}"
+    return _spaced("\n".join([*lines, "", *systems_table(comparison), "", wrap(sentences)]) + "\n")
 
 
 def systems_table(comparison: Comparison) -> list[str]:
     """Every system that is trained, and the rivals, as `python -m agegender compare` has them."""
     waiting = [f"`{entry['name']}`" for entry in comparison["models"] if not entry["trained"]]
     lines = [
-        "Every system and rival on the same chips. [docs/systems.md](docs/systems.md) tells what each idea",
+        "Every system and rival on the same chips. [systems.md](systems.md) tells what each idea",
         "bought; `python -m agegender compare` and the page *Compare models* have more:",
         "",
     ]
@@ -104,7 +162,7 @@ def systems_table(comparison: Comparison) -> list[str]:
     return [*lines, "", f"Not trained yet: {', '.join(waiting)}."] if waiting else lines
 
 
-def trust_sentences(card: dict[str, Any]) -> list[str]:
+def trust_sentences(card: Card) -> list[str]:
     """When the model does not answer, and how it holds on bad photos."""
     gender, mean = card["groups"]["overall"]["gender"], card["corruptions"]["mean"]
     below = card["calibration"]["gender"]["uncertain_below"]
@@ -118,8 +176,9 @@ def trust_sentences(card: dict[str, Any]) -> list[str]:
     ]
 
 
-def band_table(age: dict[str, Any], gender: dict[str, Any], groups: dict[str, Any]) -> list[str]:
-    """The table by age band; a band of few faces has no confidence intervals."""
+def band_table(card: Card) -> list[str]:
+    """The table by age band; a band of few faces has no confidence intervals, and no share of intervals."""
+    age, gender, groups = card["metrics"]["age"], card["metrics"]["gender"], card["groups"]
     rows = []
     for band, row in age["by_band"].items():
         found = groups["by_age"].get(band, {})
@@ -127,41 +186,43 @@ def band_table(age: dict[str, Any], gender: dict[str, Any], groups: dict[str, An
             (known["low"], known["high"]) if (known := found.get(task, {}).get(figure)) else None
             for task, figure in (("age", "mae"), ("gender", "accuracy"))
         ]
+        held = found.get("age", {}).get("interval_coverage", {}).get("value")
         rows.append(
             (
                 band.replace("-", "–"),
                 row["n"],
                 say_figure(row["mae"], ".2f", intervals[0]),
+                say_figure(held, ".1%"),
                 say_figure(gender["by_band"][band]["accuracy"], ".1%", intervals[1]),
             )
         )
     return [
         "By labelled age, with 95% confidence intervals:",
         "",
-        table(("age", "chips", "error in years", "gender accuracy"), rows),
+        table(("age", "chips", "error in years", "age interval holds", "gender accuracy"), rows),
         "",
         "By gender, ethnicity code and their crossings, on bad photos, and how it was trained:",
         "`python -m agegender card`.",
     ]
 
 
-def speed_sentence(bench: dict[str, Any]) -> str:
+def speed_sentence(bench: Mapping[str, Any]) -> str:
     """One sentence on speed from what `bench` wrote."""
     predict, photo = bench["predict_ms_per_face"], bench["photo"]
     cores, size = bench["machine"]["cores"], f"{photo['width']} × {photo['height']}"
     return (
-        f"Speed on {cores} CPU cores, no GPU (`python -m agegender bench`): {predict['8']:.0f} ms a face\n"
-        f"for both networks in a batch of 8, and {photo['ms'] / 1000:.1f} s for a photo of {size} pixels\n"
-        f"with {photo['faces']} faces, detection included."
+        f"On {cores} CPU cores, no GPU, it takes {predict['8']:.0f} ms a face for both networks in a batch "
+        f"of 8, and {photo['ms'] / 1000:.1f} s for a photo of {size} pixels with {photo['faces']} faces, "
+        "detection included."
     )
 
 
-def throughput_sentence(bench: dict[str, Any]) -> str:
+def throughput_sentence(bench: Mapping[str, Any]) -> str:
     """One sentence on whether reading and augmenting keep up with training, from `tools.bench_training`."""
     rates = bench["chips_per_second"]
     return (
         f"Training the default recipe there sees {rates['loop']:.0f} chips a second, "
-        f"{bench['loop_to_step']:.0%} of what its bare step\n"
-        f"could take; reading and augmenting alone would make {rates['generator']:,.0f} "
-        "(`python -m tools.bench_training`)."
+        f"{bench['loop_to_step']:.0%} of what its bare step could take; reading and augmenting alone would "
+        f"make {rates['generator']:,.0f}. Measured by `python -m agegender bench` and "
+        "`python -m tools.bench_training`."
     )
