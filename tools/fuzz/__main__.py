@@ -14,7 +14,6 @@ import argparse
 import json
 import logging
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from tools.fuzz.limits import peak_memory_mb
 from tools.fuzz.targets import MAX_BYTES, MAX_PIXELS, Target, targets
 
 SHARD: Final = 10_000
@@ -127,7 +127,7 @@ def run_shard(number: int, start: int, folder: Path) -> None:
         figures["inputs"] += 1
         figures[came_of_it] = figures.get(came_of_it, 0) + 1
         figures["slowest_seconds"] = max(figures["slowest_seconds"], round(seconds, 3))
-    found["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    found["peak_memory_mb"] = peak_memory_mb()
     print(json.dumps(found))
 
 
