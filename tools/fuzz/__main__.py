@@ -141,6 +141,7 @@ def summed(shards: list[dict[str, Any]]) -> dict[str, Any]:
     """Sums the figures of shards up."""
     total: dict[str, Any] = {
         "bounds": {"file_bytes": MAX_BYTES, "stated_pixels": MAX_PIXELS, "seconds": SLOW},
+        "shard": SHARD,
         "inputs": 0,
         "peak_memory_mb": max((shard.get("peak_memory_mb", 0) for shard in shards), default=0),
         "targets": {},
