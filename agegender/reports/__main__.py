@@ -1,8 +1,8 @@
 """Writes what the repository says in figures: python -m agegender.reports [--check].
 
-README.md's lines of figures, docs/figures.md, docs/systems.md, docs/robustness.md and docs/audit.md, from
-the cards and from what commands measured. To be run in the repository's root. --check changes nothing and exits with 1 where a
-document is not what the figures say.
+README.md's lines of figures, docs/figures.md, docs/systems.md, docs/robustness.md and docs/audit.md, from the
+cards and from what commands measured. To be run in the repository's root. --check changes nothing and exits
+with 1 where a document is not what the figures say.
 """
 
 from __future__ import annotations

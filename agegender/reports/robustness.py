@@ -33,11 +33,12 @@ def _opening() -> str:
 def _hostile(fuzz: Figures) -> str:
     bounds, faults = fuzz["bounds"], fuzz["faults"]
     words = wrap(
-        f"""{fuzz["inputs"]:,} damaged files were given to everything that reads one: good files of every format and
-        feature with wrong lengths, sizes and types in their headers, cut, spliced, joined with others, and documents
-        with values of other kinds, nested too deep or of numbers without end. Each has to be read or refused with a
-        typed error, and a file of under {bounds["file_bytes"] / 1e6:g} MB that states at most
-        {bounds["stated_pixels"] / 1e6:g} megapixels within {bounds["seconds"]:g} seconds and 1 GB."""
+        f"""{fuzz["inputs"]:,} damaged files were given to everything that reads one: good files of every
+        format and feature with wrong lengths, sizes and types in their headers, cut, spliced, joined with
+        others, and documents with values of other kinds, nested too deep or of numbers without end. Each has
+        to be read or refused with a typed error, and a file of under {bounds["file_bytes"] / 1e6:g} MB that
+        states at most {bounds["stated_pixels"] / 1e6:g} megapixels within {bounds["seconds"]:g} seconds and
+        1 GB."""
     )
     rows = [
         (
@@ -52,19 +53,20 @@ def _hostile(fuzz: Figures) -> str:
     ]
     header = ("files", "tried", "read", "refused", "faults", "slowest, seconds")
     memory = wrap(
-        f"""Seconds are the processor's. No process that read {fuzz["shard"]:,} of them, one after another, held more
-        than {fuzz["peak_memory_mb"]:,} MB. Faults: {len(faults) or "none"}. Again, or further: `python -m tools.fuzz
-        --inputs N --folder DIR`; it goes on where it stopped. The gate tries 5,000 each time, and every file that was a
-        fault once (`tests/regressions`)."""
+        f"""Seconds are the processor's. No process that read {fuzz["shard"]:,} of them, one after another,
+        held more than {fuzz["peak_memory_mb"]:,} MB. Faults: {len(faults) or "none"}. Again, or further:
+        `python -m tools.fuzz --inputs N --folder DIR`; it goes on where it stopped. The gate tries 5,000
+        each time, and every file that was a fault once (`tests/regressions`)."""
     )
     return f"## Hostile files\n\n{words}\n\n{table(header, rows)}\n\n{memory}"
 
 
 def _limits(limits: Figures) -> str:
     words = wrap(
-        f"""Beyond these bounds up to {limits["accepted_pixels"] / 1e6:g} megapixels are accepted. So much took a picture
-        of that size (BMP: of the 200 MiB that a file may have) in each format, read in a process of its own. Pictures of
-        over 30 megapixels are decoded one at a time, however many threads read."""
+        f"""Beyond these bounds up to {limits["accepted_pixels"] / 1e6:g} megapixels are accepted. So much
+        took a picture of that size (BMP: of the 200 MiB that a file may have) in each format, read in a
+        process of its own. Pictures of over 30 megapixels are decoded one at a time, however many threads
+        read."""
     )
     rows = [
         (
@@ -83,8 +85,8 @@ def _limits(limits: Figures) -> str:
 
 def _conditions(conditions: Figures) -> str:
     words = wrap(
-        """Faces that can hardly be seen, or are none, still get an answer, with a warning. How many of the chips of each
-        kind are warned about:"""
+        """Faces that can hardly be seen, or are none, still get an answer, with a warning. How many of the
+        chips of each kind are warned about:"""
     )
     rows = [
         (name, f"{figures['n']:,}", *(f"{100 * figures[word]:.1f} %" for word in CONDITION_WARNINGS))
