@@ -185,7 +185,19 @@ class Predictor:
         image = source if isinstance(source, np.ndarray) else read_image(source)
         self._enter_process()
         confidence = {} if min_confidence is None else {"min_confidence": min_confidence}
-        faces = self._detector.detect(image, min_face=min_face, **confidence)
+        return self.crop_faces(image, self._detector.detect(image, min_face=min_face, **confidence))
+
+    @staticmethod
+    def crop_faces(image: NDArray[np.uint8], faces: Iterable[Face]) -> list[FoundFace]:
+        """Cuts faces out as `find_faces` does, wide enough for every model.
+
+        Args:
+            image: The picture, upright RGB ``uint8`` of shape (height, width, 3).
+            faces: What was found in it before.
+
+        Returns:
+            Each face with its chip.
+        """
         return [(face, crop_face(image, face, _WIDEST_MARGIN)) for face in faces]
 
     def predict_faces(self, found: Sequence[FoundFace]) -> list[Prediction]:

@@ -5,7 +5,7 @@ import streamlit as st
 from agegender.errors import ModelError
 from ui import explanations
 from ui.models import choose_model
-from ui.photos import Analysis, Photo, Settings, analyse
+from ui.photos import Analysis, Photo, Settings, analyse, with_chips
 from ui.results import choose_face, show_errors, show_no_face
 from ui.session import PRIVACY, choose_photo, choose_photos, current_settings
 from ui.widgets import show_failure
@@ -13,7 +13,7 @@ from ui.widgets import show_failure
 
 def explain(photo: Photo, analysis: Analysis, settings: Settings) -> None:
     index = choose_face(photo, analysis)
-    face = analysis.predictions[index]
+    face = with_chips(photo, analysis)[index]
     found = explanations.explanation_of(photo, settings, index)
     explanations.show_answer(face)
     explanations.show_contributions(face, found, settings)

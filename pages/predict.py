@@ -6,7 +6,7 @@ import streamlit as st
 
 from agegender.errors import ModelError
 from ui import results
-from ui.photos import PHOTOS_A_PAGE, Photo, Settings, analyse
+from ui.photos import PHOTOS_A_PAGE, Photo, Settings, analyse, with_chips
 from ui.session import PRIVACY, choose_photos, look_closer_at, put_snapshot_aside, take_snapshot
 from ui.widgets import choose_part, show_failure
 
@@ -34,7 +34,7 @@ def show_results(photos: Sequence[Photo], settings: Settings) -> None:
     results.show_photo(photos[shown], analyses[shown])
     if len(photos) == 1:
         results.show_downloads(photos, analyses, settings.model)
-    results.show_faces(analyses[shown].predictions)
+    results.show_faces(with_chips(photos[shown], analyses[shown]))
 
 
 st.title("How old does this face look?")

@@ -199,7 +199,7 @@ class Brightness:
         self.age, self.gender = age, gender
         self.batches: list[int] = []
 
-    def predict_chips(self, chips: np.ndarray) -> list:
+    def predict_chips(self, chips: np.ndarray, *, margin=0) -> list:
         self.batches.append(len(chips))
         half = chips.shape[2] // 2
         answers = []

@@ -22,6 +22,7 @@ UNTRAINED: Final = "not trained yet"
 
 _FRESH_SECONDS: Final = 10
 _SHOWN_AT_FIRST: Final = 4
+_ADULTS: Final = "21 to 60"
 _WORDS_FOR: Final = 2  # the sentence of a figure of more systems is for screen readers only
 _KINDS: Final = {"measured": "ours", "rival": "rival"}
 _FIGURES: Final[dict[str, Figure]] = {"age": "mae", "gender": "gender_accuracy"}
@@ -41,6 +42,8 @@ def show_leaderboard(comparison: Comparison) -> None:
     untrained = [entry for entry in comparison["models"] if not entry["trained"]]
     waiting = pd.DataFrame([{"name": e["name"], "parameters": e["parameters"]} for e in untrained])
     rows = pd.concat([table.assign(kind=table["kind"].map(_KINDS)), waiting.assign(kind=UNTRAINED)])
+    adults = {entry["name"]: entry.get("adults", {}).get("mae") for entry in comparison["models"]}
+    rows["adults"] = rows["name"].map(adults).astype("float64")
     rows["name"] = rows["name"].where(rows["kind"] != "rival", rows["name"] + " (rival)")
     shares = [f"{name}{end}" for name in ("cs5", "gender_accuracy") for end in ("", "_low", "_high")]
     percent = {name: 100 * rows[name] for name in shares}
@@ -59,6 +62,11 @@ def show_leaderboard(comparison: Comparison) -> None:
             "Gender", format="%.1f %%", help="Faces whose likelier gender is the labelled one."
         ),
         "cs5": number("Within 5 years", format="%.1f %%", help="Answers at most five years off: CS@5."),
+        "adults": number(
+            f"Age error, {_ADULTS}",
+            format="%.2f",
+            help="On faces labelled with these ages alone, for papers that leave out the others.",
+        ),
         "kind": st.column_config.TextColumn(
             "What it is",
             width=120,
@@ -126,6 +134,7 @@ def show_published(comparison: Comparison) -> None:
     for entry in comparison["published"]:
         accuracy, score = entry["gender_accuracy"], entry["score"]
         gained = entry["difference"]["gender_accuracy"]
+        counterpart = ours.get(entry["against"], {})
         rows.append(
             {
                 "name": entry["name"],
@@ -133,7 +142,8 @@ def show_published(comparison: Comparison) -> None:
                 "gender": entry["gender_accuracy_words"] or (f"{100 * accuracy:.1f} %" if accuracy else None),
                 "score": None if score is None else f"{score:g}",
                 "against": entry["against"],
-                "ours": ours.get(entry["against"], {}).get("mae"),
+                "ages": _ADULTS if entry["adults"] else "all",
+                "ours": (counterpart.get("adults", {}) if entry["adults"] else counterpart).get("mae"),
                 "years": entry["difference"]["mae"],
                 "points": None if gained is None else 100 * gained,
                 "source": entry["source"],
@@ -152,7 +162,8 @@ def show_published(comparison: Comparison) -> None:
         "against": st.column_config.TextColumn(
             "Ours", help="The model of the same design, or else the default."
         ),
-        "ours": number("Our age error", format="%.2f", help="Measured here."),
+        "ours": number("Our age error", format="%.2f", help="Measured here, on the same ages."),
+        "ages": st.column_config.TextColumn("Ages", help="Some leave out children and old people."),
         "score": st.column_config.TextColumn(
             "Score", help="A leaderboard's own measure, which cannot be held against an error or accuracy."
         ),

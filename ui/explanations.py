@@ -153,6 +153,7 @@ def show_occlusion(face: Prediction, found: Explanation, settings: Settings) -> 
         found.occlusion = occlude(
             load_model(settings.model).predictor,
             face.chip,
+            margin=face.margin,
             progress=lambda _, done, all_: bar.progress(done / all_, f"Covered {done} of {all_} places …"),
         )
         place.empty()
@@ -173,7 +174,7 @@ def show_stability(face: Prediction, found: Explanation, settings: Settings) -> 
     )
     if not found.variants:
         with st.spinner("Asking again …"):
-            found.variants = vary(load_model(settings.model).predictor, face.chip)
+            found.variants = vary(load_model(settings.model).predictor, face.chip, margin=face.margin)
     st.markdown(_say_stability(found.variants))
     tasks = [task for task, answer in (("age", face.age), ("gender", face.gender)) if answer is not None]
     grid = st.grid(2, min_column_width=300)

@@ -1,7 +1,7 @@
 """Pictures in, results out: what one session remembers of its photos, and the turns in which all are served.
 
-Photos never leave memory. Kept between two runs of a page are the photos themselves (see `ui.session`), and
-of the latest few a small picture and the faces' chips.
+Photos never leave memory. Kept between two runs of a page are the photos themselves (see `ui.session`), what
+was answered, and of the latest few a small picture and the faces' chips, which the photo can give again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ from pathlib import PurePath
 from typing import Any, Final, Literal, get_args
 
 import cv2
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 
 from agegender import Predictor
 from agegender.drawing import annotate
 from agegender.errors import ImageError
+from agegender.faces import Face
+from agegender.faces.chip import change_margin
 from agegender.files import unique_names
 from agegender.images import read_image
 from agegender.prediction import ImageResult, Prediction
@@ -41,13 +45,18 @@ EXAMPLE_CREDIT: Final = (
 PHOTOS_A_PAGE: Final = 30
 """Photos looked at together."""
 
-_MOST_CHIPS: Final = 1_000
-"""What a session remembers of found faces, in chips of 120 kB; a photo's small picture counts as four."""
+_REMEMBERED: Final = 300
+"""Photos whose results a session remembers: a few kilobytes each."""
 
+_MOST_CHIPS: Final = 24
+"""Chips, of nearly 200 kB, that a session remembers beyond those of the photo that it saw last."""
+
+_PICTURES: Final = 4
 _PREVIEW_SIDE: Final = 1600
 _LOOK_SECONDS: Final = 0.5
+_NO_CHIP: Final = np.zeros((0, 0, 3), dtype=np.uint8)
 
-Memory = Literal["found", "analyses", "explanations", "answers"]
+Memory = Literal["found", "analyses", "chips", "pictures", "explanations", "answers"]
 """What a session remembers of photos."""
 
 
@@ -86,13 +95,11 @@ class Found:
     Attributes:
         size: Width and height of the upright photo, in pixels; ``None`` where it could not be read.
         faces: The first is number 1.
-        picture: The photo as JPEG, shrunk to fit a screen; empty where it could not be read.
         error: Why it could not be read, or ``None``.
     """
 
     size: tuple[int, int] | None
-    faces: Sequence[FoundFace]
-    picture: bytes
+    faces: tuple[Face, ...] = ()
     error: str | None = None
 
 
@@ -102,10 +109,12 @@ class Analysis:
 
     Attributes:
         found: What there is to see.
-        predictions: Of each face.
+        settings: How it was looked at.
+        predictions: Of each face, without their chips: `with_chips` adds them.
     """
 
     found: Found
+    settings: Settings
     predictions: tuple[Prediction, ...] = ()
 
     @property
@@ -117,17 +126,6 @@ class Analysis:
     def error(self) -> str | None:
         """As `Found`."""
         return self.found.error
-
-    @cached_property
-    def preview(self) -> bytes:
-        """The small picture with its faces marked, as JPEG; only for a photo that could be read."""
-        picture = read_image(self.found.picture)
-        scale = picture.shape[1] / (self.size or (1, 1))[0]
-        small = [
-            replace(p, face=replace(p.face, box=tuple(scale * edge for edge in p.face.box)))  # type: ignore[arg-type]
-            for p in self.predictions
-        ]
-        return encode(annotate(picture, small), ".jpg", cv2.IMWRITE_JPEG_QUALITY, 88)
 
 
 def analyse(photos: Sequence[Photo], settings: Settings) -> list[Analysis]:
@@ -175,30 +173,84 @@ def look_at(photo: Photo, settings: Settings, waiting: Callable[[int], None]) ->
     """
     analyses, key = remembered("analyses"), (photo.digest, settings)
     if key not in analyses:
-        predictor = load_model(settings.model).predictor
-        faces, seen = remembered("found"), (photo.digest, settings.min_face, settings.min_confidence)
+        predictor, memory = load_model(settings.model).predictor, remembered("found")
+        seen = (photo.digest, settings.min_face, settings.min_confidence)
         with _turns().take(waiting):
-            if seen not in faces:
-                faces[seen] = _find(photo, settings, predictor)
-            predictions = tuple(predictor.predict_faces(faces[seen].faces))
-        analyses[key] = Analysis(faces[seen], predictions)
-        bound(faces, seen, _MOST_CHIPS, lambda found: 4 + len(found.faces))
-    bound(analyses, key, _MOST_CHIPS, lambda analysis: 4 + len(analysis.predictions))
-    found: Analysis = analyses[key]
-    return found
+            if seen not in memory:
+                memory[seen] = _find(photo, settings, predictor)
+            found: Found = memory[seen]
+            predictions = predictor.predict_faces(_chips_of(photo, found))
+        bound(memory, seen, _REMEMBERED)
+        analyses[key] = Analysis(found, settings, tuple(replace(p, chip=_NO_CHIP) for p in predictions))
+    bound(analyses, key, _REMEMBERED)
+    analysis: Analysis = analyses[key]
+    return analysis
 
 
 def _find(photo: Photo, settings: Settings, predictor: Predictor) -> Found:
     try:
         image = read_image(photo.data, name=photo.name)
     except ImageError as error:
-        return Found(None, (), b"", error.reason)
+        return Found(None, error=error.reason)
+    chips = predictor.find_faces(image, min_confidence=settings.min_confidence, min_face=settings.min_face)
+    found = Found(image.shape[1::-1], tuple(face for face, _ in chips))
+    _remember_chips(photo, found, chips)
+    _remember_picture(photo, image)
+    return found
+
+
+def _chips_of(photo: Photo, found: Found) -> list[FoundFace]:
+    """The faces of a photo, cut out of it anew where that is forgotten."""
+    key = (photo.digest, found.faces)
+    if found.faces and key not in remembered("chips"):
+        image = read_image(photo.data, name=photo.name)
+        _remember_chips(photo, found, Predictor.crop_faces(image, found.faces))
+    chips: list[FoundFace] = remembered("chips").get(key, [])
+    return chips
+
+
+def _remember_chips(photo: Photo, found: Found, chips: list[FoundFace]) -> None:
+    memory, key = remembered("chips"), (photo.digest, found.faces)
+    memory[key] = chips
+    bound(memory, key, _MOST_CHIPS, len)
+
+
+def _remember_picture(photo: Photo, image: NDArray[np.uint8]) -> bytes:
+    """Keeps a photo as JPEG, shrunk to fit a screen."""
     height, width = image.shape[:2]
-    faces = predictor.find_faces(image, min_confidence=settings.min_confidence, min_face=settings.min_face)
     scale = min(1.0, _PREVIEW_SIDE / max(width, height))
     size = max(1, round(scale * width)), max(1, round(scale * height))
     small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return Found((width, height), faces, encode(small, ".jpg"))
+    memory, key = remembered("pictures"), (photo.digest,)
+    memory[key] = encode(small, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 92)
+    bound(memory, key, _PICTURES)
+    picture: bytes = memory[key]
+    return picture
+
+
+def with_chips(photo: Photo, analysis: Analysis) -> list[Prediction]:
+    """The predictions of a photo with the chips that the model saw."""
+    return [
+        replace(prediction, chip=change_margin(chip.pixels, chip.margin, prediction.margin))
+        for prediction, (_, chip) in zip(analysis.predictions, _chips_of(photo, analysis.found), strict=True)
+    ]
+
+
+def preview_of(photo: Photo, analysis: Analysis) -> bytes:
+    """A readable photo with its faces marked, as JPEG, shrunk to fit a screen."""
+    memory, key = remembered("pictures"), (photo.digest, analysis)
+    if key not in memory:
+        plain = memory.get((photo.digest,)) or _remember_picture(photo, read_image(photo.data))
+        picture = read_image(plain)
+        scale = picture.shape[1] / (analysis.size or (1, 1))[0]
+        small = [
+            replace(p, face=replace(p.face, box=tuple(scale * edge for edge in p.face.box)))  # type: ignore[arg-type]
+            for p in analysis.predictions
+        ]
+        memory[key] = encode(annotate(picture, small), ".jpg", cv2.IMWRITE_JPEG_QUALITY, 88)
+    bound(memory, key, _PICTURES)
+    preview: bytes = memory[key]
+    return preview
 
 
 class Turns:

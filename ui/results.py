@@ -21,6 +21,7 @@ from ui.photos import (
     Settings,
     annotated_png,
     annotated_zip,
+    preview_of,
     records,
 )
 from ui.session import use_settings
@@ -91,7 +92,7 @@ def show_photo(photo: Photo, analysis: Analysis) -> None:
         show_no_face(photo)
     width, height = analysis.size or (1, 1)
     show_picture(
-        analysis.preview,
+        preview_of(photo, analysis),
         width=min(_PHOTO_WIDTH, max(1, round(_PHOTO_HEIGHT * width / height))),
         alt=f"{photo.name} with a numbered box around each of {count} faces" if count else photo.name,
     )
@@ -110,7 +111,9 @@ def choose_face(photo: Photo, analysis: Analysis) -> int:
     count = len(analysis.predictions)
     if count == 1:
         return 0
-    show_picture(analysis.preview, width=520, alt=f"{photo.name} with a number at each of {count} faces")
+    show_picture(
+        preview_of(photo, analysis), width=520, alt=f"{photo.name} with a number at each of {count} faces"
+    )
     numbers = [str(number) for number in range(1, count + 1)]
     chosen = st.pills("Face", numbers, default="1", required=True, wrap=True, key="face", bind="query-params")
     return int(chosen) - 1

@@ -14,7 +14,7 @@ from agegender.errors import ModelError
 from agegender.models.registry import DEFAULT_MODEL
 from agegender.prediction import AgeEstimate, GenderEstimate
 from agegender.wording import say_age, say_gender
-from ui.photos import Analysis, Photo, Settings, analyse, bound, look_at, remembered
+from ui.photos import Analysis, Photo, Settings, analyse, bound, look_at, remembered, with_chips
 from ui.results import choose_face, show_errors, show_no_face
 from ui.session import current_settings
 from ui.widgets import quote, show_chart, show_picture, without_paths
@@ -85,7 +85,7 @@ def _show(photo: Photo, analysis: Analysis, answers: Mapping[str, Answer]) -> No
     said = {model: answer.faces[index] for model, answer in answers.items() if not answer.error}
     ages = {model: age for model, (age, _) in said.items() if age is not None}
     with st.container(horizontal=True, vertical_alignment="center"):
-        chip = analysis.predictions[index].chip
+        chip = with_chips(photo, analysis)[index].chip
         show_picture(chip, width=120, alt="The face, cut out and turned upright")
         st.markdown(_say_agreement(said, ages), width="stretch")
     rows = [

@@ -51,7 +51,7 @@ def show_failure(error: AgeGenderError, icon: str = ":material/model_training:")
 
 def without_paths(text: str) -> str:
     """Takes folders out of a message: of a path its last part stays, or what lies below a known folder."""
-    known = {PRODUCT, *weights_folders(), Path.cwd(), Path.home()}
+    known = {PRODUCT, *(folder.parent for folder in weights_folders()), Path.cwd(), Path.home()}
     for folder in sorted(known, key=lambda folder: -len(str(folder))):
         if folder != folder.parent:
             text = text.replace(f"{folder}{os.sep}", "").replace(str(folder), folder.name)

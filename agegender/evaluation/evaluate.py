@@ -23,8 +23,7 @@ from agegender.evaluation.metrics import (
     range_metrics,
     reliability,
 )
-from agegender.faces import FaceDetector, crop_face, main_face, pad_chip, shift_face
-from agegender.faces.crop import CHIP_PAD
+from agegender.faces import FaceDetector, crop_face, main_face, pad_chip
 from agegender.files import unescape_name
 from agegender.images import read_image
 from agegender.labels import age_band
@@ -276,9 +275,7 @@ def _detected_chips(
     ):
         face = main_face(faces, image.shape)
         if face is not None:
-            # The grey frame helps to find the face and is nothing to show to a network.
-            chip = crop_face(pictures[position], shift_face(face, -CHIP_PAD), margin)
-            found[position] = chip.pixels, margin
+            found[position] = crop_face(image, face, margin).pixels, margin
     return found
 
 

@@ -49,6 +49,7 @@ def occlude(
     predictor: ChipPredictor,
     chip: NDArray[np.uint8],
     *,
+    margin: int = 0,
     cells: int = CELLS,
     patch: float = PATCH,
     progress: Progress | None = None,
@@ -58,6 +59,7 @@ def occlude(
     Args:
         predictor: The model's predictor.
         chip: RGB ``uint8`` of shape (height, width, 3), UTKFace geometry.
+        margin: Pixels that it shows beyond that on each side, as `Predictor.predict_chips` counts them.
         cells: Places along each side; their number squared is how many answers it takes.
         patch: Side of the cover, as a share of the chip's side, over 0 to 1. It is centred on the place, and
             at the border of the chip only part of it falls on the face.
@@ -71,12 +73,12 @@ def occlude(
     """
     if cells < 1 or not 0 < patch <= 1:
         raise ValueError(f"cells must be at least 1 and patch over 0 to 1, not {cells} and {patch}")
-    whole = predictor.predict_chips(chip[None])[0]
+    whole = predictor.predict_chips(chip[None], margin=margin)[0]
     places = [(row, column) for row in range(cells) for column in range(cells)]
     answers: list[Answer] = []
     for start in range(0, len(places), _BATCH):
         batch = [_cover(chip, *place, cells, patch) for place in places[start : start + _BATCH]]
-        answers += predictor.predict_chips(np.stack(batch))
+        answers += predictor.predict_chips(np.stack(batch), margin=margin)
         if progress is not None:
             progress("Covering the face", len(answers), len(places))
     shape = (cells, cells)

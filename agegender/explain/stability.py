@@ -39,18 +39,19 @@ class Variant:
     gender: GenderEstimate | None
 
 
-def vary(predictor: ChipPredictor, chip: NDArray[np.uint8]) -> tuple[Variant, ...]:
+def vary(predictor: ChipPredictor, chip: NDArray[np.uint8], *, margin: int = 0) -> tuple[Variant, ...]:
     """Asks for a face and for every version of it in `CHANGES`, in one batch.
 
     Args:
         predictor: The model's predictor.
         chip: RGB ``uint8`` of shape (height, width, 3), UTKFace geometry.
+        margin: Pixels that it shows beyond that on each side, as `Predictor.predict_chips` counts them.
 
     Returns:
         The face as it is, then its versions.
     """
     chips = {AS_IT_IS: chip} | {name: change(chip) for name, change in CHANGES.items()}
-    answers = predictor.predict_chips(np.stack(list(chips.values())))
+    answers = predictor.predict_chips(np.stack(list(chips.values())), margin=margin)
     return tuple(
         Variant(name, pixels, age, gender)
         for (name, pixels), (age, gender) in zip(chips.items(), answers, strict=True)

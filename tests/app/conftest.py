@@ -50,7 +50,7 @@ class FakePredictor:
     def __init__(self, model: str = "vggface", *, detector: object = None) -> None:
         self.model = model
 
-    def predict_chips(self, chips: np.ndarray) -> list[tuple[None, None]]:
+    def predict_chips(self, chips: np.ndarray, *, margin=0) -> list[tuple[None, None]]:
         return [(None, None) for _ in chips]
 
     def find_faces(
@@ -63,6 +63,9 @@ class FakePredictor:
     def _find_one(self, left: float) -> tuple[Face, Chip]:
         face = Face((left, 10.0, left + 50, 60.0), 0.99, ((left + 20, 30.0),) * 5)
         return face, Chip(np.full((200, 200, 3), 90, dtype=np.uint8), () if left else ("small face",))
+
+    def crop_faces(self, image: np.ndarray, faces: list[Face]) -> list[tuple[Face, Chip]]:
+        return [(face, self._find_one(face.box[0])[1]) for face in faces]
 
     def predict_faces(self, found: list[tuple[Face, Chip]]) -> list[Prediction]:
         return [

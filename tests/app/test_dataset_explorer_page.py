@@ -142,7 +142,7 @@ def test_a_click_shows_a_face_with_its_labels_and_the_models_answer(fake_utkface
     asked = []
 
     class Answering(FakePredictor):
-        def predict_chips(self, chips):
+        def predict_chips(self, chips, *, margin=0):
             asked.append(chips.shape)
             return [one for _ in chips]
 

@@ -8,7 +8,7 @@ import skimage.data
 from conftest import photo, texts
 from PIL import Image
 
-from ui.photos import Analysis, Found, Photo, annotated_png, annotated_zip, records
+from ui.photos import Analysis, Found, Photo, Settings, annotated_png, annotated_zip, records
 
 
 def test_first_paint_says_what_it_is_and_runs_nothing(open_page, predictor):
@@ -136,13 +136,20 @@ def test_the_same_photo_under_another_name_is_known(open_page, predictor):
 
 
 def test_a_session_remembers_a_bounded_number_of_results(open_page, predictor, monkeypatch):
-    monkeypatch.setattr("ui.photos._MOST_CHIPS", 50)  # each photo counts as four, and its face as one
+    monkeypatch.setattr("ui.photos._REMEMBERED", 10)
+    monkeypatch.setattr("ui.photos._MOST_CHIPS", 3)
     app = open_page()
     uploads = [photo(100, 100 + index, name=f"{index}.png") for index in range(20)]
     app.file_uploader(key="uploads").set_value(uploads).run()
     assert not app.exception
     assert len(predictor.looks) == 20
     assert len(app.session_state["analyses"]) == len(app.session_state["found"]) == 10
+    assert len(app.session_state["chips"]) == 3
+    assert len(app.session_state["pictures"]) == 4
+    assert all(not p.chip.size for a in app.session_state["analyses"].values() for p in a.predictions)
+    app.selectbox(key="shown").set_value(15).run()  # whose chip is forgotten, and cut out again
+    assert not app.exception
+    assert "Face 1, cut out of the photo" in texts(app)
 
 
 def test_a_photo_that_is_taken_back_is_forgotten(open_page, predictor):
@@ -223,8 +230,9 @@ def test_downloads_hold_every_readable_photo(predictor):
     names = ["a.png", "b.png", "a.jpg", "a (2).png", "A.png", "x/a.png"]
     photos = [Photo(name, b"" if name == "b.png" else photo(100)[1]) for name in names]
     faces = tuple(predictor().predict_faces(predictor().find_faces(np.ones((120, 100, 3), dtype=np.uint8))))
-    seen = Analysis(Found((100, 120), (), b""), faces)
-    analyses = [seen if p.data else Analysis(Found(None, (), b"", "no bytes")) for p in photos]
+    settings = Settings("vggface", 0, 0.9)
+    seen = Analysis(Found((100, 120)), settings, faces)
+    analyses = [seen if p.data else Analysis(Found(None, error="no bytes"), settings) for p in photos]
     with zipfile.ZipFile(io.BytesIO(annotated_zip(photos, analyses))) as archive:
         packed = archive.namelist()
         assert Image.open(io.BytesIO(archive.read(packed[0]))).size == (100, 120)
