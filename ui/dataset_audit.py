@@ -13,6 +13,7 @@ from agegender import charts
 from agegender.audit.audit import explain_name
 from agegender.audit.findings import CONFLICT_YEARS, KINDS
 from agegender.audit.steps import FolderAudit, audit_labels
+from agegender.export import to_csv
 from ui.dataset import Source, label_words, need_audit, need_pictures, run_beside
 from ui.dataset_gallery import show_face, show_gallery, thumbnails
 from ui.widgets import choose_part, show_chart, show_tile
@@ -259,7 +260,7 @@ def _show_findings(found: FolderAudit) -> None:
     )
     st.download_button(
         "Findings as CSV",
-        lambda: listed.to_csv(index=False, lineterminator="\n"),
+        lambda: to_csv(listed),
         "findings.csv",
         "text/csv",
         icon=":material/table:",

@@ -169,7 +169,7 @@ class Teacher:
 @pytest.fixture
 def teacher(monkeypatch):
     monkeypatch.setattr(module, "TrainedModel", Teacher)
-    monkeypatch.setattr(module, "fingerprint_of_model", lambda _name: "0123456789abcdef")
+    monkeypatch.setattr(module, "fingerprint_of_model", lambda name: f"weights of {name}")
     half = np.zeros((40, 40, 3), np.uint8)
     half[:, :20] = 255
     monkeypatch.setattr(module, "read_chip", lambda *_: half)
