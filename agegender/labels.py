@@ -6,6 +6,7 @@ the label UTKFace's annotators perceived, not a statement about a person.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import numpy as np
@@ -45,6 +46,39 @@ AGE_BAND_NAMES: Final[tuple[str, ...]] = (
 )
 
 _UPPER_EDGES: Final = np.array([high + 0.5 for _, high in AGE_BANDS[:-1]])
+
+
+NOT_GIVEN: Final = "not given"
+
+
+def group_codes(
+    groups: Iterable[str], *, with_unknown: bool = False
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Numbers the groups that sources name, in their own words.
+
+    Args:
+        groups: Of each of n faces; empty where unknown.
+        with_unknown: Whether an unknown group is the last one, `NOT_GIVEN`, where there is any.
+
+    Returns:
+        int64 of shape (n,), and the names they stand for: UTKFace's five in its own order where there are no
+        others, else those that occur, sorted. Unknown ones are -1, or the last name's number.
+    """
+    words = list(groups)
+    named = set(words) - {""}
+    names = ETHNICITIES if named <= set(ETHNICITIES) else tuple(sorted(named))
+    code = {name: number for number, name in enumerate(names)}
+    if with_unknown and "" in words:
+        code[""] = len(names)
+        names = (*names, NOT_GIVEN)
+    return np.array([code.get(word, -1) for word in words], dtype=np.int64), names
+
+
+def say_years(low: int, high: int) -> str:
+    """A labelled age in words: "31", "20–29" or "70+"."""
+    if low == high:
+        return str(low)
+    return f"{low}+" if high >= MAX_AGE else f"{low}–{high}"
 
 
 def age_band(ages: ArrayLike) -> NDArray[np.int64]:

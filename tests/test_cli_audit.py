@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 from agegender.__main__ import main
+from agegender.faces import Face
+from agegender.faces.crop import CHIP_PAD
+from tests.conftest import FACE_IN_PHOTO, make_chip, photo_around, write_chip, write_source
 
 ROOT = Path(__file__).parents[1]
 CHIPS = 520
-
-
-def make_chip(rng, side=200):
-    coarse = rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)
-    return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
-
-
-def write_chip(path, chip, quality=95):
-    path.write_bytes(cv2.imencode(".jpg", chip, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +44,7 @@ def features_that_know(monkeypatch):
     """Instead of the base: features that say what the labels should have been."""
     from agegender.audit import frozen_features
 
-    def know(files, *, progress=None):
+    def know(files, *, faces=None, progress=None):
         rng = np.random.default_rng(0)
         rows = []
         for file in files:
@@ -158,3 +152,67 @@ def test_without_a_dataset_the_exit_code_is_2(tmp_path, capsys, folder):
     (tmp_path / "empty").mkdir()
     assert main(["audit", "--data", str(tmp_path / folder)]) == 2
     assert "UTKFace" in capsys.readouterr().err
+
+
+class Detector:
+    """Sees `FACE_IN_PHOTO`, but in dark photos."""
+
+    def detect_many(self, images):
+        box = tuple(value + CHIP_PAD for value in FACE_IN_PHOTO.box)
+        points = tuple((x + CHIP_PAD, y + CHIP_PAD) for x, y in FACE_IN_PHOTO.landmarks)
+        return [[] if image[150, 150].max() < 30 else [Face(box, 0.9, points)] for image in images]
+
+
+@pytest.fixture
+def two_sources(tmp_path, monkeypatch):
+    """20 chips, and 12 photos with ranges: one dark, two of one chip, one of them "dev"; a row too many."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("agegender.data.landmarks.FaceDetector", Detector)
+    rng = np.random.default_rng(1)
+    chips = [make_chip(rng) for _ in range(20)]
+    (tmp_path / "chips").mkdir()
+    for i, chip in enumerate(chips):
+        write_chip(tmp_path / "chips" / f"{20 + i}_{i % 2}_0_20170116{i:09d}.jpg.chip.jpg", chip)
+    photos = {f"train/{i}.jpg": make_chip(rng, 300) for i in range(8)}
+    photos |= {f"dev/{i}.jpg": make_chip(rng, 300) for i in range(2)}
+    photos["train/dark.jpg"] = np.zeros((300, 300, 3), np.uint8)
+    photos["train/copy.jpg"] = photos["dev/1.jpg"] = photo_around(chips[3], rng)
+    write_source(tmp_path / "photos", photos)
+    with (tmp_path / "photos" / "labels.csv").open("a") as file:
+        file.write("\ntrain/gone.jpg,20-29,male,")
+    return ["--data", str(tmp_path / "chips"), str(tmp_path / "photos")]
+
+
+def test_several_sources_are_audited_together(two_sources, tmp_path, capsys):
+    csv = tmp_path / "findings.csv"
+    assert main(["audit", *two_sources, "--no-model", "--json", "-", "--csv", str(csv)]) == 0
+    figures = read_strict(capsys.readouterr().out)
+    assert (figures["files"], figures["labelled"]) == (33, 32)
+    assert figures["no_label"] == [{"file": "photos/train/gone.jpg", "reason": "there is no such file"}]
+    photos, chips = figures["sources"]["photos"], figures["sources"]["chips"]
+    assert (photos["files"], photos["ranges"], photos["no_face"]) == (12, 12, 1)
+    assert (chips["files"], chips["ranges"], chips["no_face"], chips["leaked"]) == (20, 0, 0, 1)
+    assert photos["leaked"] == 1  # of three that show one photo, the one in dev stays
+    assert photos["split"]["dev"] == figures["split"]["dev"] == 2
+    assert figures["duplicates"]["photos"] == 1
+    assert figures["duplicates"]["photos_by_copies"] == {"3": 1}
+    assert figures["conflicts"]["range_pairs"] == 3
+    assert figures["conflicts"]["identical_range_differs"] == 0
+    assert figures["label_noise"] is None
+    assert sum(figures["balance"]["ethnicity"].values()) == 32
+    found = pd.read_csv(csv)
+    assert found.loc[found["kind"] == "no face", "file"].tolist() == ["photos/train/dark.jpg"]
+    copies = found[found["group"].notna()]
+    assert copies["detail"].unique().tolist() == [
+        "3 versions of one photo, labelled 23 female White | 30–39 female | 30–39 female Sami"
+    ]
+    assert copies["source"].tolist() == ["chips", "photos", "photos"]
+    assert (tmp_path / "runs" / ".landmarks.npz").is_file()
+
+    assert main(["audit", *two_sources, "--no-model"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert (
+        "source photos 12 faces, 12 labelled with a range of years, no face found in 1, 1 left out" in words
+    )
+    assert re.search(r"split train \d+, validation \d+, test \d+, dev 2", words)
+    assert "train/gone.jpg: there is no such file" in words

@@ -18,6 +18,7 @@ from agegender.audit.faceres import HEADS_FILE, build_heads
 from agegender.data.pictures import read_chip
 from agegender.errors import DatasetError
 from agegender.faces.chip import resize_chip
+from agegender.faces.face import Face
 from agegender.models.backbones import MOBILENET_BASE, build_mobilenet, load_base_weights
 from agegender.models.card import find_model
 from agegender.models.store import load_weights
@@ -56,13 +57,15 @@ def join_base(body: keras.Model, heads: keras.Model) -> keras.Model:
 def frozen_features(
     files: Sequence[Path],
     *,
+    faces: Sequence[Face | None] | None = None,
     input_size: tuple[int, int] = INPUT_SIZE,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Looks at chips with the base that ships with the project.
 
     Args:
-        files: n chips.
+        files: n pictures.
+        faces: Where the face is in each; ``None`` for a chip, or for all of them.
         input_size: (height, width) they are brought to, in pixels.
         progress: Called after each batch.
 
@@ -77,12 +80,14 @@ def frozen_features(
     load_weights(heads, find_model(MOBILENET_BASE) / HEADS_FILE)
     network = join_base(body, heads)
     found = np.full((len(files), FEATURES), np.nan, dtype=np.float32)
+    where: Sequence[Face | None] = [None] * len(files) if faces is None else faces
 
     def read(start: int) -> tuple[list[int], NDArray[np.uint8]]:
         rows, chips = [], []
-        for row, file in enumerate(files[start : start + _BATCH], start=start):
+        part = slice(start, start + _BATCH)
+        for row, (file, face) in enumerate(zip(files[part], where[part], strict=True), start=start):
             try:
-                chips.append(resize_chip(read_chip(file), input_size))
+                chips.append(resize_chip(read_chip(file, face), input_size))
             except DatasetError:
                 continue
             rows.append(row)

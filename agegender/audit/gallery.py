@@ -1,6 +1,7 @@
 """Looking through a dataset: which faces are wanted, and in what order.
 
-A table of faces has one row a labelled file: ``age`` (years), ``gender`` and ``ethnicity`` (codes). What an
+A table of faces has one row a labelled file: ``age``, ``age_min`` and ``age_max`` (years), ``gender`` (code),
+``group`` (in its source's words) and ``source``. What an
 audit found adds ``split``, ``copies``, ``group`` and a bool column a quality flag (`FLAGS`).
 """
 
@@ -19,7 +20,7 @@ from agegender.audit.audit import Audit
 from agegender.audit.conditions import Conditions
 from agegender.audit.findings import CONFLICT_YEARS
 from agegender.faces.chip import resize_chip
-from agegender.labels import MAX_AGE
+from agegender.labels import MAX_AGE, NOT_GIVEN
 
 FLAGS: Final[dict[str, str]] = {
     "duplicate": "the same photo is there at least once more",
@@ -27,7 +28,7 @@ FLAGS: Final[dict[str, str]] = {
     "suspicious label": "a model that never saw the photo expects something else",
     "dim": "nothing in the picture is bright",
     "blurred": "the face has no fine detail",
-    "unusable": "the file cannot be read, or shows nothing",
+    "unusable": "the file cannot be read, or shows nothing, or no face was found in it",
 }
 """Quality flags and what they mean."""
 
@@ -45,16 +46,18 @@ class Selection:
     """Which faces are wanted; ``None`` wants all.
 
     Attributes:
-        ages: Youngest and oldest label, in years, both included.
+        ages: Youngest and oldest year, both included; a label that is a range need share one year with them.
         gender: Code.
-        ethnicity: Code.
-        split: "train", "validation" or "test".
+        ethnicity: In the words of the source.
+        source: Its name.
+        split: "train", "validation", "test" or "dev".
         flag: One of `FLAGS`.
     """
 
     ages: tuple[int, int] = (0, MAX_AGE)
     gender: int | None = None
-    ethnicity: int | None = None
+    ethnicity: str | None = None
+    source: str | None = None
     split: str | None = None
     flag: str | None = None
 
@@ -67,15 +70,18 @@ class Selection:
         Returns:
             bool of shape (n,).
         """
-        wanted = faces["age"].between(*self.ages).to_numpy(dtype=np.bool_, copy=True)
-        for column, value in (("gender", self.gender), ("ethnicity", self.ethnicity), ("split", self.split)):
+        low, high = self.ages
+        wanted = ((faces["age_min"] <= high) & (faces["age_max"] >= low)).to_numpy(dtype=np.bool_, copy=True)
+        wishes = {"gender": self.gender, "source": self.source, "split": self.split}
+        wishes["group"] = "" if self.ethnicity == NOT_GIVEN else self.ethnicity
+        for column, value in wishes.items():
             if value is not None:
                 wanted &= (faces[column] == value).to_numpy(np.bool_) if column in faces else False
         if self.flag is not None:
             wanted &= faces[self.flag].to_numpy(np.bool_) if self.flag in faces else False
         return np.asarray(wanted)
 
-    def without(self, *names: Literal["ages", "gender", "ethnicity", "split", "flag"]) -> Selection:
+    def without(self, *names: Literal["ages", "gender", "ethnicity", "source", "split", "flag"]) -> Selection:
         """The same without some wishes: the chart in which one chooses a gender shows both."""
         empty = Selection()
         return replace(self, **{name: getattr(empty, name) for name in names})
@@ -93,12 +99,12 @@ def flagged_faces(audit: Audit, conditions: Conditions) -> pd.DataFrame:
         doubted; and with it the columns ``reasons`` (words, "" for most) and ``suspicion`` (0 is not
         suspicious; see `suspects.find_suspects`).
     """
-    files, groups = audit.files, audit.groups
-    conflict = groups.index[groups["gender_differs"] | (groups["age_gap"] > CONFLICT_YEARS)]
-    unusable = pd.concat([audit.unreadable["file"], audit.no_picture["file"]])
+    files, photos = audit.files, audit.photos
+    conflict = photos.index[photos["gender_differs"] | (photos["age_gap"] > CONFLICT_YEARS)]
+    unusable = pd.concat([audit.unreadable["file"], audit.no_picture["file"], audit.no_face["file"]])
     flags: dict[str, Any] = {
         "duplicate": files["copies"] > 1,
-        "conflicting labels": files["group"].isin(conflict),
+        "conflicting labels": files["photo"].isin(conflict),
         "dim": conditions.dim,
         "blurred": conditions.blurred,
         "unusable": files["file"].isin(unusable),

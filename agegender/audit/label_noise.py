@@ -86,14 +86,16 @@ def label_pairs(table: pd.DataFrame, groups: NDArray[np.int64], prints: Fingerpr
     """Lists every two files of one group.
 
     Args:
-        table: n rows with ``age``, ``gender`` and ``ethnicity``.
+        table: n rows with ``age``, ``age_min``, ``age_max``, ``gender``, ``group`` and ``source``.
         groups: Group of each row, shape (n,).
         prints: Fingerprints of the rows' files.
 
     Returns:
-        One row a pair: ``first`` and ``second`` (positions in ``table``), ``group``, ``bits`` (distance of
+        One row a pair: ``first`` and ``second`` (positions in ``table``), ``photo``, ``bits`` (distance of
         the hashes, mirrored or not, of 256), ``same_bytes``, ``age`` (mean of the two labels, years),
-        ``age_gap`` (years), ``gender_differs``, ``ethnicity_differs``.
+        ``age_gap`` (years; of ranges those between them, 0 where they share one), ``exact`` (whether neither
+        age is a range), ``ages_differ``, ``gender_differs``, and ``ethnicity_differs``, which two sources,
+        having words of their own, cannot.
     """
     order = np.argsort(groups, kind="stable")
     ends = np.flatnonzero(np.diff(groups[order])) + 1
@@ -108,17 +110,23 @@ def label_pairs(table: pd.DataFrame, groups: NDArray[np.int64], prints: Fingerpr
         codes = table[column].to_numpy()
         return np.asarray(codes[first] != codes[second])
 
+    low, high = (table[name].to_numpy(np.float64) for name in ("age_min", "age_max"))
+    between = np.maximum(low[first], low[second]) - np.minimum(high[first], high[second])
+    known = (table["group"] != "").to_numpy(bool)
+    comparable = known[first] & known[second] & ~differs("source")
     return pd.DataFrame(
         {
             "first": first,
             "second": second,
-            "group": groups[first],
+            "photo": groups[first],
             "bits": np.minimum((left != right).sum(axis=1), (mirrored(left) != right).sum(axis=1)),
             "same_bytes": (digests[first] == digests[second]).astype(bool),
             "age": (ages[first] + ages[second]) / 2,
-            "age_gap": np.abs(ages[first] - ages[second]),
+            "age_gap": np.maximum(between, 0),
+            "exact": (low == high)[first] & (low == high)[second],
+            "ages_differ": differs("age_min") | differs("age_max"),
             "gender_differs": differs("gender"),
-            "ethnicity_differs": differs("ethnicity"),
+            "ethnicity_differs": comparable & differs("group"),
         }
     )
 
@@ -169,7 +177,7 @@ def _sums_by_photo(pairs: pd.DataFrame) -> NDArray[np.float64]:
     in_band = np.eye(len(AGE_BAND_NAMES))[age_band(pairs["age"])]
     gap_in_band = in_band * pairs["age_gap"].to_numpy(np.float64)[:, None]
     columns = np.hstack([values[list(_COUNTS)].to_numpy(np.float64), in_band, gap_in_band])
-    return pd.DataFrame(columns).groupby(pairs["group"].to_numpy()).sum().to_numpy(np.float64)
+    return pd.DataFrame(columns).groupby(pairs["photo"].to_numpy()).sum().to_numpy(np.float64)
 
 
 def _figures(totals: NDArray[np.float64], shares: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -9,14 +9,16 @@ import gzip
 import io
 import zlib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from agegender.assets import LABEL_TABLE
 from agegender.data.split import SPLITS
 from agegender.errors import DatasetError
 from agegender.files import MALFORMED
+from agegender.labels import ETHNICITIES
 
 COLUMNS: Final[tuple[str, ...]] = ("age", "gender", "ethnicity", "captured", "split", "copies")
 
@@ -30,8 +32,9 @@ def read_label_table(path: Path = LABEL_TABLE) -> pd.DataFrame:
     Returns:
         One row a labelled file, in an order that says nothing: ``age`` (years), ``gender`` and
         ``ethnicity`` (UTKFace's codes), all int64; ``captured`` (day, datetime64, ``NaT`` where the name
-        carries no date); ``split`` ("train", "validation" or "test"); and ``copies``, int64: how many files
-        show that photo, itself included.
+        carries no date); ``split`` ("train", "validation" or "test"); ``copies``, int64: how many files
+        show that photo, itself included; and the other labels of `agegender.data.table.Dataset` that follow
+        from these.
 
     Raises:
         DatasetError: The file is missing or is no such table.
@@ -39,11 +42,16 @@ def read_label_table(path: Path = LABEL_TABLE) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, parse_dates=["captured"])
         codes = table[["age", "gender", "ethnicity", "copies"]].astype("int64")
+        if not codes["ethnicity"].isin(range(len(ETHNICITIES))).all():
+            raise ValueError("an ethnicity code is none of UTKFace's")
         if not table["split"].isin(SPLITS).all():
             raise ValueError(f"a split is none of {', '.join(SPLITS)}")
     except (OSError, EOFError, zlib.error, *MALFORMED) as error:
         raise DatasetError(f"{path} is not a table of labels: {error}") from error
-    return table.assign(**codes)[list(COLUMNS)]
+    facts = table.assign(**codes)[list(COLUMNS)]
+    groups = np.array(ETHNICITIES, dtype=object)[facts["ethnicity"]]
+    same: dict[str, Any] = {"age_min": facts["age"], "age_max": facts["age"], "group": groups}
+    return facts.assign(**same, source="UTKFace", aligned=True)
 
 
 def write_label_table(files: pd.DataFrame, path: Path = LABEL_TABLE) -> None:

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from agegender.data.split import SPLITS, TEST_SHARE, VALIDATION_SHARE
-from agegender.labels import AGE_BAND_NAMES, ETHNICITIES, GENDERS, age_band
+from agegender.labels import AGE_BAND_NAMES, GENDERS, age_band, group_codes
 
 SHARES: Final = (1 - VALIDATION_SHARE - TEST_SHARE, VALIDATION_SHARE, TEST_SHARE)
 """Of the files in each of `split.SPLITS`, as they are asked for."""
@@ -83,27 +83,33 @@ def straddling_photos(groups: ArrayLike, splits: ArrayLike) -> int:
     return int((parts > 1).sum())
 
 
+def split_names(splits: pd.Series) -> tuple[str, ...]:
+    """The parts of a split: train, validation and test, and dev where a source has one."""
+    return (*SPLITS, "dev") if (splits == "dev").any() else SPLITS
+
+
 def split_balance(faces: pd.DataFrame, quality: Quality) -> pd.DataFrame:
     """Compares the parts of a split by one label.
 
     Args:
-        faces: One row a file with ``age`` (years), ``gender``, ``ethnicity`` (codes) and ``split``.
+        faces: One row a file with ``age`` (years), ``gender`` (code), ``group`` (words) and ``split``.
         quality: Which label; ages by band.
 
     Returns:
-        One row a value of the label and a part: ``value`` (word), ``split``, ``files``, ``share`` (of the
-        part's files, 0 to 1), and ``low`` and ``high``: between these the share of a part of that size would
-        lie 19 times of 20 if it were drawn by chance from all files.
+        One row a value of the label and a part, "dev" last and only where there is one: ``value`` (word),
+        ``split``, ``files``, ``share`` (of the part's files, 0 to 1), and ``low`` and ``high``: between these
+        the share of a part of that size would lie 19 times of 20 if it were drawn by chance from all files.
     """
     names, codes = _coded(faces, quality)
-    part = faces["split"].map({name: index for index, name in enumerate(SPLITS)}).to_numpy(np.int64)
-    counts = np.zeros((len(names), len(SPLITS)), dtype=np.int64)
+    parts = split_names(faces["split"])
+    part = faces["split"].map({name: index for index, name in enumerate(parts)}).to_numpy(np.int64)
+    counts = np.zeros((len(names), len(parts)), dtype=np.int64)
     np.add.at(counts, (codes, part), 1)
     sizes = np.maximum(counts.sum(axis=0), 1)
     overall = counts.sum(axis=1, keepdims=True) / max(len(faces), 1)
     # Drawing n of N without putting back: hypergeometric, whose spread is the binomial one times √(1 − n/N).
     reach = 1.96 * np.sqrt(overall * (1 - overall) / sizes * (1 - sizes / max(len(faces), 1)))
-    index = pd.MultiIndex.from_product([names, SPLITS], names=["value", "split"])
+    index = pd.MultiIndex.from_product([names, parts], names=["value", "split"])
     return index.to_frame(index=False).assign(
         files=counts.ravel(),
         share=(counts / sizes).ravel(),
@@ -115,5 +121,7 @@ def split_balance(faces: pd.DataFrame, quality: Quality) -> pd.DataFrame:
 def _coded(faces: pd.DataFrame, quality: Quality) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     if quality == "age":
         return AGE_BAND_NAMES, age_band(faces["age"])
-    names = GENDERS if quality == "gender" else ETHNICITIES
-    return names, faces[quality].to_numpy(np.int64)
+    if quality == "gender":
+        return GENDERS, faces["gender"].to_numpy(np.int64)
+    codes, names = group_codes(faces["group"], with_unknown=True)
+    return names, codes

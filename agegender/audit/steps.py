@@ -7,21 +7,26 @@ at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
-from agegender.audit.audit import Audit, audit
+from agegender.audit.audit import Audit, audit, near_pairs_of
 from agegender.audit.conditions import Conditions, measure_conditions
 from agegender.audit.findings import document, findings
 from agegender.audit.gallery import flagged_faces
 from agegender.audit.out_of_fold import LEAST_FILES, predict_out_of_fold
 from agegender.audit.suspects import find_suspects
-from agegender.data.duplicates import Fingerprints, duplicate_groups, fingerprint
+from agegender.data.duplicates import Fingerprints, fingerprint
+from agegender.data.landmarks import find_faces
 from agegender.data.table import Dataset
 from agegender.errors import DatasetError
+from agegender.faces.face import Face
 from agegender.files import paths_below
 from agegender.progress import Progress, within
 
@@ -36,11 +41,14 @@ class FolderAudit:
         tables: Of the audit.
         prints: Of the files.
         conditions: Of the files.
+        landmarks: Where the face is in each file, see `agegender.data.landmarks.find_faces`; ``None`` where
+            all are chips.
     """
 
     tables: Audit
     prints: Fingerprints
     conditions: Conditions
+    landmarks: Sequence[Face | None] | None = None
 
     @cached_property
     def faces(self) -> pd.DataFrame:
@@ -88,22 +96,28 @@ def same_labels(table: pd.DataFrame, facts: pd.DataFrame) -> bool:
     return bool(first.equals(second))
 
 
-def audit_files(dataset: Dataset, progress: Progress) -> FolderAudit:
-    """Takes the first step: reads every file, twice.
+def audit_files(dataset: Dataset, progress: Progress, *, cache: Path | None = None) -> FolderAudit:
+    """Takes the first step: finds faces where there are no chips, and reads every file, twice.
 
     Args:
         dataset: The files.
         progress: Called often, with percent of the whole step.
+        cache: Where faces are kept; see `agegender.data.landmarks.find_faces`.
 
     Returns:
         What was found, no label doubted.
     """
-    prints = fingerprint(dataset, progress=within(progress, 0, 40))
-    conditions = measure_conditions(dataset, progress=within(progress, 40, 65))
-    progress("Comparing", 65, 100)
-    groups = duplicate_groups(prints)
-    progress("Summing up", 80, 100)
-    return FolderAudit(audit(dataset, prints=prints, groups=groups), prints, conditions)
+    start, faces = 0, None
+    if not dataset.table["aligned"].all():
+        start = 50
+        faces = find_faces(dataset, cache=cache, progress=within(progress, 0, start))
+    rest = within(progress, start, 100)
+    prints = fingerprint(dataset, faces=faces, progress=within(rest, 0, 40))
+    conditions = measure_conditions(dataset, faces=faces, progress=within(rest, 40, 65))
+    pairs = near_pairs_of(prints, progress=within(rest, 65, 80))
+    progress("Summing up", 90, 100)
+    tables = audit(dataset, prints=prints, faces=faces, pairs=pairs)
+    return FolderAudit(tables, prints, conditions, faces)
 
 
 def audit_labels(first: FolderAudit, progress: Progress) -> FolderAudit:
@@ -132,10 +146,12 @@ def audit_labels(first: FolderAudit, progress: Progress) -> FolderAudit:
 
     features = frozen_features(
         paths_below(folder, table["file"]),
+        faces=first.landmarks,
         progress=within(progress, 3, 93),
     )
+    features[table["file"].isin(found.no_face["file"])] = np.nan
     progress("Comparing with the labels", 93, 100)
-    groups = found.files["group"].to_numpy()
+    groups = found.files["photo"].to_numpy()
     predictions = predict_out_of_fold(features, table["age"], table["gender"], groups)
     expected = {
         "predicted_age": predictions.age,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.labels import GENDERS
+from agegender.labels import GENDERS, say_years
 
 AGE_EXCESS: Final = 2.0
 """An age is suspicious where it is this many times as far from the prediction as the interval reaches. With
@@ -45,7 +45,8 @@ def find_suspects(table: pd.DataFrame, predictions: Predictions) -> pd.DataFrame
     as wrong labels. Somebody has to look.
 
     Args:
-        table: n rows with ``file``, ``age`` and ``gender``.
+        table: n rows with ``file``, ``age_min``, ``age_max`` and ``gender``. Of a range the nearest year is
+            compared with the prediction.
         predictions: Of the same rows; labels without, where they are NaN, are not doubted.
 
     Returns:
@@ -55,8 +56,8 @@ def find_suspects(table: pd.DataFrame, predictions: Predictions) -> pd.DataFrame
         ``gender_suspicious``, ``surprise`` and ``reasons`` (words). ``surprise`` adds −log₁₀ of the share of
         all files that are at least as far off, over what is suspicious: 3 is one file in a thousand.
     """
-    ages = table["age"].to_numpy(np.float64)
-    error = ages - predictions.age
+    low, high = (table[name].to_numpy(np.int64) for name in ("age_min", "age_max"))
+    error = np.clip(predictions.age, low, high) - predictions.age
     reach = np.where(error > 0, predictions.high - predictions.age, predictions.age - predictions.low)
     # A label beyond an end that the range of ages cuts to nothing is no reason to divide by nothing.
     excess = np.abs(error) / np.maximum(reach, 1.0)
@@ -74,7 +75,8 @@ def find_suspects(table: pd.DataFrame, predictions: Predictions) -> pd.DataFrame
         if odd_age[row]:
             span = f"{predictions.low[row]:.0f}–{predictions.high[row]:.0f}"
             times = f"{excess[row]:.1f} times as far off as usual"
-            words.append(f"labelled {ages[row]:.0f}, looks {predictions.age[row]:.0f} ({span}): {times}")
+            label = say_years(int(low[row]), int(high[row]))
+            words.append(f"labelled {label}, looks {predictions.age[row]:.0f} ({span}): {times}")
         if odd_gender[row]:
             label, seen = GENDERS[int(labelled_female[row])], GENDERS[int(not labelled_female[row])]
             words.append(f"labelled {label}, looks {seen} ({100 * other[row]:.1f} %)")

@@ -33,6 +33,7 @@ from agegender.charts.dataset import (
     capture_days,
     ethnicity_balance,
     gender_balance,
+    source_balance,
 )
 from agegender.charts.explain import contribution_chart, occlusion_chart, stability_chart, year_distribution
 from agegender.charts.faces import Drawing, draw_answer
@@ -61,6 +62,7 @@ __all__ = [
     "occlusion_chart",
     "range_confusion",
     "reliability_diagram",
+    "source_balance",
     "split_shares",
     "stability_chart",
     "trade_off",

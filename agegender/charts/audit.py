@@ -18,6 +18,7 @@ _SPLIT_MARKS: Final = {
     "train": (GREY, "line-ns-open", 16),
     "validation": (BLUE, "circle", 10),
     "test": (VERMILLION, "diamond", 10),
+    "dev": (GREEN, "square", 9),
 }
 
 
@@ -96,13 +97,17 @@ def split_shares(balance: pd.DataFrame) -> go.Figure:
     """Draws the make-up of the parts of a split side by side.
 
     Args:
-        balance: Result of `agegender.audit.split_report.split_balance`, at least one file in each part.
+        balance: Result of `agegender.audit.split_report.split_balance`, of at least one file.
 
     Returns:
-        One row a value, one mark a part; a grey bar spans what chance alone does to parts as small as the
-        test split.
+        One row a value, one mark a part that has files; a grey bar spans what chance alone does to parts as
+        small as the test split, or the smallest where there is none.
     """
-    test = balance[balance["split"] == "test"]
+    sizes = balance.groupby("split")["files"].sum()
+    sizes = sizes[sizes > 0]
+    small = "test" if "test" in sizes else str(sizes.idxmin())
+    test = balance[balance["split"] == small]
+    balance = balance[balance["split"].isin(sizes.index)]
     chance = {
         "type": "bar",
         "orientation": "h",
@@ -116,6 +121,8 @@ def split_shares(balance: pd.DataFrame) -> go.Figure:
     marks = []
     for split, (color, symbol, size) in _SPLIT_MARKS.items():
         part = balance[balance["split"] == split]
+        if part.empty:
+            continue
         marks.append(
             {
                 "type": "scatter",
@@ -139,8 +146,8 @@ def split_shares(balance: pd.DataFrame) -> go.Figure:
     apart = 100 * float((shares.max() - shares.min()).max())
     return make_figure(
         [chance, *marks],
-        f"Shares of the three parts are at most {apart:.1f} percentage points apart. Grey spans where the "
-        "share of a part as small as the test split would lie 19 times of 20 by chance.",
+        f"Shares of the parts are at most {apart:.1f} percentage points apart. Grey spans where the share of "
+        f"a part as small as the {small} split would lie 19 times of 20 by chance.",
         height=70 + 34 * len(test),
         xaxis={"tickformat": ".0%", "rangemode": "tozero"},
         yaxis={"autorange": "reversed", "type": "category"},

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.audit.audit import Audit, audit
+from agegender.audit.audit import Audit, audit, near_pairs_of
 from agegender.audit.contact_sheets import DISTANCE_BANDS, Tile, draw_sheet, sample_pairs
 from agegender.audit.findings import KINDS, document, findings
 from agegender.audit.lookalikes import most_alike
@@ -31,12 +31,16 @@ from agegender.commands import (
     write_all,
     write_json,
 )
-from agegender.data.duplicates import duplicate_groups, fingerprint
+from agegender.data.duplicates import fingerprint, group_pairs
+from agegender.data.landmarks import find_faces
+from agegender.data.split import SPLITS
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import DatasetError
 from agegender.export import to_csv, write_atomically
+from agegender.faces.face import Face
 from agegender.files import paths_below
-from agegender.labels import GENDERS
+from agegender.labels import GENDERS, say_years
+from agegender.runs.records import LANDMARKS_CACHE, RUNS_DIR
 
 _SUSPECTS_A_SHEET: Final = 60
 _NAMED: Final = 20
@@ -52,10 +56,10 @@ def run(
     csv: str | None,
     pictures: Path | None,
 ) -> int:
-    """Audits a folder.
+    """Audits labelled faces.
 
     Args:
-        data: The folder; ``None`` takes the one that ``UTKFACE_DIR`` names.
+        data: Folders; ``None`` takes those that ``UTKFACE_DIR`` names.
         suspects: Whether to look for suspicious labels, which takes TensorFlow and most of the time.
         json: Where the figures go: a file, "-" for standard output, or ``None`` for words.
         csv: A file for the findings, one row each, or ``None``.
@@ -76,13 +80,16 @@ def run(
     prepare_outputs({"--json": json, "--csv": csv}, {"--pictures": pictures})
     began, cpu_began = time.perf_counter(), time.process_time()
     with progress_bars("file") as progress:
-        prints = fingerprint(dataset, progress=progress)
-    with _one_step("Comparing"):
-        groups = duplicate_groups(prints)
-    features = _features(dataset) if suspects else None
+        faces = None
+        if not dataset.table["aligned"].all():
+            faces = find_faces(dataset, cache=RUNS_DIR / LANDMARKS_CACHE, progress=progress)
+        prints = fingerprint(dataset, faces=faces, progress=progress)
+        pairs = near_pairs_of(prints, progress=progress)
+    groups = group_pairs(prints.digests, *pairs.duplicates())
+    features = _features(dataset, faces) if suspects else None
     predictions = None if features is None else _predictions(dataset, groups, features)
     with _one_step("Summing up"):
-        result = audit(dataset, prints=prints, groups=groups, predictions=predictions)
+        result = audit(dataset, prints=prints, faces=faces, pairs=pairs, predictions=predictions)
         found = findings(result)
         figures = document(result)
     figures["run"] = {
@@ -123,7 +130,7 @@ def _one_step(what: str) -> Iterator[None]:
         progress(what, 1, 1)
 
 
-def _features(dataset: Dataset) -> NDArray[np.float32] | None:
+def _features(dataset: Dataset, faces: Sequence[Face | None] | None) -> NDArray[np.float32] | None:
     """What a network that never saw the files makes of them; ``None`` where they are too few."""
     if len(dataset.table) < LEAST_FILES:
         complain(f"fewer than {LEAST_FILES} labelled files: none of their labels is doubted")
@@ -132,7 +139,11 @@ def _features(dataset: Dataset) -> NDArray[np.float32] | None:
 
     files = paths_below(dataset.folder, dataset.table["file"])
     with progress_bars("file") as progress:
-        return frozen_features(files, progress=progress)
+        features = frozen_features(files, faces=faces, progress=progress)
+    if faces is not None:
+        seen = np.array([face is not None for face in faces]) | dataset.table["aligned"].to_numpy(bool)
+        features[~seen] = np.nan
+    return features
 
 
 def _predictions(
@@ -181,7 +192,7 @@ def _suspect_tiles(result: Audit, files: Sequence[Path]) -> Iterator[Tile]:
         return
     for rank, row in enumerate(result.suspects["row"].tolist(), start=1):
         face = result.files.iloc[row]
-        label = f"{rank}: {face['age']} {GENDERS[face['gender']]}"
+        label = f"{rank}: {say_years(face['age_min'], face['age_max'])} {GENDERS[face['gender']]}"
         seen = f"{face['predicted_age']:.0f} {GENDERS[int(face['predicted_female'] >= 0.5)]}"
         yield Tile((files[row],), (label, f"looks {seen}"))
 
@@ -193,7 +204,8 @@ def _in_words(figures: dict[str, Any], found: pd.DataFrame) -> list[str]:
     usual = next(iter(sizes["pixels"]), "no").replace("x", "×")
     rows = [
         ("files", f"{figures['files']:,}, of which {figures['labelled']:,} have readable labels"),
-        ("split", ", ".join(f"{name} {split[name]:,}" for name in ("train", "validation", "test"))),
+        *(_sources_in_words(figures["sources"]) if "sources" in figures else ()),
+        ("split", ", ".join(f"{name} {split[name]:,}" for name in (*SPLITS, "dev") if name in split)),
         ("sizes", f"{usual} pixels, {sizes['odd']} other; {_kilobytes(sizes['bytes'])}"),
         ("dates", f"{dates[0]} to {dates[-1]}, {figures['dates']['undated']:,} without" if dates else "none"),
         *((name, _shares(figures["balance"][key])) for name, key in _BALANCES),
@@ -235,11 +247,23 @@ def _in_words(figures: dict[str, Any], found: pd.DataFrame) -> list[str]:
     counts = found["kind"].value_counts()
     lines += ["", f"{'findings':20} {'files':>6}  severity"]
     lines += [f"{kind:20} {counts.get(kind, 0):>6,}  {level}" for kind, level in KINDS.items()]
-    unusable = [*figures["damaged_names"], *figures["no_picture"]]
+    unusable = [*figures["damaged_names"], *figures.get("no_label", []), *figures["no_picture"]]
     lines += [f"{entry['file']}: {entry['reason']}" for entry in unusable[:_NAMED]]
     if len(unusable) > _NAMED:
         lines.append(f"and {len(unusable) - _NAMED:,} more that cannot be used; --csv lists them all")
     return lines
+
+
+def _sources_in_words(sources: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, figures in sources.items():
+        words = [f"{name} {figures['files']:,} faces"]
+        if figures["ranges"]:
+            words.append(f"{figures['ranges']:,} labelled with a range of years")
+        if figures["no_face"]:
+            words.append(f"no face found in {figures['no_face']:,}")
+        if figures["leaked"]:
+            words.append(f"{figures['leaked']:,} left out of training, being in a later part too")
+        yield "source", ", ".join(words)
 
 
 def _wrapped(name: str, text: str) -> list[str]:

@@ -215,6 +215,7 @@ def partition(
     dataset: Dataset,
     *,
     prints: Fingerprints | None = None,
+    pairs: Sequence[NDArray[np.int64]] | None = None,
     faces: Sequence[Face | None] | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -227,6 +228,8 @@ def partition(
     Args:
         dataset: The files.
         prints: Their fingerprints where they are already known; otherwise every file is read once.
+        pairs: Results of `duplicate_pairs` for them where already known: by the whole picture and, where
+            faces are known, by these.
         faces: Where they are in the files, as `agegender.data.landmarks.find_faces` says of all: copies that
             are cut differently are found by them. That changes ``groups`` and ``leaked``, and no split.
         cache: Folder to keep the result in, by the files' contents: comparing 64,000 photos takes a minute.
@@ -243,10 +246,10 @@ def partition(
     if not all(part.shape == (len(digests),) for part in parts):
         if prints is None:
             prints = fingerprint(dataset, faces=faces, progress=progress)
-        pairs = [duplicate_pairs(prints, progress=progress)]
+        if pairs is None:
+            ways = (False,) if prints.faces is None else (False, True)
+            pairs = [duplicate_pairs(prints, by_face=by_face, progress=progress) for by_face in ways]
         uses = _uses(digests, dataset.table["given_split"].to_numpy(dtype=object), pairs[0])
-        if prints.faces is not None:
-            pairs.append(duplicate_pairs(prints, by_face=True, progress=progress))
         parts = [prints.decodable, group_pairs(digests, *pairs), uses.astype(str)]
         if kept is not None:
             write_arrays(kept, dict(zip(("decodable", "groups", "uses"), parts, strict=True)))

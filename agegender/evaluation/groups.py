@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from agegender.evaluation.metrics import CS_YEARS
-from agegender.labels import AGE_BAND_NAMES, ETHNICITIES, GENDERS, age_band
+from agegender.labels import AGE_BAND_NAMES, GENDERS, age_band, group_codes
 
 RESAMPLES: Final = 1000
 BOOTSTRAP_SEED: Final = 20
@@ -161,7 +161,7 @@ def _groupings(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, NDArray[np.
     codes: Mapping[str, tuple[NDArray[np.int64], tuple[str, ...]]] = {
         "age": (age_band(table["age"].to_numpy()), AGE_BAND_NAMES),
         "gender": (table["gender"].to_numpy(np.int64), GENDERS),
-        "ethnicity": _coded(table["group"]),
+        "ethnicity": group_codes(table["group"]),
     }
     single = {
         key: {name: column == code for code, name in enumerate(names)}
@@ -176,13 +176,6 @@ def _groupings(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, NDArray[np.
             for second, also in single[other].items()
         }
         yield f"by_{one}_and_{other}", both
-
-
-def _coded(groups: pd.Series) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Numbers the groups that a source names; UTKFace's in its own order, an unknown one as -1."""
-    named = set(groups) - {""}
-    names = ETHNICITIES if named <= set(ETHNICITIES) else tuple(sorted(named))
-    return groups.map({name: code for code, name in enumerate(names)}).fillna(-1).to_numpy(np.int64), names
 
 
 def _draws(photos: NDArray[Any], resamples: int, seed: int) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from agegender.data.duplicates import duplicate_groups, fingerprint
 from agegender.data.split import assign_splits, split_hash
 from agegender.data.table import read_dataset
 from agegender.export import to_json
+from tests.conftest import label_table
 
 STAMPS = iter(range(10**8))
 
@@ -83,7 +84,7 @@ def test_files_carry_split_group_and_measures(plain, folder):
     prints = fingerprint(dataset)
     assert files["split"].tolist() == assign_splits(dataset, prints=prints).tolist()
     assert plain.split_hash == split_hash(prints.digests, plain.files["split"])
-    assert files["group"].tolist() == duplicate_groups(prints).tolist()
+    assert files["photo"].tolist() == duplicate_groups(prints).tolist()
     assert files.loc[[folder["man"], folder["cut"]], "copies"].tolist() == [2, 1]
     row = files.loc[folder["small"]]
     assert (row["width"], row["height"], row["mode"]) == (120, 120, "RGB")
@@ -101,8 +102,8 @@ def test_each_fault_is_found_once(plain, folder):
 
 
 def test_duplicated_photos_with_their_conflicts(plain, folder):
-    photos = plain.groups
-    group_of = plain.files.set_index("file")["group"]
+    photos = plain.photos
+    group_of = plain.files.set_index("file")["photo"]
     assert len(photos) == 3
     identical = photos.loc[group_of[folder["man"]]]
     assert identical[["copies", "same_bytes", "age_gap", "gender_differs", "ethnicity_differs"]].tolist() == [
@@ -226,7 +227,7 @@ def test_photos_of_ones_own_have_no_usual_size_and_no_date(tmp_path):
 
 
 def test_balance_counts_every_cell():
-    table = pd.DataFrame({"age": [2, 2, 30, 99], "gender": [0, 0, 1, 1], "ethnicity": [4, 4, 0, 2]})
+    table = label_table([2, 2, 30, 99], gender=[0, 0, 1, 1], ethnicity=[4, 4, 0, 2])
     counted = balance(table)
     assert len(counted) == 9 * 2 * 5
     found = counted[counted["files"] > 0].to_numpy().tolist()

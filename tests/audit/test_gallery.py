@@ -12,20 +12,20 @@ from agegender.audit.conditions import measure_conditions
 from agegender.audit.gallery import FLAGS, Selection, flagged_faces, in_order, thumbnail
 from agegender.audit.suspects import Predictions
 from agegender.data.table import read_dataset
-from tests.conftest import make_chip, write_chip
+from tests.conftest import label_table, make_chip, write_chip
 
 
 @pytest.fixture
 def faces() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "age": [1, 20, 40, 60, 116],
-            "gender": [0, 1, 0, 1, 0],
-            "ethnicity": [0, 0, 3, 4, 2],
-            "split": ["train", "test", "train", "validation", "test"],
-            "duplicate": [True, False, False, True, False],
-            "suspicion": [0.0, 2.0, 0.0, 3.0, 0.0],
-        }
+    return label_table(
+        [1, 20, 40, 60, 116],
+        gender=[0, 1, 0, 1, 0],
+        ethnicity=[0, 0, 3, 4, -1],
+        age_max=[1, 20, 49, 60, 116],
+        source=["chips", "chips", "faces", "chips", "faces"],
+        split=["train", "test", "train", "validation", "test"],
+        duplicate=[True, False, False, True, False],
+        suspicion=[0.0, 2.0, 0.0, 3.0, 0.0],
     )
 
 
@@ -35,7 +35,10 @@ def faces() -> pd.DataFrame:
         (Selection(), [0, 1, 2, 3, 4]),
         (Selection(ages=(20, 60)), [1, 2, 3]),
         (Selection(gender=0), [0, 2, 4]),
-        (Selection(gender=1, ethnicity=4), [3]),
+        (Selection(gender=1, ethnicity="Others"), [3]),
+        (Selection(ethnicity="not given"), [4]),
+        (Selection(source="faces"), [2, 4]),
+        (Selection(ages=(49, 59)), [2]),  # a range of 40 to 49
         (Selection(split="test"), [1, 4]),
         (Selection(flag="duplicate"), [0, 3]),
         (Selection(flag="duplicate", gender=0, ages=(2, 116)), []),

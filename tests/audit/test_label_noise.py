@@ -8,10 +8,12 @@ import pytest
 
 from agegender.audit.label_noise import estimate_label_noise, label_pairs
 from agegender.data.duplicates import HASH_BITS, Fingerprints, mirrored
+from tests.conftest import label_table
 
 
 def labels(rows):
-    return pd.DataFrame(rows, columns=["age", "gender", "ethnicity"])
+    ages, genders, ethnicities = zip(*rows, strict=True)
+    return label_table(ages, gender=genders, ethnicity=ethnicities)
 
 
 def prints(n, digests=None):
@@ -26,7 +28,7 @@ def simulate(photos, draw_error, seed=0, flip=0.0):
     truth = rng.integers(0, 2, photos)[groups]
     genders = np.where(rng.random(len(groups)) < flip, 1 - truth, truth)
     ages = 60 + draw_error(rng, len(groups))
-    return pd.DataFrame({"age": ages, "gender": genders, "ethnicity": 0}), groups
+    return label_table(ages, gender=genders), groups
 
 
 def noise_of(table, groups, **options):
@@ -36,7 +38,7 @@ def noise_of(table, groups, **options):
 def test_pairs_are_those_within_groups():
     table = labels([(20, 0, 0), (30, 1, 0), (26, 0, 2), (90, 1, 1), (20, 0, 0), (5, 0, 0)])
     pairs = label_pairs(table, np.array([0, 1, 0, 2, 0, 1]), prints(6))
-    assert pairs[["first", "second", "group"]].to_numpy().tolist() == [
+    assert pairs[["first", "second", "photo"]].to_numpy().tolist() == [
         [0, 2, 0],
         [0, 4, 0],
         [2, 4, 0],
@@ -46,6 +48,24 @@ def test_pairs_are_those_within_groups():
     assert pairs["age"].tolist() == [23, 20, 23, 17.5]
     assert pairs["gender_differs"].tolist() == [False, False, False, True]
     assert pairs["ethnicity_differs"].tolist() == [True, False, True, False]
+
+
+def test_ranges_are_as_far_apart_as_their_nearest_years_and_sources_have_their_own_words():
+    table = label_table(
+        [24, 34, 24, 75, 31],
+        age_min=[20, 30, 20, 70, 31],
+        age_max=[29, 39, 29, 116, 31],
+        group=["White", "White", "Black", "White", "white"],
+        source=["faces", "faces", "faces", "faces", "chips"],
+    )
+    pairs = label_pairs(table, np.zeros(5, int), prints(5)).set_index(["first", "second"])
+    assert pairs["age_gap"].to_dict() == {
+        **{(0, 1): 1, (0, 2): 0, (0, 3): 41, (0, 4): 2, (1, 2): 1, (1, 3): 31, (1, 4): 0},
+        **{(2, 3): 41, (2, 4): 2, (3, 4): 39},
+    }
+    assert not pairs["exact"].any()
+    assert pairs["ages_differ"].sum() == 9
+    assert pairs["ethnicity_differs"].sum() == 3  # of the third, within its source
 
 
 def test_pairs_know_their_distance_mirrored_or_not():
@@ -98,7 +118,7 @@ def test_the_ceiling_is_the_accuracy_of_one_who_knows_the_truth():
 
 
 def test_labels_at_odds_more_often_than_chance_leave_chance():
-    table = pd.DataFrame({"age": 30, "gender": [0, 1] * 50, "ethnicity": 0})
+    table = label_table([30] * 100, gender=[0, 1] * 50)
     noise = noise_of(table, np.repeat(np.arange(50), 2), resamples=10)
     assert noise.gender_differs.value == 1
     assert noise.gender_ceiling.value == 0.5
@@ -108,7 +128,7 @@ def test_intervals_narrow_with_photos_not_with_pairs():
     few, groups = simulate(50, lambda rng, n: rng.normal(0, 5, n))
     many, more_groups = simulate(5000, lambda rng, n: rng.normal(0, 5, n))
     # One photo with 60 files has 1,770 pairs, but it is one photo.
-    crowd = pd.DataFrame({"age": 60 + np.random.default_rng(1).normal(0, 5, 60), "gender": 0, "ethnicity": 0})
+    crowd = label_table(60 + np.random.default_rng(1).normal(0, 5, 60))
     crowded = noise_of(pd.concat([few, crowd], ignore_index=True), np.concatenate([groups, np.full(60, 50)]))
     narrow = noise_of(many, more_groups)
 
@@ -122,7 +142,7 @@ def test_intervals_narrow_with_photos_not_with_pairs():
 
 def test_the_reweighted_floor_has_the_ages_of_the_whole_dataset():
     # Children's labels agree, adults' are 10 years apart; copies are half and half, the dataset is not.
-    table = pd.DataFrame({"age": [2, 2, 3, 3, 25, 35, 28, 38], "gender": 0, "ethnicity": 0})
+    table = label_table([2, 2, 3, 3, 25, 35, 28, 38])
     groups = np.array([0, 0, 1, 1, 2, 2, 3, 3])
     pairs = label_pairs(table, groups, prints(8))
     noise = estimate_label_noise(pairs, [2] * 10 + [30] * 90, resamples=10)

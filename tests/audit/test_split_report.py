@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from agegender.audit.label_table import read_label_table
 from agegender.audit.split_report import SHARES, expected_leak, split_balance, straddling_photos
+from tests.conftest import label_table
 
 
 def test_the_expected_leak_is_what_random_splits_do():
@@ -37,13 +37,11 @@ def test_straddling_photos_are_counted():
 
 
 def test_balance_counts_every_face_once_and_shares_add_up():
-    faces = pd.DataFrame(
-        {
-            "age": [1, 30, 30, 80, 30, 1],
-            "gender": [0, 1, 1, 0, 1, 0],
-            "ethnicity": [0, 1, 2, 3, 4, 0],
-            "split": ["train", "train", "train", "validation", "test", "test"],
-        }
+    faces = label_table(
+        [1, 30, 30, 80, 30, 1],
+        gender=[0, 1, 1, 0, 1, 0],
+        ethnicity=[0, 1, 2, 3, 4, 0],
+        split=["train", "train", "train", "validation", "test", "test"],
     )
     counted = split_balance(faces, "age")
     assert counted["files"].sum() == len(faces)
@@ -52,12 +50,17 @@ def test_balance_counts_every_face_once_and_shares_add_up():
     assert (row["files"], row["share"]) == (2, pytest.approx(2 / 3))
     assert split_balance(faces, "gender")["value"].unique().tolist() == ["male", "female"]
     assert split_balance(faces, "ethnicity")["files"].sum() == len(faces)
+    others = faces.assign(group=["Han", "", "Sami", "Han", "Han", ""], split=["train"] * 3 + ["dev"] * 3)
+    counted = split_balance(others, "ethnicity").set_index(["value", "split"])["files"]
+    assert counted.index.unique("value").tolist() == ["Han", "Sami", "not given"]
+    assert counted.index.unique("split").tolist() == ["train", "validation", "test", "dev"]
+    assert counted[[("Han", "dev"), ("not given", "dev"), ("not given", "train")]].tolist() == [2, 1, 1]
 
 
 def test_chance_spans_what_random_parts_do():
     rng = np.random.default_rng(2)
     n = 4000
-    faces = pd.DataFrame({"age": 30, "gender": rng.integers(0, 2, n), "ethnicity": 0})
+    faces = label_table([30] * n, gender=rng.integers(0, 2, n))
     inside = []
     for _ in range(200):
         split = np.array(["train"] * 3200 + ["validation"] * 400 + ["test"] * 400)

@@ -41,7 +41,7 @@ def test_doubting_adds_suspects_and_leaves_the_first_look_as_it_was(fake_utkface
     monkeypatch.setattr("agegender.audit.out_of_fold.LEAST_FILES", 100)
     rng = np.random.default_rng(0)
     telling = np.stack([table["age"], table["gender"]], axis=1) + rng.normal(0, 0.01, (len(table), 2))
-    network = SimpleNamespace(frozen_features=lambda files, progress: telling.astype(np.float32))
+    network = SimpleNamespace(frozen_features=lambda files, faces, progress: telling.astype(np.float32))
     monkeypatch.setitem(sys.modules, "agegender.audit.frozen_features", network)  # no TensorFlow here
     doubted = audit_labels(found, lambda what, done, total: None)
     assert doubted.has_suspects

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from agegender.audit.suspects import Predictions, find_suspects
+from tests.conftest import label_table
 
 
 def table(ages, genders):
-    files = [f"{i}.jpg" for i in range(len(ages))]
-    return pd.DataFrame({"file": files, "age": ages, "gender": genders})
+    return label_table(ages, gender=genders)
+
+
+def relabel(labels, rows, age):
+    labels.loc[rows, ["age", "age_min", "age_max"]] = age
 
 
 def predictions(ages, reach, female):
@@ -33,10 +36,10 @@ def test_ordinary_labels_are_not_doubted():
 
 def test_far_ages_and_sure_genders_are_doubted_the_rarest_first():
     labels, expected = crowd()
-    labels.loc[7, "age"] = 60  # 2.5 times the reach
-    labels.loc[500, "age"] = 75  # 4.4 times
+    relabel(labels, 7, 60)  # 2.5 times the reach
+    relabel(labels, 500, 75)  # 4.4 times
     expected.female[901] = 0.01  # labelled female
-    labels.loc[901, "age"] = 64  # and 3 times
+    relabel(labels, 901, 64)  # and 3 times
     expected.female[300] = 0.985  # labelled male
     found = find_suspects(labels, expected)
     assert found["row"].tolist() == [901, 500, 300, 7]
@@ -61,6 +64,18 @@ def test_each_side_of_an_interval_has_its_own_reach():
     assert found["age_excess"].tolist() == [3.0]
 
 
+def test_of_a_range_the_nearest_year_is_compared():
+    expected = Predictions(*np.array([[40.0] * 3, [32] * 3, [48] * 3, [0.5] * 3]))
+    labels = label_table([34, 24, 75], age_min=[30, 10, 70], age_max=[39, 19, 116])
+    found = find_suspects(labels, expected)
+    assert found["row"].tolist() == [2, 1]
+    assert found["age_excess"].tolist() == [30 / 8, 21 / 8]
+    assert found["reasons"].tolist() == [
+        "labelled 70+, looks 40 (32–48): 3.8 times as far off as usual",
+        "labelled 10–19, looks 40 (32–48): 2.6 times as far off as usual",
+    ]
+
+
 def test_small_errors_are_not_doubted_however_narrow_the_interval():
     expected = Predictions(*np.array([[1.0, 1.0], [1, 1], [1.5, 1.5], [0.5, 0.5]]))
     assert find_suspects(table([5, 6], [0, 0]), expected)["row"].tolist() == [1]
@@ -68,7 +83,7 @@ def test_small_errors_are_not_doubted_however_narrow_the_interval():
 
 def test_files_without_predictions_are_not_doubted_and_count_for_nothing():
     labels, expected = crowd()
-    labels.loc[[7, 8], "age"] = 75
+    relabel(labels, [7, 8], 75)
     for values in (expected.age, expected.low, expected.high, expected.female):
         values[8:508] = np.nan
     found = find_suspects(labels, expected)

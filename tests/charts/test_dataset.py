@@ -9,18 +9,17 @@ import pytest
 from agegender import charts
 from agegender.audit.split_report import split_balance
 from agegender.labels import MAX_AGE
+from tests.conftest import label_table
 
 
 @pytest.fixture
 def table() -> pd.DataFrame:
     days = ["2017-01-16 17:45:25", "2017-01-16 08:00:00", "2017-01-20", None, "2017-01-16"]
-    return pd.DataFrame(
-        {
-            "age": [1, 1, 25, 25, 116],
-            "gender": [0, 1, 1, 1, 0],
-            "ethnicity": [0, 0, 3, 4, -1],
-            "captured": pd.to_datetime(days, format="mixed"),
-        }
+    return label_table(
+        [1, 1, 25, 25, 116],
+        gender=[0, 1, 1, 1, 0],
+        ethnicity=[0, 0, 3, 4, -1],
+        captured=pd.to_datetime(days, format="mixed"),
     )
 
 
@@ -28,7 +27,7 @@ def table() -> pd.DataFrame:
 def balance() -> pd.DataFrame:
     rng = np.random.default_rng(1)
     n = 300
-    faces = pd.DataFrame({"age": rng.integers(0, 100, n), "gender": rng.integers(0, 2, n), "ethnicity": 0})
+    faces = label_table(rng.integers(0, 100, n), gender=rng.integers(0, 2, n))
     return split_balance(faces.assign(split=["train"] * 240 + ["validation"] * 30 + ["test"] * 30), "gender")
 
 
@@ -68,8 +67,44 @@ def test_what_other_figures_leave_out_is_faint(table):
     male, female = charts.gender_balance(table, 1).data[0].marker.opacity
     assert male < 0.5
     assert female == 1
-    opacities = charts.ethnicity_balance(table, 3).data[0].marker.opacity
+    opacities = charts.ethnicity_balance(table, "Indian").data[0].marker.opacity
     assert [opacity == 1 for opacity in opacities] == [False, False, False, True, False, False]
+
+
+def test_ranges_are_spread_over_their_years_in_bars_of_their_own(table):
+    ranged = label_table([24, 24, 75], age_min=[20, 20, 70], age_max=[29, 29, MAX_AGE], gender=[1, 1, 0])
+    figure = charts.age_histogram(pd.concat([table, ranged]))
+    names = [trace.name for trace in figure.data]
+    assert names == ["male", "female", "male, by range", "female, by range"]
+    assert [bool(trace.marker.pattern.shape) for trace in figure.data] == [False, False, True, True]
+    male, female, old, young = (np.asarray(trace.y) for trace in figure.data)
+    assert male[[1, 116]].tolist() == [1, 1]
+    assert female[25] == 2
+    assert (young[20:30].tolist(), young.sum()) == ([0.2] * 10, pytest.approx(2))
+    assert (old[70:90].tolist(), old.sum()) == ([0.05] * 20, pytest.approx(1))
+    assert charts.description(figure).endswith(
+        "Hatched: 3 labelled by range (20–29, 70+), spread over its years, or over 20 where it is open above."
+    )
+    assert [trace.name for trace in charts.age_histogram(ranged).data] == ["male", "female"]
+    assert [trace.name for trace in charts.age_histogram(table).data] == ["male", "female"]
+
+
+def test_sources_and_the_words_of_others_are_counted(table):
+    mixed = table.assign(group=["Han", "Sami", "", "Sami", "Sami"], source=["a", "b", "b", "b", "b"])
+    bars = charts.source_balance(mixed, "b").data[0]
+    assert (bars.y, bars.x) == (("a", "b"), (1, 4))
+    assert [opacity == 1 for opacity in bars.marker.opacity] == [False, True]
+    bars = charts.ethnicity_balance(mixed, "not given").data[0]
+    assert (bars.y, bars.x) == (("Han", "Sami", "not given"), (1, 3, 1))
+    assert [opacity == 1 for opacity in bars.marker.opacity] == [False, False, True]
+    assert [trace.y for trace in charts.ages_by_ethnicity(mixed).data] == [("Han",), ("Sami",)]
+
+
+def test_a_part_without_files_is_not_drawn(balance):
+    no_test = balance.assign(files=balance["files"].where(balance["split"] != "test", 0))
+    figure = charts.split_shares(no_test)
+    assert [trace.name for trace in figure.data] == ["by chance", "train", "validation"]
+    assert "as small as the validation split" in charts.description(figure)
 
 
 def test_days_are_counted_and_undated_files_named(table):
