@@ -166,7 +166,7 @@ class Detector:
 @pytest.fixture
 def two_sources(tmp_path, monkeypatch):
     """20 chips, and 12 photos with ranges: one dark, two of one chip, one of them "dev"; a row too many."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("agegender.commands.audit.RUNS_DIR", tmp_path / "runs")
     monkeypatch.setattr("agegender.data.landmarks.FaceDetector", Detector)
     rng = np.random.default_rng(1)
     chips = [make_chip(rng) for _ in range(20)]
