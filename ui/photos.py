@@ -56,7 +56,7 @@ _PREVIEW_SIDE: Final = 1600
 _LOOK_SECONDS: Final = 0.5
 _NO_CHIP: Final = np.zeros((0, 0, 3), dtype=np.uint8)
 
-Memory = Literal["found", "analyses", "chips", "pictures", "explanations", "answers"]
+Memory = Literal["found", "analyses", "chips", "pictures", "explanations"]
 """What a session remembers of photos."""
 
 
