@@ -32,7 +32,7 @@ from agegender.image_formats import FORMATS, ImageFormat
 
 MAX_PIXELS: Final = 120_000_000
 """Width times height of the largest picture that is decoded: above the 108 million of a phone's largest
-sensor mode. Decoding that many takes up to 1.7 GB for a moment."""
+sensor mode. Decoding that many takes up to 2 GB for a moment (docs/measurements/limits.json)."""
 
 MAX_BYTES: Final = 200 * 2**20
 """Size of the largest file that is read, 200 MiB: what Streamlit's uploader takes by default."""
@@ -44,7 +44,7 @@ the content and ignores the name."""
 _LARGE: Final = 30_000_000
 _LARGE_TURN: Final = threading.RLock()
 """Of pictures with more pixels than `_LARGE` one is decoded at a time, however many threads read: each takes
-up to 1.7 GB for a moment."""
+up to 2 GB for a moment."""
 
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE: Final[dict[object, Image.Transpose]] = {

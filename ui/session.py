@@ -180,7 +180,7 @@ def _given() -> _Given:
 
 
 def _read(file: UploadedFile, name: str | None = None) -> Photo:
-    """The photo in a file, in Streamlit's own bytes: what a widget gives is a copy, made at every run."""
+    """The photo in a file. Its bytes are Streamlit's own: a widget gives a copy, made anew each run."""
     context = get_script_run_ctx()
     found = context.uploaded_file_mgr.get_files(context.session_id, [file.file_id]) if context else []
     return Photo(name or file.name, found[0].data if found else file.getvalue())

@@ -1,8 +1,8 @@
 """Writes what the repository says in figures: python -m agegender.reports [--check].
 
-README.md's lines of figures, docs/figures.md, docs/systems.md and docs/audit.md, from the cards and from
-what commands measured. To be run in the repository's root. --check changes nothing and exits with 1 where a
-document is not what the figures say.
+README.md's lines of figures, docs/figures.md, docs/systems.md, docs/robustness.md and docs/audit.md, from the
+cards and from what commands measured. To be run in the repository's root. --check changes nothing and exits
+with 1 where a document is not what the figures say.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from agegender.assets import AUDIT, COMPARISON
 from agegender.models.card import read_card
-from agegender.reports import audit, figures, systems
+from agegender.reports import audit, figures, robustness, systems
 
 
 def documents(root: Path) -> dict[Path, str]:
@@ -44,6 +44,9 @@ def documents(root: Path) -> dict[Path, str]:
             throughput=read(measurements / "training-throughput.json"),
         ),
         root / "docs" / "systems.md": systems.report(comparison),
+        root / "docs" / "robustness.md": robustness.report(
+            *(read(measurements / f"{name}.json") for name in ("fuzz", "limits", "conditions"))
+        ),
         root / "docs" / "audit.md": audit.report(read(AUDIT), read(measurements / "audit-by-eye.json")),
     }
 

@@ -29,7 +29,7 @@ def test_checking_writes_nothing_and_writing_makes_it_so(tmp_path, monkeypatch, 
         (tmp_path / name).mkdir()
     for name in ("docs/measurements", "weights/vggface", "weights/mobilenet-vggface2"):
         (tmp_path / name).symlink_to(ROOT / name)
-    for name in ("docs/audit.md", "docs/figures.md", "docs/systems.md"):
+    for name in ("docs/audit.md", "docs/figures.md", "docs/robustness.md", "docs/systems.md"):
         (tmp_path / name).write_text("old", encoding="utf-8")
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
     monkeypatch.chdir(tmp_path)

@@ -14,7 +14,6 @@ import argparse
 import json
 import logging
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from tools.fuzz.limits import peak_memory_mb
 from tools.fuzz.targets import MAX_BYTES, MAX_PIXELS, Target, targets
 
 SHARD: Final = 10_000
@@ -127,7 +127,7 @@ def run_shard(number: int, start: int, folder: Path) -> None:
         figures["inputs"] += 1
         figures[came_of_it] = figures.get(came_of_it, 0) + 1
         figures["slowest_seconds"] = max(figures["slowest_seconds"], round(seconds, 3))
-    found["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    found["peak_memory_mb"] = peak_memory_mb()
     print(json.dumps(found))
 
 
@@ -141,6 +141,7 @@ def summed(shards: list[dict[str, Any]]) -> dict[str, Any]:
     """Sums the figures of shards up."""
     total: dict[str, Any] = {
         "bounds": {"file_bytes": MAX_BYTES, "stated_pixels": MAX_PIXELS, "seconds": SLOW},
+        "shard": SHARD,
         "inputs": 0,
         "peak_memory_mb": max((shard.get("peak_memory_mb", 0) for shard in shards), default=0),
         "targets": {},
