@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -223,6 +224,9 @@ def _read_labels(data: bytes) -> None:
     name, _, content = data.partition(b"\n")
     names = ("labels.csv", "fairface_label_train.csv")
     with _folder() as folder:
+        (folder / "train").mkdir()
+        for picture in ("train/a.jpg", "train/1.jpg", "a.jpg", "b.jpg", "c.jpg", os.fsdecode(b"caf\xe9.jpg")):
+            (folder / picture).touch()
         (folder / (name.decode("latin-1") if name.decode("latin-1") in names else "labels.csv")).write_bytes(
             content
         )
