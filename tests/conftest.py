@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from agegender.data.table import default_data_folders
 from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.faces.face import Face
 from agegender.labels import ETHNICITIES
@@ -112,9 +113,8 @@ def astronaut() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session")
 def dataset_dir() -> Path:
-    """The real UTKFace folder: ``UTKFACE_DIR``, or ``../shared/utkface`` beside the checkout."""
-    named = os.environ.get("UTKFACE_DIR")
-    folder = Path(named) if named else ROOT.parent / "shared" / "utkface"
+    """The real UTKFace folder: the first of ``UTKFACE_DIR``, or ``../shared/utkface`` beside the checkout."""
+    folder = (*default_data_folders(), ROOT.parent / "shared" / "utkface")[0]
     if not folder.is_dir():
         pytest.skip("no UTKFace folder: set UTKFACE_DIR to run the dataset tests")
     return folder

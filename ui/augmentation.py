@@ -61,10 +61,11 @@ def show_augmentation(source: Source) -> None:
         "covered anew, so that it learns faces and not files. This is what the training generator makes of "
         "**one face**, with the same code and the same random numbers."
     )
-    chip, words = _choose_chip(source)
+    picture, face, words = _choose_face(source)
+    chip = picture if face is None else crop_face(picture, face).pixels
     augmentation = _choose_strength()
     seed = st.session_state.setdefault(_DRAW, 0)
-    pictures = preview(chip, _SIZE, augmentation, count=_PICTURES, seed=seed)
+    pictures = preview(picture, _SIZE, augmentation, face=face, count=_PICTURES, seed=seed)
     grid = st.grid("auto", min_column_width=104, gap="xsmall")
     with grid.cell(), st.container(gap="xxsmall"):
         show_picture(resize_chip(chip, _SIZE), alt=f"The face as it is: {words}")
@@ -77,14 +78,14 @@ def show_augmentation(source: Source) -> None:
         _show_settings(augmentation)
 
 
-def _choose_chip(source: Source) -> tuple[NDArray[np.uint8], str]:
-    """The face to look at, and what it is."""
+def _choose_face(source: Source) -> tuple[NDArray[np.uint8], Face | None, str]:
+    """The picture to look at, where its face is if it is no chip, and what it is."""
     if source.dataset is None:
         with st.container(horizontal=True, vertical_alignment="center"):
             _draw_again()
         st.caption("Grace Hopper, from the example picture: public domain.")
         image = read_image(EXAMPLE)
-        return np.asarray(crop_face(image, EXAMPLE_FACE).pixels), "Grace Hopper"
+        return image, EXAMPLE_FACE, "Grace Hopper"
     files = source.faces["file"]
     if st.session_state.get(_FILE) not in set(files):
         st.session_state[_FILE] = files.iloc[random.Random(len(files)).randrange(len(files))]
@@ -99,12 +100,16 @@ def _choose_chip(source: Source) -> tuple[NDArray[np.uint8], str]:
     row = int(np.flatnonzero((files == file).to_numpy())[0])
     words = label_words(source.faces.iloc[row])
     try:
-        chip = read_image(source.path(row))
+        picture = read_image(source.path(row))
     except ImageError as error:
         st.error(f"{quote(file)} cannot be read: {error.reason}. Take another face.")
         st.stop()
     st.caption(f"{quote(file)}: labelled {words}")
-    return chip, words
+    face = source.face_in(row, picture)
+    if face is None and not source.faces["aligned"].iloc[row]:
+        st.info("No face was found in this picture, so training leaves it out. Take another face.")
+        st.stop()
+    return picture, face, words
 
 
 def _draw_again() -> None:

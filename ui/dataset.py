@@ -12,21 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
 from agegender.assets import AUDIT
 from agegender.audit.gallery import FLAGS, Selection
 from agegender.audit.label_table import read_label_table
+from agegender.audit.split_report import split_names
 from agegender.audit.steps import FolderAudit, audit_files, same_labels
-from agegender.data.split import SPLITS
-from agegender.data.table import Dataset, default_data_folder, read_dataset
+from agegender.data.landmarks import main_faces
+from agegender.data.table import Dataset, default_data_folders, named_folders, read_dataset
 from agegender.errors import DatasetError
+from agegender.faces import Face
 from agegender.files import paths_below, unescape_name
-from agegender.labels import AGE_BANDS, ETHNICITIES, GENDERS, MAX_AGE
+from agegender.labels import GENDERS, MAX_AGE, group_codes, say_years
 from agegender.progress import Progress
+from agegender.runs.records import LANDMARKS_CACHE, RUNS_DIR
 from ui.jobs import Jobs, watch
-from ui.widgets import quote
+from ui.models import load_detector
+from ui.widgets import quote, without_paths
 
 HOW_TO_GET: Final = """
 1. UTKFace is free for non-commercial research. Its project page,
@@ -38,6 +44,7 @@ HOW_TO_GET: Final = """
 
 _REMEMBERED: Final = 2  # folders, with all that was found in them
 _ALL: Final = "all"
+_FACES_A_SECOND: Final = 50
 _ALL_AGES: Final = (0, MAX_AGE)
 _AGAIN: Final = "dataset folder read again"
 _ME: Final = "who began a job"
@@ -72,11 +79,30 @@ class Source:
             raise DatasetError("the shipped labels have no pictures")
         return self.dataset.folder / unescape_name(str(self.faces["file"].iloc[row]))
 
+    def face_in(self, row: int, picture: NDArray[np.uint8]) -> Face | None:
+        """Where the face is in a picture that is no chip; ``None`` for chips, and where none is found."""
+        if self.faces["aligned"].iloc[row]:
+            return None
+        if self.audit is not None and self.audit.landmarks is not None:
+            return self.audit.landmarks[row]
+        return main_faces(load_detector(), [picture])[0]
+
+    @property
+    def ethnicities(self) -> tuple[str, ...]:
+        """The words for ethnicity, last "not given" where that is so of some."""
+        return group_codes(self.faces["group"], with_unknown=True)[1]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where the faces come from; none where there is one source only."""
+        names = sorted(set(self.faces["source"]))
+        return tuple(names) if len(names) > 1 else ()
+
 
 def choose_source() -> Source:
-    """Opens the dataset's folder, or else the shipped labels.
+    """Opens the dataset's folders, or else the shipped labels.
 
-    The folder is the one that the app was started with. Visitors can name others only where whoever started
+    The folders are those that the app was started with. Visitors can name others only where whoever started
     it allows that by ``AGEGENDER_ANY_FOLDER=yes``: on a server it would open every folder to everybody.
     """
     named = ""
@@ -85,12 +111,13 @@ def choose_source() -> Source:
             named = st.text_input(
                 "Dataset folder",
                 placeholder="as the app was started with",
-                help="A folder, on the computer where this app runs, of pictures named like UTKFace's: "
-                "`[age]_[gender]_[ethnicity]_[date].jpg`. Its pictures are shown to you and sent nowhere.",
+                help="A folder, on the computer where this app runs, of labelled faces in one of the forms "
+                f"that `docs/data.md` describes; or several, with `{os.pathsep}` between them. Pictures are "
+                "shown to you and sent nowhere.",
                 key="folder",
                 persist_state="session",
             ).strip()
-        folder = named or str(default_data_folder() or "")
+        folder = named or os.pathsep.join(map(str, default_data_folders()))
         if folder:
             st.button(
                 "Read it again",
@@ -101,13 +128,13 @@ def choose_source() -> Source:
                 on_click=lambda: st.session_state.update({_AGAIN: uuid.uuid4().hex}),
             )
     listing = _read_folder(folder, st.session_state.get(_AGAIN, "")) if folder else None
-    if listing is not None:
+    if isinstance(listing, _Listing):
         return _open(listing)
     if folder:
         where = quote(named) if named else "the folder that this app was started with"
+        why = f": {quote(listing)}" if listing else ""
         st.error(
-            f"There is no dataset in {where}: no pictures named like UTKFace's. Here are the labels that "
-            "ship with this project instead.",
+            f"There is no dataset in {where}{why}. Here are the labels that ship with this project instead.",
             icon=":material/folder_off:",
         )
     else:
@@ -147,12 +174,13 @@ def need_audit(source: Source, why: str, *, key: str) -> None:
     dataset = source.dataset
     if dataset is None:
         return
-    files = len(dataset.table)
-    minutes = math.ceil(files / 30_000)  # on two cores that have nothing else to do
+    files, photos = len(dataset.table), int((~dataset.table["aligned"]).sum())
+    # On two cores that have nothing else to do.
+    minutes = math.ceil(files / 30_000 + photos / _FACES_A_SECOND / 60)
     duration = f"about {minutes} to {2 * minutes} minutes" if files > 5_000 else "less than a minute"
     run_beside(
         source,
-        lambda progress: audit_files(dataset, progress),
+        lambda progress: audit_files(dataset, progress, cache=RUNS_DIR / LANDMARKS_CACHE),
         "Audit all pictures",
         f"{why} That means reading {files:,} files once: {duration}, and you can look around meanwhile.",
         key=key,
@@ -216,13 +244,16 @@ def choose_faces(source: Source, *, quality: bool = False) -> Selection:
     """
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         gender = _choose("Gender", GENDERS, "As the dataset's annotators perceived it.")
-        ethnicity = _choose("Ethnicity", ETHNICITIES, "The words are the dataset's own.")
+        ethnicity = _choose("Ethnicity", source.ethnicities, "The words are the dataset's own.")
+        origin = _ALL
+        if source.sources:
+            origin = _choose("Source", source.sources, "The folder that a face comes from.")
         ages = st.slider(
             "Ages",
             *_ALL_AGES,
             value=_ALL_AGES,
             width=190,
-            help="Both ends are included.",
+            help="Both ends are included. A label that is a range needs one year within.",
             key="ages",
             bind="query-params",
         )
@@ -230,7 +261,7 @@ def choose_faces(source: Source, *, quality: bool = False) -> Selection:
         if quality:
             split = _choose(
                 "Split",
-                SPLITS if "split" in source.faces else (),
+                split_names(source.faces["split"]) if "split" in source.faces else (),
                 "What a face is for: to learn from, to choose the best state by, or to measure with.",
             )
             known = [name for name in FLAGS if name in source.faces]
@@ -238,22 +269,22 @@ def choose_faces(source: Source, *, quality: bool = False) -> Selection:
     return Selection(
         ages=ages,
         gender=None if gender == _ALL else GENDERS.index(gender),
-        ethnicity=None if ethnicity == _ALL else ETHNICITIES.index(ethnicity),
+        ethnicity=None if ethnicity == _ALL else ethnicity,
+        source=None if origin == _ALL else origin,
         split=None if split == _ALL else split,
         flag=None if flag == _ALL else flag,
     )
 
 
-def choose_by_click(name: str, choice: str | tuple[int, int]) -> None:
+def choose_by_click(name: str, choice: str | tuple[int, int], known: Sequence[Any]) -> None:
     """Sets a filter of `choose_faces` from a callback; what is chosen already is taken back.
 
     Args:
-        name: "gender", "ethnicity" or "ages".
-        choice: A word the filter knows, or the first and last age. Others are not listened to.
+        name: "gender", "ethnicity", "source" or "ages".
+        choice: A word the filter knows, or the first and last age.
+        known: What can be chosen; nothing else is listened to.
     """
-    everybody, known = {"gender": (_ALL, GENDERS), "ethnicity": (_ALL, ETHNICITIES)}.get(
-        name, (_ALL_AGES, AGE_BANDS)
-    )
+    everybody = _ALL_AGES if name == "ages" else _ALL
     if choice in known:
         st.session_state[name] = everybody if st.session_state.get(name) == choice else choice
 
@@ -267,7 +298,8 @@ def show_no_face() -> None:
 
 def label_words(face: pd.Series) -> str:
     """The labels of a face, for example "26 years, female, Asian"."""
-    return f"{face['age']} years, {GENDERS[face['gender']]}, {ETHNICITIES[face['ethnicity']]}"
+    years = say_years(face["age_min"], face["age_max"])
+    return ", ".join(word for word in (f"{years} years", GENDERS[face["gender"]], face["group"]) if word)
 
 
 def _choose(label: str, names: Sequence[str], help_text: str) -> str:
@@ -292,17 +324,19 @@ class _Listing:
 
 
 @st.cache_resource(max_entries=4, ttl="1h", show_spinner="Reading the file names …")
-def _read_folder(folder: str, again: str) -> _Listing | None:
-    """Lists a folder; that it has no faces is remembered, too.
+def _read_folder(folder: str, again: str) -> _Listing | str:
+    """Lists folders; that they have no faces, and why, is remembered, too.
 
     Args:
-        folder: Its path.
-        again: Differs for visitors who asked for it to be read anew.
+        folder: Their paths, see `named_folders`.
+        again: Differs for visitors who asked for them to be read anew.
     """
     try:
-        dataset = read_dataset(folder)
-    except (DatasetError, OSError, RuntimeError, ValueError):  # whatever was typed: "~nobody", a zero byte
-        return None
+        dataset = read_dataset(named_folders(folder))
+    except DatasetError as error:
+        return without_paths(str(error).partition(". UTKFace is free")[0])
+    except (OSError, RuntimeError, ValueError):  # whatever was typed: "~nobody", a zero byte
+        return ""
     files = paths_below(dataset.folder, dataset.table["file"])
     states = tuple((str(file), *_state(file)) for file in files)
     return _Listing(dataset, hash(states), same_labels(dataset.table, _shipped_labels()))

@@ -14,6 +14,7 @@ from agegender.audit.audit import explain_name
 from agegender.audit.findings import CONFLICT_YEARS, KINDS
 from agegender.audit.steps import FolderAudit, audit_labels
 from agegender.export import to_csv
+from agegender.labels import say_years
 from ui.dataset import Source, label_words, need_audit, need_pictures, run_beside
 from ui.dataset_gallery import show_face, show_gallery, thumbnails
 from ui.widgets import choose_one, choose_part, offer_download, show_chart, show_tile
@@ -55,7 +56,9 @@ def show_audit(source: Source) -> None:
 
 def _show_names(source: Source) -> None:
     st.subheader(
-        "Names", help="A file's name holds its labels: `[age]_[gender]_[ethnicity]_[date].jpg.chip.jpg`."
+        "Labels",
+        help="UTKFace's names hold them, `[age]_[gender]_[ethnicity]_[date].jpg.chip.jpg`; other sources "
+        "have lists.",
     )
     if source.dataset is not None:
         skipped = source.dataset.skipped
@@ -71,10 +74,10 @@ def _show_names(source: Source) -> None:
     else:
         names = pd.DataFrame(source.figures["damaged_names"] if source.figures else [])
     if names.empty:
-        st.success("Every file name could be read.", icon=":material/check:")
+        st.success("Every file has a label that can be read.", icon=":material/check:")
         return
-    words = "1 name does" if len(names) == 1 else f"{len(names):,} names do"
-    st.markdown(f"{words} not say what a name should: nothing can be learnt or measured with such a file.")
+    words = "1 file has" if len(names) == 1 else f"{len(names):,} files have"
+    st.markdown(f"{words} no label that can be used: nothing can be learnt or measured with such a file.")
     columns = {"file": "File", "reason": "What is wrong"}
     st.dataframe(names.rename(columns=columns), hide_index=True, alt="Files that were skipped, and why")
 
@@ -87,7 +90,13 @@ def _show_noise(figures: dict[str, Any]) -> None:
         "is re-encoded, scaled, shifted a little or mirrored.",
     )
     if noise is None:
-        st.success("No photo is there more than once.", icon=":material/check:")
+        if copies["photos"]:
+            st.markdown(
+                f"**{copies['photos']:,} photos** are there more than once, none of them with two exact ages "
+                "to compare."
+            )
+        else:
+            st.success("No photo is there more than once.", icon=":material/check:")
         return
     grid = st.grid(4, min_column_width=150)
     show_tile(
@@ -149,14 +158,14 @@ def _show_noise(figures: dict[str, Any]) -> None:
 
 def _show_copies(source: Source, found: FolderAudit) -> None:
     """Copies side by side, those with the worst conflicts first."""
-    groups = found.tables.groups
-    if groups.empty:
+    photos = found.tables.photos
+    if photos.empty:
         return
     st.subheader("The same photo, labelled more than once")
     conflict = {
-        "gender": groups["gender_differs"],
-        "age": groups["age_gap"] > CONFLICT_YEARS,
-        "ethnicity": groups["ethnicity_differs"],
+        "gender": photos["gender_differs"],
+        "age": photos["age_gap"] > CONFLICT_YEARS,
+        "ethnicity": photos["ethnicity_differs"],
     }
     conflict["none"] = ~np.logical_or.reduce(list(conflict.values()))
     kind = choose_one(
@@ -166,14 +175,14 @@ def _show_copies(source: Source, found: FolderAudit) -> None:
         help=f"*Age*: more than {CONFLICT_YEARS} years apart. *None*: copies whose labels agree well enough.",
     )
     st.caption(" · ".join(f"{name.capitalize()}: {found.sum():,}" for name, found in conflict.items()))
-    chosen = groups[conflict[kind]].sort_values(["age_gap", "copies"], ascending=False, kind="stable")
+    chosen = photos[conflict[kind]].sort_values(["age_gap", "copies"], ascending=False, kind="stable")
     if chosen.empty:
         st.caption("No photo has such a conflict.")
         return
     part = choose_part(chosen.index.tolist(), _PHOTOS_A_PAGE, "photos", key=f"copies page {kind}")
     grid = st.grid(3, min_column_width=290, border=True)
-    for group in part:
-        rows = np.flatnonzero((source.faces["group"] == group).to_numpy())
+    for photo in part:
+        rows = np.flatnonzero((source.faces["photo"] == photo).to_numpy())
         shown = source.faces.iloc[rows]
         pictures = thumbnails(source.names[0], tuple(shown["file"]))
         with grid.cell(), st.container(horizontal=True, gap="small"):
@@ -219,7 +228,7 @@ def _show_suspects(source: Source, found: FolderAudit) -> None:
 def _suspicion(face: pd.Series) -> str:
     seen = "female" if face["predicted_female"] >= 0.5 else "male"
     labelled = "female" if face["gender"] == 1 else "male"
-    words = f"{face['age']}, looks {face['predicted_age']:.0f}"
+    words = f"{say_years(face['age_min'], face['age_max'])}, looks {face['predicted_age']:.0f}"
     return words if seen == labelled else f"{words} · {labelled}, looks {seen}"
 
 

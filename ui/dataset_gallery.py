@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from agegender.audit.gallery import FLAGS, ORDERS, in_order, thumbnail
 from agegender.errors import AgeGenderError, ImageError
-from agegender.faces import CHIP_SIZE
+from agegender.faces import CHIP_SIZE, crop_face
 from agegender.faces.chip import resize_chip
 from agegender.files import paths_below
 from agegender.images import read_image
-from agegender.labels import ETHNICITIES, GENDERS
+from agegender.labels import GENDERS, NOT_GIVEN, say_years
 from agegender.wording import say_age, say_gender
 from ui.dataset import (
     Source,
@@ -90,7 +90,8 @@ def show_gallery(
     shown = source.faces.iloc[list(rows)]
     pictures = thumbnails(source.names[0], tuple(shown["file"]))
     words = list(captions) or [
-        f"{age} · {GENDERS[gender]}" for age, gender in zip(shown["age"], shown["gender"], strict=True)
+        f"{say_years(low, high)} · {GENDERS[gender]}"
+        for low, high, gender in zip(shown["age_min"], shown["age_max"], shown["gender"], strict=True)
     ]
     faces = [
         {"row": int(row), "source": picture, "caption": caption, "label": label_words(face)}
@@ -163,9 +164,10 @@ def show_face(source: Source, row: int, model: str | None) -> None:
     with grid.cell():
         st.markdown("**Its labels**")
         labels = {
-            "Age": f"{face['age']} years",
+            "Age": f"{say_years(face['age_min'], face['age_max'])} years",
             "Gender": GENDERS[face["gender"]],
-            "Ethnicity": ETHNICITIES[face["ethnicity"]],
+            "Ethnicity": face["group"] or NOT_GIVEN,
+            **({"Source": face["source"]} if source.sources else {}),
             "Collected": "no date" if pd.isna(face["captured"]) else f"{face['captured']:%d %B %Y}",
             "Split": face.get("split", "not known yet"),
         }
@@ -184,7 +186,7 @@ def show_face(source: Source, row: int, model: str | None) -> None:
 
 def _show_copies(source: Source, row: int) -> None:
     faces = source.faces
-    same = np.flatnonzero((faces["group"] == faces["group"].iloc[row]).to_numpy())
+    same = np.flatnonzero((faces["photo"] == faces["photo"].iloc[row]).to_numpy())
     others = [int(other) for other in same if other != row]
     st.markdown("**The same photo, and how it was labelled there**")
     pictures = thumbnails(source.names[0], tuple(faces["file"].iloc[others]))
@@ -201,13 +203,20 @@ def _show_answer(image: NDArray[np.uint8], row: int, source: Source, model: str)
     face = source.faces.iloc[row]
     st.markdown(f"**What {quote(model)} answers**")
     try:
-        chip = resize_chip(image, (CHIP_SIZE, CHIP_SIZE))
-        age, gender = load_model(model).predictor.predict_chips(chip[None])[0]
+        predictor = load_model(model).predictor
+        if face["aligned"]:
+            chip, margin = resize_chip(image, (CHIP_SIZE, CHIP_SIZE)), 0
+        elif (found := source.face_in(row, image)) is not None:
+            chip, margin = crop_face(image, found, predictor.margin).pixels, predictor.margin
+        else:
+            st.caption("No face was found in this picture.")
+            return
+        age, gender = predictor.predict_chips(chip[None], margin=margin)[0]
     except AgeGenderError as error:
         show_failure(error)
         return
     if age is not None:
-        years = age.years - face["age"]
+        years = age.years - min(max(age.years, face["age_min"]), face["age_max"])
         side = "above" if years > 0 else "below"
         apart = "as labelled" if abs(years) < 0.5 else f"{abs(years):.0f} years {side} the label"
         st.markdown(f"{say_age(age).capitalize()}: {apart}.")

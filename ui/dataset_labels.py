@@ -9,7 +9,7 @@ from agegender import charts
 from agegender.audit.findings import balance
 from agegender.audit.gallery import Selection
 from agegender.export import to_csv
-from agegender.labels import AGE_BAND_NAMES, AGE_BANDS, ETHNICITIES, GENDERS, age_band
+from agegender.labels import AGE_BAND_NAMES, AGE_BANDS, GENDERS, age_band
 from ui.dataset import Source, choose_by_click, choose_faces, show_no_face
 from ui.widgets import offer_download, show_chart, show_tile
 
@@ -23,16 +23,12 @@ def show_distribution(source: Source) -> None:
         show_no_face()
         return
     _show_key_figures(source, chosen)
-    st.caption(
-        "Click a bar, and everything here is about its age band, gender or ethnicity; click again to go back."
-    )
-    st.subheader(
-        "Ages by gender", help="Gender as UTKFace's annotators perceived it. The ages above zoom the axis."
-    )
+    st.caption("Click a bar, and everything here is about what it counts; click again to go back.")
+    st.subheader("Ages by gender", help="Gender as annotators perceived it. The ages above zoom the axis.")
     show_chart(
         charts.age_histogram(chosen, selection.ages),
         key="ages",
-        on_click=lambda bar: choose_by_click("ages", AGE_BANDS[int(age_band(bar["x"]))]),
+        on_click=lambda bar: choose_by_click("ages", AGE_BANDS[int(age_band(bar["x"]))], AGE_BANDS),
     )
     grid = st.grid(2, min_column_width=320)
     with grid.cell():
@@ -41,14 +37,22 @@ def show_distribution(source: Source) -> None:
         show_chart(
             charts.gender_balance(others, selection.gender),
             key="genders",
-            on_click=lambda bar: choose_by_click("gender", bar["y"]),
+            on_click=lambda bar: choose_by_click("gender", bar["y"], GENDERS),
         )
-        st.subheader("Ethnicity", help="The five words are the dataset's own.")
+        if source.sources:
+            st.subheader("Source", help="The folder that a face comes from.")
+            others = faces[selection.without("source").rows(faces)]
+            show_chart(
+                charts.source_balance(others, selection.source),
+                key="sources",
+                on_click=lambda bar: choose_by_click("source", bar["y"], source.sources),
+            )
+        st.subheader("Ethnicity", help="The words are the dataset's own.")
         others = faces[selection.without("ethnicity").rows(faces)]
         show_chart(
             charts.ethnicity_balance(others, selection.ethnicity),
             key="ethnicities",
-            on_click=lambda bar: choose_by_click("ethnicity", bar["y"]),
+            on_click=lambda bar: choose_by_click("ethnicity", bar["y"], source.ethnicities),
         )
     with grid.cell():
         st.subheader(
@@ -75,14 +79,14 @@ def _show_key_figures(source: Source, chosen: pd.DataFrame) -> None:
         f"{len(chosen):,}",
         note=part or None,
     )
-    show_tile(grid, "Ages", f"{chosen['age'].min()} to {chosen['age'].max()}")
+    show_tile(grid, "Ages", f"{chosen['age_min'].min()} to {chosen['age_max'].max()}")
     show_tile(grid, "Median age", f"{chosen['age'].median():.0f}")
     skipped = source.figures["damaged_names"] if source.dataset is None and source.figures else []
     show_tile(
         grid,
         "Skipped files",
         f"{len(skipped) if source.dataset is None else len(source.dataset.skipped):,}",
-        help="Their names do not say what they should, so nothing here counts them. *Audit* lists them.",
+        help="They have no label that can be used, so nothing here counts them. *Audit* lists them.",
     )
 
 
@@ -94,8 +98,8 @@ def _show_balance(chosen: pd.DataFrame, selection: Selection) -> None:
     )
     counted = balance(chosen)
     parts = [
-        counted.pivot_table("files", "band", name, aggfunc="sum", sort=False)[list(names)]
-        for name, names in (("gender", GENDERS), ("ethnicity", ETHNICITIES))
+        counted.pivot_table("files", "band", name, aggfunc="sum", sort=False)[list(counted[name].unique())]
+        for name in ("gender", "ethnicity")
     ]
     table = pd.concat([*parts, parts[0].sum(axis=1).rename("all")], axis=1).loc[list(AGE_BAND_NAMES)]
     table.loc["all ages"] = table.sum()

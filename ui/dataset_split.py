@@ -6,9 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from agegender import charts
-from agegender.audit.split_report import QUALITIES, expected_leak, split_balance, straddling_photos
+from agegender.audit.split_report import (
+    QUALITIES,
+    expected_leak,
+    split_balance,
+    split_names,
+    straddling_photos,
+)
 from agegender.audit.steps import FolderAudit
-from agegender.data.split import SPLITS
 from agegender.data.split_file import SPLIT_FILE, check_split
 from agegender.errors import ConfigError
 from agegender.models.card import folders_with
@@ -22,14 +27,15 @@ def show_split(source: Source) -> None:
     st.markdown(
         "**Train** is what a model learns from, **validation** chooses its best state, and **test** is "
         "looked at once, to measure it. Which part a photo is in follows from its content alone, so it is "
-        "the same on every computer."
+        "the same on every computer; but what a source keeps apart, as **dev**, stays apart."
     )
     if facts is None:
         need_audit(source, "The split follows from what the files show.", key="split_files")
         return
-    sizes = facts["split"].value_counts().reindex(list(SPLITS), fill_value=0)
-    grid = st.grid(3, min_column_width=150)
-    for name in SPLITS:
+    names = split_names(facts["split"])
+    sizes = facts["split"].value_counts().reindex(list(names), fill_value=0)
+    grid = st.grid(len(names), min_column_width=150)
+    for name in names:
         show_tile(
             grid,
             name.capitalize(),
@@ -39,12 +45,12 @@ def show_split(source: Source) -> None:
     _show_tightness(source, facts)
     st.subheader("Are the parts alike?")
     quality = choose_one("By", QUALITIES, key="by", label_visibility="collapsed")
-    if sizes.min() == 0:
-        st.info("One of the parts is empty, so there is nothing to compare.")
+    if (sizes > 0).sum() < 2:
+        st.info("There is one part only, so there is nothing to compare.")
         return
     counted = split_balance(facts, next(name for name in QUALITIES if name == quality))
     show_chart(charts.split_shares(counted), key="split_shares")
-    table = counted.pivot_table("files", "value", "split", sort=False)[list(SPLITS)].astype(int)
+    table = counted.pivot_table("files", "value", "split", sort=False)[list(names)].astype(int)
     st.dataframe(
         table.rename_axis(quality).reset_index(),
         hide_index=True,
@@ -65,7 +71,7 @@ def _show_tightness(source: Source, facts: pd.DataFrame) -> None:
     found = source.audit
     straddling: int | None = None
     if found is not None:
-        straddling = straddling_photos(facts["group"], facts["split"])
+        straddling = straddling_photos(facts["photo"], facts["split"])
     elif source.figures is not None:
         straddling = source.figures["split"]["straddling_groups"]
     grid = st.grid(4, min_column_width=150)
@@ -92,7 +98,12 @@ def _show_tightness(source: Source, facts: pd.DataFrame) -> None:
             icon=":material/verified:",
         )
     elif straddling is not None:
-        st.error(f"{straddling:,} photos lie in more than one part.", icon=":material/warning:")
+        left_out = 0 if found is None else int(found.tables.files["leaked"].sum())
+        st.info(
+            f"**{straddling:,} photos** lie in more than one part, because sources keep their parts as they "
+            f"are: {left_out:,} files are left out, so that nothing is learnt that is measured later.",
+            icon=":material/content_cut:",
+        )
     if found is not None:
         _compare_with_models(found)
 

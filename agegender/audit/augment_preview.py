@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.augment import Augmentation, augment_chip
+from agegender.data.augment import Augmentation, augment_chip, place_chip
+from agegender.faces.face import Face
 
 KINDS: Final[dict[str, tuple[str, ...]]] = {
     "position": ("rotation", "tilt", "shift", "zoom"),
@@ -43,26 +44,29 @@ def strengthened(
 
 
 def preview(
-    chip: NDArray[np.uint8],
+    picture: NDArray[np.uint8],
     size: tuple[int, int],
     augmentation: Augmentation,
     *,
+    face: Face | None = None,
     count: int,
     seed: int = 0,
     row: int = 0,
 ) -> list[NDArray[np.uint8]]:
-    """Makes what `agegender.data.generator.ChipGenerator` serves of one chip, epoch after epoch.
+    """Makes what `agegender.data.generator.ChipGenerator` serves of one picture, epoch after epoch.
 
     Args:
-        chip: RGB ``uint8`` of shape (height, width, 3).
+        picture: RGB ``uint8`` of shape (height, width, 3).
         size: (height, width) of the network's input, in pixels.
         augmentation: How strong.
+        face: Where the face is in the picture; ``None`` for a chip.
         count: Epochs.
         seed: The generator's.
-        row: The chip's place among the generator's files.
+        row: The picture's place among the generator's files.
 
     Returns:
         ``count`` pictures, RGB ``uint8`` of shape (*size, 3).
     """
     streams = (np.random.default_rng((seed, _AUGMENT_STREAM, epoch, row)) for epoch in range(count))
-    return [augment_chip(chip, size, rng, augmentation) for rng in streams]
+    placement = None if face is None else place_chip(picture, face, 0)
+    return [augment_chip(picture, size, rng, augmentation, placement) for rng in streams]

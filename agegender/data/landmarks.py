@@ -63,7 +63,8 @@ def find_faces(
         try:
             for start in range(0, len(new), _BATCH):
                 batch = new[start : start + _BATCH]
-                faces = _detect(detector, [missing[digest] for digest in batch])
+                pictures = [_read_picture(missing[digest]) for digest in batch]
+                faces = main_faces(detector, pictures)
                 known |= {digest: _to_numbers(face) for digest, face in zip(batch, faces, strict=True)}
                 if progress is not None:
                     progress("Finding faces", start + len(batch), len(new))
@@ -77,14 +78,23 @@ def find_faces(
     return found
 
 
-def _detect(detector: FaceDetector, paths: Sequence[Path]) -> list[Face | None]:
-    pictures: list[NDArray[np.uint8] | None] = []
-    for path in paths:
-        try:
-            pictures.append(read_chip(path))
-        except DatasetError:
-            pictures.append(None)
-    # Faces that fill their picture are found where there is room around it.
+def _read_picture(path: Path) -> NDArray[np.uint8] | None:
+    try:
+        return read_chip(path)
+    except DatasetError:
+        return None
+
+
+def main_faces(detector: FaceDetector, pictures: Sequence[NDArray[np.uint8] | None]) -> list[Face | None]:
+    """Finds the main face of each of some pictures, with room added around them for those that fill theirs.
+
+    Args:
+        detector: Finds faces.
+        pictures: n pictures, RGB ``uint8`` of shape (height, width, 3), or ``None``.
+
+    Returns:
+        n faces, in pixels of their pictures; ``None`` where there is none.
+    """
     padded = [pad_chip(picture) for picture in pictures if picture is not None]
     found = iter(zip(padded, detector.detect_many(padded), strict=True))
     faces: list[Face | None] = []

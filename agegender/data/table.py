@@ -62,10 +62,17 @@ class Dataset:
     skipped: pd.DataFrame
 
 
-def default_data_folder() -> Path | None:
-    """The folder that ``UTKFACE_DIR`` names, or ``None`` where the variable is unset or empty."""
-    value = os.environ.get(DATA_ENVIRONMENT_VARIABLE, "").strip()
-    return Path(value).expanduser() if value else None
+def named_folders(text: str) -> list[Path]:
+    """The folders that a text names, as ``PATH`` names its: with ``:`` between them, or ``;`` on Windows."""
+    whole = text.strip()
+    if os.path.isdir(Path(whole).expanduser()):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+        return [Path(whole).expanduser()] if whole else []
+    return [Path(part.strip()).expanduser() for part in whole.split(os.pathsep) if part.strip()]
+
+
+def default_data_folders() -> list[Path]:
+    """The folders that ``UTKFACE_DIR`` names; none where the variable is unset or empty."""
+    return named_folders(os.environ.get(DATA_ENVIRONMENT_VARIABLE, ""))
 
 
 def read_dataset(
@@ -75,7 +82,7 @@ def read_dataset(
 
     Args:
         folders: One folder or several, each in a form that `agegender.data.sources` reads; ``None`` takes
-            the one that ``UTKFACE_DIR`` names.
+            those that ``UTKFACE_DIR`` names.
 
     Returns:
         The labels, and the files that have none.
@@ -85,14 +92,13 @@ def read_dataset(
             lacks a column, or no folder holds all of them.
     """
     if folders is None:
-        default = default_data_folder()
-        if default is None:
-            raise DatasetError(f"no dataset folder was named. {HOW_TO_GET_UTKFACE}")
-        roots = [default]
+        roots = default_data_folders()
     elif isinstance(folders, (str, os.PathLike)):
         roots = [Path(folders).expanduser()]
     else:
         roots = [Path(folder).expanduser() for folder in folders]
+    if not roots:
+        raise DatasetError(f"no dataset folder was named. {HOW_TO_GET_UTKFACE}")
     found: list[Source] = []
     for root in roots:
         if not root.is_dir():

@@ -14,7 +14,10 @@ from agegender.audit.label_table import read_label_table
 from agegender.audit.suspects import Predictions
 from agegender.data.augment import Augmentation
 from agegender.errors import DatasetError
-from tests.conftest import make_chip, write_chip
+from agegender.faces import Face
+from agegender.faces.crop import CHIP_PAD
+from agegender.labels import ETHNICITIES
+from tests.conftest import FACE_IN_PHOTO, make_chip, photo_around, write_chip, write_source
 from ui import dataset, dataset_gallery
 
 PAGE = "dataset_explorer"
@@ -216,7 +219,7 @@ def test_suspicious_labels_are_shown_with_what_the_model_expects(fake_utkface, g
     expected = Predictions(seen, np.maximum(seen - 4, 0), seen + 4, files["gender"].to_numpy(np.float64))
     monkeypatch.setattr("agegender.audit.steps.LEAST_FILES", 100)
     monkeypatch.setattr("agegender.audit.steps.predict_out_of_fold", lambda *_: expected)
-    network = SimpleNamespace(frozen_features=lambda paths, progress: np.zeros((len(paths), 1)))
+    network = SimpleNamespace(frozen_features=lambda paths, faces, progress: np.zeros((len(paths), 1)))
     monkeypatch.setitem(sys.modules, "agegender.audit.frozen_features", network)  # no TensorFlow here
     run_step(app, "audit_labels")
     assert not app.exception
@@ -245,8 +248,9 @@ def test_the_split_of_an_unknown_folder_has_to_be_audited(fake_utkface):
 def test_augmentation_follows_its_sliders_and_the_dice(fake_utkface, monkeypatch):
     made = []
 
-    def preview(chip, size, augmentation, *, count, seed):
-        made.append((chip.shape, augmentation, seed))
+    def preview(picture, size, augmentation, *, face, count, seed):
+        assert face is None
+        made.append((picture.shape, augmentation, seed))
         return [np.zeros((*size, 3), dtype=np.uint8)] * count
 
     monkeypatch.setattr("ui.augmentation.preview", preview)
@@ -295,10 +299,76 @@ def test_whatever_is_typed_is_answered_and_a_folder_without_faces_is_walked_once
     assert len(walks) == 1
 
 
+@pytest.fixture
+def two_sources(fake_utkface, tmp_path, monkeypatch):
+    """UTKFace, and ten photos with ranges, eight of them for training, one in the dark."""
+    rng = np.random.default_rng(6)
+    photos = {f"train/{i}.jpg": photo_around(make_chip(rng), rng) for i in range(7)}
+    photos |= {f"dev/{i}.jpg": photo_around(make_chip(rng), rng) for i in range(2)}
+    photos["train/dark.jpg"] = np.zeros((300, 300, 3), np.uint8)
+    write_source(tmp_path / "photos", photos)
+
+    class Detector:
+        def detect_many(self, images):
+            box = tuple(value + CHIP_PAD for value in FACE_IN_PHOTO.box)
+            points = tuple((x + CHIP_PAD, y + CHIP_PAD) for x, y in FACE_IN_PHOTO.landmarks)
+            return [[] if image[150, 150].max() < 30 else [Face(box, 0.9, points)] for image in images]
+
+    monkeypatch.setattr("agegender.data.landmarks.FaceDetector", Detector)
+    monkeypatch.setattr(dataset, "load_detector", Detector)
+    monkeypatch.setattr(dataset, "RUNS_DIR", tmp_path / "runs")
+    return os.pathsep.join([str(fake_utkface), str(tmp_path / "photos")])
+
+
+def test_several_sources_are_told_apart_and_ranges_drawn_as_such(two_sources, gallery):
+    app = open_section("Distribution", two_sources)
+    assert not app.error
+    assert metrics(app)["Faces"] == "130"
+    assert len(app.get("plotly_chart")) == 6
+    assert "Hatched: 10 labelled by range (30–39)" in texts(app) + str(
+        [chart.proto.alt for chart in app.get("plotly_chart")]
+    )
+    app.selectbox(key="source").select("photos").run()
+    assert (metrics(app)["Faces"], metrics(app)["Ages"]) == ("10", "30 to 39")
+    assert app.selectbox(key="ethnicity").options == ["all", *sorted({*ETHNICITIES, "Sami"}), "not given"]
+    app.slider(key="ages").set_range(39, 60).run()
+    assert metrics(app)["Faces"] == "10"
+    app.selectbox(key="ethnicity").select("not given").run()
+    assert metrics(app)["Faces"] == "4"
+    app.segmented_control(key="section").set_value("Browse").run()
+    assert {face["caption"] for face in gallery.shown} == {"30–39 · male", "30–39 · female"}
+    assert not app.exception
+
+
+def test_photos_are_audited_split_and_shown_with_their_faces(two_sources):
+    app = run_step(open_section("Split", two_sources), "split_files")
+    assert not app.exception
+    assert metrics(app)["Dev"] == "2"
+    assert sum(int(metrics(app)[name]) for name in ("Train", "Validation", "Test", "Dev")) == 130
+    app.segmented_control(key="section").set_value("Audit").run()
+    assert not app.exception
+    assert app.dataframe[1].value.set_index("What")["Files"]["no face"] == 1
+    app.segmented_control(key="section").set_value("Augmentation").run()
+    assert not app.exception
+    files = next(iter(dataset._audits().values())).faces["file"]
+    for name, shown in (("dev/0.jpg", True), ("dark.jpg", False)):
+        app.session_state["augmented file"] = next(file for file in files if file.endswith(name))
+        app.run()
+        assert not app.exception
+        assert ("No face was found" in texts(app)) != shown
+
+
+def test_a_list_of_labels_that_lacks_a_column_is_named_without_the_servers_folders(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,age\na.jpg,3\n")
+    app = open_section("Distribution", tmp_path)
+    assert "labels.csv has the columns age, file; it needs" in app.error[0].value
+    assert str(tmp_path) not in texts(app)
+
+
 def test_a_job_belongs_to_whoever_began_it_and_goes_one_at_a_time(fake_utkface, tmp_path, monkeypatch):
     go_on = threading.Event()
 
-    def wait(folder, progress):
+    def wait(folder, progress, *, cache):
         progress("Reading files", 1, 2)
         assert go_on.wait(60)
         raise DatasetError(f"{folder.folder / 'x.jpg'} cannot be read")

@@ -10,7 +10,7 @@ from agegender.data.augment import Augmentation
 from agegender.data.generator import ChipGenerator
 from agegender.data.pictures import read_chip
 from agegender.faces.chip import resize_chip
-from tests.conftest import make_chip, write_chip
+from tests.conftest import FACE_IN_PHOTO, make_chip, photo_around, write_chip
 
 
 def test_the_preview_is_what_the_training_generator_serves(tmp_path):
@@ -24,6 +24,23 @@ def test_the_preview_is_what_the_training_generator_serves(tmp_path):
     for epoch, picture in enumerate(pictures):
         generator.start_epoch(epoch)
         np.testing.assert_array_equal(picture, generator[0][0][0])
+
+
+def test_of_a_photo_its_face_is_cropped_and_augmented_as_in_training(tmp_path):
+    rng = np.random.default_rng(4)
+    photo = photo_around(make_chip(rng), rng)
+    write_chip(tmp_path / "a.jpg", photo)
+    generator = ChipGenerator(
+        [tmp_path / "a.jpg"],
+        {},
+        input_size=(96, 96),
+        faces=[FACE_IN_PHOTO],
+        augmentation=Augmentation(),
+        seed=7,
+    )
+    picture = read_chip(tmp_path / "a.jpg")
+    [first] = preview(picture, (96, 96), Augmentation(), face=FACE_IN_PHOTO, count=1, seed=7)
+    np.testing.assert_array_equal(first, generator[0][0][0])
 
 
 def test_every_setting_belongs_to_one_kind():

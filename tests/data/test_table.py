@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from agegender.data.table import (
     DATA_ENVIRONMENT_VARIABLE,
-    default_data_folder,
+    default_data_folders,
+    named_folders,
     parse_name,
     read_dataset,
 )
@@ -153,16 +155,29 @@ def test_a_folder_of_other_pictures_says_what_was_expected(tmp_path):
 def test_the_environment_names_the_default_folder(tmp_path, monkeypatch):
     touch(tmp_path, CHIP)
     monkeypatch.setenv(DATA_ENVIRONMENT_VARIABLE, str(tmp_path))
-    assert default_data_folder() == tmp_path
+    assert default_data_folders() == [tmp_path]
     assert len(read_dataset().table) == 1
+    touch(tmp_path / "more", "26_0_2_20170116174525125.jpg.chip.jpg")
+    monkeypatch.setenv(DATA_ENVIRONMENT_VARIABLE, f"{tmp_path / 'more'} {os.pathsep}{tmp_path}{os.pathsep}")
+    assert default_data_folders() == [tmp_path / "more", tmp_path]
+    assert read_dataset().table["age"].tolist() == [25, 26]
 
 
 @pytest.mark.parametrize("value", ["", "  "])
 def test_an_empty_variable_names_no_folder(value, monkeypatch):
     monkeypatch.setenv(DATA_ENVIRONMENT_VARIABLE, value)
-    assert default_data_folder() is None
+    assert default_data_folders() == []
     with pytest.raises(DatasetError, match="no dataset folder was named"):
         read_dataset()
+
+
+@pytest.mark.skipif(os.pathsep == ";", reason="no colon in names")
+def test_a_folder_with_the_separator_in_its_name_is_one_folder(tmp_path):
+    touch(tmp_path / "a:b", CHIP)
+    assert named_folders(f" {tmp_path / 'a:b'} ") == [tmp_path / "a:b"]
+    assert named_folders(f"{tmp_path}:b") == [tmp_path, Path("b")]
+    with pytest.raises(DatasetError, match="no dataset folder was named"):
+        read_dataset([])
 
 
 @pytest.mark.dataset
