@@ -194,6 +194,7 @@ def test_several_sources_are_audited_together(two_sources, tmp_path, capsys):
     assert (chips["files"], chips["ranges"], chips["no_face"], chips["leaked"]) == (20, 0, 0, 1)
     assert photos["leaked"] == 1  # of three that show one photo, the one in dev stays
     assert photos["split"]["dev"] == figures["split"]["dev"] == 2
+    assert (figures["photos_in_several_sources"], figures["leaked"], figures["no_face"]) == (1, 2, 1)
     assert figures["duplicates"]["photos"] == 1
     assert figures["duplicates"]["photos_by_copies"] == {"3": 1}
     assert figures["conflicts"]["range_pairs"] == 3

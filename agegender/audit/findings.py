@@ -105,10 +105,12 @@ def _more_than_one_source(audit: Audit) -> dict[str, Any]:
         return {}
     unseen = files["file"].isin(audit.no_face["file"])
     ranged = files["age_min"] < files["age_max"]
-    marked = files.assign(ranges=ranged, no_face=unseen)
+    marked, counted = files.assign(ranges=ranged, no_face=unseen), files[["photo", "source"]]
     return {
         "no_label": audit.no_label.to_dict(orient="records"),
         "no_face": len(audit.no_face),
+        "photos_in_several_sources": int((counted.drop_duplicates()["photo"].value_counts() > 1).sum()),
+        "leaked": int(files["leaked"].sum()),
         "sources": {
             str(name): {
                 "files": len(part),

@@ -1,8 +1,8 @@
 """Writes what the repository says in figures: python -m agegender.reports [--check].
 
-README.md's lines of figures, docs/figures.md, docs/systems.md, docs/robustness.md and docs/audit.md, from the
-cards and from what commands measured. To be run in the repository's root. --check changes nothing and exits
-with 1 where a document is not what the figures say.
+README.md's lines of figures, docs/figures.md, docs/systems.md, docs/robustness.md, docs/audit.md and figures
+in docs/data.md, from the cards and from what commands measured. To be run in the repository's root. --check
+changes nothing and exits with 1 where a document is not what the figures say.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from agegender.assets import AUDIT, COMPARISON
 from agegender.models.card import read_card
-from agegender.reports import audit, figures, robustness, systems
+from agegender.reports import audit, data, figures, robustness, systems
 
 
 def documents(root: Path) -> dict[Path, str]:
@@ -33,7 +33,9 @@ def documents(root: Path) -> dict[Path, str]:
 
     comparison, measurements, weights = read(COMPARISON), root / "docs" / "measurements", root / "weights"
     card, bench = read_card("vggface", weights), read(measurements / "bench.json")
-    text = (root / "README.md").read_text(encoding="utf-8")
+    text, sources = (
+        path.read_text(encoding="utf-8") for path in (root / "README.md", root / "docs" / "data.md")
+    )
     return {
         root / "README.md": figures.with_figures(text, figures.summary(card, comparison, bench)),
         root / "docs" / "figures.md": figures.report(
@@ -46,6 +48,10 @@ def documents(root: Path) -> dict[Path, str]:
         root / "docs" / "systems.md": systems.report(comparison),
         root / "docs" / "robustness.md": robustness.report(
             *(read(measurements / f"{name}.json") for name in ("fuzz", "limits", "conditions"))
+        ),
+        root / "docs" / "data.md": figures.with_figures(
+            sources,
+            data.section(read(measurements / "sources.json"), read(measurements / "sources-by-eye.json")),
         ),
         root / "docs" / "audit.md": audit.report(read(AUDIT), read(measurements / "audit-by-eye.json")),
     }

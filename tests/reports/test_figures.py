@@ -32,6 +32,7 @@ def test_checking_writes_nothing_and_writing_makes_it_so(tmp_path, monkeypatch, 
     for name in ("docs/audit.md", "docs/figures.md", "docs/robustness.md", "docs/systems.md"):
         (tmp_path / name).write_text("old", encoding="utf-8")
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
+    (tmp_path / "docs" / "data.md").write_text((ROOT / "docs" / "data.md").read_text("utf-8"), "utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["reports", "--check"])
     assert main() == 1
