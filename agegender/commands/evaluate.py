@@ -125,8 +125,8 @@ def _in_words(document: dict[str, Any]) -> list[str]:
     if age is not None and "in_range" in age:
         lines.insert(
             2,
-            f"        in the labelled range {say_figure(age['in_range'], '.1%')}, "
-            f"{say_figure(age['years_outside'], '.2f')} years outside it on average",
+            f"        of {age['ranges_n']:,} labelled ranges {say_figure(age['in_range'], '.1%')} hold the "
+            f"answer, which is {say_figure(age['years_outside'], '.2f')} years outside on average",
         )
     lines.append(f"speed   {say_figure(document['ms_per_face'], '.1f')} ms a face")
     bands = (age or gender or {}).get("by_band", {})

@@ -108,15 +108,18 @@ def measure(faces: pd.DataFrame) -> dict[str, Any]:
 
     Returns:
         `age_metrics` under "age" and `gender_metrics` under "gender", each only where it was predicted. Where
-        labels are ranges, the figures of `age_metrics` take their middle for the age, and those of
-        `range_label_metrics` stand beside them.
+        labels are ranges, the figures of `age_metrics` take their middle for the age, and beside them stand
+        ``ranges_n``, how many are, and what `range_label_metrics` says of these.
     """
     figures: dict[str, Any] = {}
     if "predicted_age" in faces:
         answers = (faces["predicted_age"], faces["low"], faces["high"])
         figures["age"] = age_metrics(faces["age"], *answers)
-        if (faces["age_min"] < faces["age_max"]).any():
-            figures["age"] |= range_label_metrics(faces["age_min"], faces["age_max"], *answers)
+        ranged = (faces["age_min"] < faces["age_max"]).to_numpy(bool)
+        if ranged.any():
+            ends = faces["age_min"][ranged], faces["age_max"][ranged]
+            within = range_label_metrics(*ends, *(answer[ranged] for answer in answers))
+            figures["age"] |= {"ranges_n": int(ranged.sum()), **within}
     if "female" in faces:
         figures["gender"] = gender_metrics(
             faces["gender"], faces["female"], faces["age"], faces.get("uncertain")
