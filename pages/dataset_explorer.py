@@ -20,8 +20,8 @@ SECTIONS = {
 
 st.title("Dataset explorer")
 st.markdown(
-    "A model can only know the faces it was shown. Here is who they are, by the labels in their file names, "
-    "and how far those labels can be trusted."
+    "A model can only know the faces it was shown. Here is who they are, by their labels, and how far those "
+    "labels can be trusted."
 )
 source = choose_source()
 section = choose_one("Show", SECTIONS, key="section", label_visibility="collapsed", wrap=True)

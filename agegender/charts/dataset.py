@@ -103,7 +103,7 @@ def gender_balance(table: pd.DataFrame, chosen: int | None = None) -> go.Figure:
         One horizontal bar a gender, with count and share.
     """
     colors = [GENDER_COLORS[gender] for gender in GENDERS]
-    return _balance(table["gender"], GENDERS, colors, "gender", chosen)
+    return _balance(table["gender"], GENDERS, colors, "gender label", chosen)
 
 
 def ethnicity_balance(table: pd.DataFrame, chosen: str | None = None) -> go.Figure:
@@ -118,7 +118,7 @@ def ethnicity_balance(table: pd.DataFrame, chosen: str | None = None) -> go.Figu
     """
     codes, names = group_codes(table["group"])
     wanted = len(names) if chosen == NOT_GIVEN else names.index(chosen) if chosen in names else None
-    return _balance(pd.Series(codes), names, [GREEN] * len(names), "ethnicity", wanted)
+    return _balance(pd.Series(codes), names, [GREEN] * len(names), "ethnicity label", wanted)
 
 
 def source_balance(table: pd.DataFrame, chosen: str | None = None) -> go.Figure:
@@ -247,7 +247,7 @@ def _balance(
     shares = ", ".join(f"{label} {text}" for label, text in zip(labels, texts, strict=True))
     return make_figure(
         [bars],
-        f"Faces by {what} label: {shares}.",
+        f"Faces by {what}: {shares}.",
         height=24 + 36 * len(labels),
         # Room on the right for the text of the longest bar.
         xaxis={"visible": False, "range": [0, 1.45 * max(*values, 1)]},
