@@ -24,7 +24,7 @@ from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
 from ui.models import load_model
 from ui.photos import Photo, Settings, bound, remembered
-from ui.widgets import show_chart, show_drawing, show_link, show_picture
+from ui.widgets import show_chart, show_drawing, show_link, show_picture, without_paths
 
 _REMEMBERED: Final = 6  # faces a session
 _TITLES: Final[dict[Task, str]] = {"age": "Age", "gender": "Perceived gender"}
@@ -115,7 +115,7 @@ def _trace(face: Prediction, found: Explanation, settings: Settings) -> None:
             try:
                 found.contributions[task] = mapper.explain(face.chip, task)
             except ModelError as error:
-                found.refusal = str(error)
+                found.refusal = without_paths(str(error))
 
 
 def _say_sum(found: ContributionMap) -> str:

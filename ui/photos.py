@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from pathlib import PurePath
+from pathlib import PureWindowsPath  # which knows either slash
 from typing import Any, Final, Literal, get_args
 
 import cv2
@@ -56,7 +56,7 @@ _PREVIEW_SIDE: Final = 1600
 _LOOK_SECONDS: Final = 0.5
 _NO_CHIP: Final = np.zeros((0, 0, 3), dtype=np.uint8)
 
-Memory = Literal["found", "analyses", "chips", "pictures", "explanations", "answers"]
+Memory = Literal["found", "analyses", "chips", "pictures", "explanations"]
 """What a session remembers of photos."""
 
 
@@ -368,7 +368,7 @@ def annotated_zip(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> byte
         A ZIP file of PNG files, each named after its photo.
     """
     readable = [pair for pair in zip(photos, analyses, strict=True) if pair[1].error is None]
-    names = unique_names(f"{PurePath(photo.name).stem}.annotated.png" for photo, _ in readable)
+    names = unique_names(f"{PureWindowsPath(photo.name).stem}.annotated.png" for photo, _ in readable)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # PNG does not shrink further
         for name, (photo, analysis) in zip(names, readable, strict=True):
