@@ -53,7 +53,7 @@ def _ask(photo: Photo, models: Sequence[str]) -> dict[str, tuple[Prediction, ...
     for number, model in enumerate(models):
         bar.progress(number / len(models), f"Asking {quote(model)}, {number + 1} of {len(models)} …")
         try:
-            answers[model] = look_at(photo, current_settings(model), lambda before: None).predictions
+            answers[model] = look_at(photo, current_settings(model)).predictions
         except ModelError as error:
             answers[model] = error
     bar.empty()
