@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 from agegender.data.augment import Augmentation
 from agegender.data.sampling import SamplingRule
 from agegender.errors import ConfigError
-from agegender.files import read_json
+from agegender.files import MALFORMED, read_json
 from agegender.labels import NetworkTask
 from agegender.models.backbones import get_backbone
 from agegender.models.registry import get_system
@@ -247,5 +247,5 @@ def _from_known(kind: type[Any], values: Any, where: str) -> Any:
         raise ConfigError(f"unknown key {', '.join(unknown)} in {where}; known: {', '.join(sorted(known))}")
     try:
         return kind(**values)
-    except (TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise ConfigError(f"{where}: {error}") from error
