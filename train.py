@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from agegender.commands import complain, progress_bars
-from agegender.data.split import Partition, partition
+from agegender.data.split import Partition
 from agegender.data.table import read_dataset
 from agegender.errors import AgeGenderError, ConfigError
 from agegender.places import TRAIN_COMMAND
-from agegender.runs.records import RUNS_DIR, SPLITS_CACHE, latest_run, new_run_folder
+from agegender.runs.records import RUNS_DIR, latest_run, new_run_folder
 from agegender.runtime import prepare_tensorflow, without_chatter
 from agegender.training.config import DEFAULT_STAGES, TrainingConfig
 from agegender.training.recipes import (
@@ -217,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
         with without_chatter():
             # TensorFlow takes seconds to import, and reads its settings then.
             from agegender.training.devices import grow_gpu_memory
-            from agegender.training.loop import check_same_data, describe_stage_plan, train
+            from agegender.training.loop import check_same_data, describe_stage_plan, take_apart, train
 
             grow_gpu_memory()
 
@@ -227,7 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
             name = "" if job.label is None else f"{job.label['run']}: "
             print(f"{name}{describe_stage_plan(job.config)}\nrecord: {folder}", file=sys.stderr)
             with contextlib.nullcontext() if quiet else progress_bars("file") as progress:
-                found = found or partition(dataset, cache=runs / SPLITS_CACHE, progress=progress)
+                found = found or take_apart(dataset, runs, limit=job.config.limit, progress=progress)
                 if job.label is not None and is_finished(folder):
                     check_same_data(folder, job.config, found)
                     complain("done before")

@@ -16,11 +16,12 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agegender.files import escape_bytes, escape_name, escape_no_text, printable
 
@@ -142,6 +143,17 @@ def to_json(value: object) -> str:
         TypeError: A value has no JSON form.
     """
     return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Writes arrays of numbers and text to one ``.npz`` file, whole or not at all; see `read_arrays`.
+
+    Raises:
+        OSError: The place cannot be written.
+    """
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # of its flags, to the stubs
+    write_atomically(path, content.getvalue())
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:

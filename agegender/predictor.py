@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, TypeGuard, cast, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeGuard, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from agegender.batch import in_order
 from agegender.calibration import AgeCalibration, GenderCalibration
 from agegender.errors import EmptyImageError, ImageError, ModelError
 from agegender.faces import CHIP_SIZE, Chip, Face, FaceDetector, crop_face
-from agegender.faces.chip import change_margin, resize_chip
+from agegender.faces.chip import MAX_MARGIN, change_margin, resize_chip
 from agegender.faces.condition import condition_warnings
 from agegender.faces.crop import CHIP_LANDMARKS, check_rgb
 from agegender.files import MALFORMED
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8]
 FoundFace = tuple[Face, Chip]
-
-_WIDEST_MARGIN: Final = 24
-"""Pixels that a found face's chip shows around UTKFace's: enough for every model, which cuts off the rest."""
 
 
 class Predictor:
@@ -198,7 +195,7 @@ class Predictor:
         Returns:
             Each face with its chip.
         """
-        return [(face, crop_face(image, face, _WIDEST_MARGIN)) for face in faces]
+        return [(face, crop_face(image, face, MAX_MARGIN)) for face in faces]
 
     def predict_faces(self, found: Sequence[FoundFace]) -> list[Prediction]:
         """Predicts faces that were found: the second half of `predict`.

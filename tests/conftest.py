@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from agegender.faces.crop import CHIP_LANDMARKS
+from agegender.faces.face import Face
 from agegender.labels import ETHNICITIES
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -57,6 +59,32 @@ def label_table(ages: Sequence[float], **columns: Any) -> pd.DataFrame:
         "aligned": True,
     }
     return pd.DataFrame(told | columns)
+
+
+def write_source(folder: Path, pictures: dict[str, NDArray[np.uint8]], *, age: str = "30-39") -> Path:
+    """Writes a source in the plain form: pictures by their path, which may begin with train/ or dev/.
+
+    The first is a man, the second a woman, and so on.
+    """
+    rows = ["file,age,gender,group"]
+    for i, (file, picture) in enumerate(pictures.items()):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        write_chip(folder / file, picture)
+        rows.append(f"{file},{age},{i % 2},{'Sami' if i % 3 else ''}")
+    (folder / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    return folder
+
+
+def photo_around(chip: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A photo of 300 px with a chip of 200 px in its middle; `FACE_IN_PHOTO` is where its face is."""
+    photo = make_chip(rng, 300)
+    photo[50:250, 50:250] = chip
+    return photo
+
+
+FACE_IN_PHOTO = Face(
+    (70.0, 60.0, 230.0, 240.0), 0.99, tuple((x + 50, y + 50) for x, y in CHIP_LANDMARKS.tolist())
+)
 
 
 @pytest.fixture(scope="session")

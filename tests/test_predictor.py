@@ -211,6 +211,47 @@ def test_a_chip_is_predicted_whole_and_undetected(monkeypatch):
     assert prediction.warnings == (DARK,)
 
 
+@pytest.fixture
+def wide(monkeypatch) -> tuple[Predictor, FakeModel]:
+    """A predictor of photos with one face, whose model wants 12 px around UTKFace's chips."""
+    model = FakeModel()
+    monkeypatch.setattr(model, "margin", 12)
+    predictor, _, _ = predictor_with(monkeypatch, face_at(60, 20, 80), model=model)
+    predictor.margin = 12
+    monkeypatch.setattr(
+        model, "answer", lambda chips: model.seen.append(chips) or FakeModel.answer(model, chips)
+    )
+    model.seen = []
+    return predictor, model
+
+
+def test_a_model_with_a_margin_is_shown_what_the_photo_has_there(wide):
+    predictor, model = wide
+    [prediction] = predictor.predict(photo(50))
+    assert [chips.shape for chips in model.seen] == [(1, 224, 224, 3)]
+    assert (model.seen[0] == 50).all()
+    assert prediction.chip.shape == (224, 224, 3)
+    assert prediction.margin == 12
+    assert prediction.age.years == pytest.approx(50)
+
+
+def test_chips_are_brought_to_the_margin_of_the_model(wide):
+    predictor, model = wide
+    tight, loose = photo(50, (200, 200)), photo(50, (280, 280))
+    predictor.predict_chips(tight[None])
+    predictor.predict_chip_image(tight)
+    predictor.predict_chips(loose[None], margin=40)
+    predictor.predict_chips(photo(50, (224, 224))[None], margin=12)
+    framed = np.pad(tight, ((12, 12), (12, 12), (0, 0)))
+    for chips, expected in zip(
+        model.seen, [framed, framed, loose[28:-28, 28:-28], photo(50, (224, 224))], strict=True
+    ):
+        assert (chips == expected[None]).all()
+    model.margin = 0
+    predictor.predict_chips(loose[None], margin=40)
+    assert model.seen[-1].shape == (1, 200, 200, 3)
+
+
 def test_ages_come_with_their_calibrated_interval(monkeypatch):
     predictor, _, _ = predictor_with(monkeypatch)
     [(age, _)] = predictor.predict_chips(photo(50, (64, 64))[None])

@@ -48,10 +48,10 @@ PHOTOS_A_PAGE: Final = 30
 _REMEMBERED: Final = 300
 """Photos whose results a session remembers: a few kilobytes each."""
 
-_MOST_CHIPS: Final = 24
+_MOST_CHIPS: Final = 8
 """Chips, of nearly 200 kB, that a session remembers beyond those of the photo that it saw last."""
 
-_PICTURES: Final = 4
+_PICTURES: Final = 2
 _PREVIEW_SIDE: Final = 1600
 _LOOK_SECONDS: Final = 0.5
 _NO_CHIP: Final = np.zeros((0, 0, 3), dtype=np.uint8)

@@ -120,7 +120,7 @@ def take_snapshot() -> Photo | None:
     file = st.camera_input("Take a snapshot", key="snapshot", resolution="720p", width=640)
     st.caption("Browsers lend the camera to pages on HTTPS or localhost only.")
     given = _given()
-    given.snapshot = {} if file is None else {file.file_id: Photo("snapshot.jpg", file.getvalue())}
+    given.snapshot = {} if file is None else {file.file_id: _read(file, "snapshot.jpg")}
     return next(iter(given.snapshot.values()), None)
 
 
@@ -183,8 +183,11 @@ def _given() -> _Given:
     return given
 
 
-def _read(file: UploadedFile) -> Photo:
-    return Photo(file.name, file.getvalue())
+def _read(file: UploadedFile, name: str | None = None) -> Photo:
+    """The photo in a file. Its bytes are Streamlit's own: a widget gives a copy, made anew each run."""
+    context = get_script_run_ctx()
+    found = context.uploaded_file_mgr.get_files(context.session_id, [file.file_id]) if context else []
+    return Photo(name or file.name, found[0].data if found else file.getvalue())
 
 
 def _without_copies(photos: Iterable[Photo]) -> list[Photo]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.audit.faceres import HEADS_FILE, build_heads
-from agegender.data.generator import read_chip
+from agegender.data.pictures import read_chip
 from agegender.errors import DatasetError
 from agegender.faces.chip import resize_chip
 from agegender.models.backbones import MOBILENET_BASE, build_mobilenet, load_base_weights

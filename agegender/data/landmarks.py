@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.data.generator import read_chip
+from agegender.data.pictures import read_chip
 from agegender.data.table import Dataset
 from agegender.errors import DatasetError
+from agegender.export import write_arrays
 from agegender.faces import Face, FaceDetector, main_face, pad_chip, shift_face
 from agegender.faces.crop import CHIP_PAD
 from agegender.files import paths_below, read_arrays
@@ -29,46 +30,51 @@ _NUMBERS: Final = 15  # box, confidence, five points
 
 def find_faces(
     dataset: Dataset,
-    rows: pd.DataFrame,
+    rows: pd.DataFrame | None = None,
     *,
     detector: FaceDetector | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Face | None]:
-    """Finds the main face of each picture that is not an aligned chip already.
+    """Finds the main face of each picture that is not a chip in UTKFace's geometry already.
 
     Args:
         dataset: Where the pictures are.
-        rows: n rows of its table, none of them aligned.
+        rows: n rows of its table; all where not given.
         detector: Finds faces; a default one where not given.
         cache: Where results are kept, an ``.npz`` file keyed by each picture's content; ``None`` keeps none.
-            Saved as it grows, so that an interrupted search goes on.
-        progress: Called after each batch.
+            Saved as it grows, so that an interrupted search goes on. To be deleted when the detector changes.
+        progress: Called with (pictures done, pictures in all).
 
     Returns:
-        n faces, in pixels of their pictures; ``None`` where no face was found or the picture cannot be read.
+        n faces, in pixels of their pictures; ``None`` for a chip, and where no face was found or the picture
+        cannot be read.
     """
-    paths = paths_below(dataset.folder, rows["file"])
+    rows = dataset.table if rows is None else rows
+    photos = np.flatnonzero(~rows["aligned"].to_numpy(bool))
+    paths = paths_below(dataset.folder, rows["file"].iloc[photos])
     digests = [_digest(path) for path in paths]
     known = _read(cache)
-    missing = [i for i, digest in enumerate(digests) if digest and digest not in known]
+    missing = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in known}
+    missing.pop("", None)
     if missing:
         detector = detector or FaceDetector()
-        done = len(paths) - len(missing)
-        for start in range(0, len(missing), _BATCH):
-            batch = missing[start : start + _BATCH]
-            faces = _detect(detector, [paths[i] for i in batch])
-            known |= {digests[i]: _to_numbers(face) for i, face in zip(batch, faces, strict=True)}
-            done += len(batch)
-            if progress is not None:
-                progress("Finding faces", done, len(paths))
-            if cache is not None and (start // _BATCH) % (_SAVE_EVERY // _BATCH) == _SAVE_EVERY // _BATCH - 1:
-                _write(cache, known)
-        if cache is not None:
+        new = list(missing)
+        try:
+            for start in range(0, len(new), _BATCH):
+                batch = new[start : start + _BATCH]
+                faces = _detect(detector, [missing[digest] for digest in batch])
+                known |= {digest: _to_numbers(face) for digest, face in zip(batch, faces, strict=True)}
+                if progress is not None:
+                    progress("Finding faces", start + len(batch), len(new))
+                if (start // _BATCH + 1) % (_SAVE_EVERY // _BATCH) == 0:
+                    _write(cache, known)
+        finally:
             _write(cache, known)
-    elif progress is not None:
-        progress("Finding faces", len(paths), len(paths))
-    return [_to_face(known[digest]) if digest else None for digest in digests]
+    found: list[Face | None] = [None] * len(rows)
+    for place, digest in zip(photos.tolist(), digests, strict=True):
+        found[place] = _to_face(known[digest]) if digest else None
+    return found
 
 
 def _detect(detector: FaceDetector, paths: Sequence[Path]) -> list[Face | None]:
@@ -114,16 +120,15 @@ def _to_face(numbers: NDArray[np.float32]) -> Face | None:
 
 
 def _read(cache: Path | None) -> dict[str, NDArray[np.float32]]:
-    """What was kept; nothing where there is nothing, or nothing that can be read."""
-    kept = read_arrays(cache) if cache is not None else {}
+    kept = {} if cache is None else read_arrays(cache)
     digests, faces = kept.get("digests"), kept.get("faces")
     if digests is None or faces is None or faces.shape != (len(digests), _NUMBERS):
         return {}
     return dict(zip(digests.tolist(), faces, strict=True))
 
 
-def _write(cache: Path, known: dict[str, NDArray[Any]]) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    part = cache.with_suffix(".part.npz")
-    np.savez_compressed(part, digests=np.array(list(known)), faces=np.stack(list(known.values())))
-    part.replace(cache)
+def _write(cache: Path | None, known: dict[str, NDArray[np.float32]]) -> None:
+    if cache is not None and known:
+        # Another run may have found others meanwhile.
+        known = _read(cache) | known
+        write_arrays(cache, {"digests": np.array(list(known)), "faces": np.stack(list(known.values()))})

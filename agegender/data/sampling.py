@@ -37,6 +37,13 @@ class SamplingRule:
         number = isinstance(self.weight, (int, float)) and not isinstance(self.weight, bool)
         if not number or not 0 <= self.weight < float("inf"):
             raise ConfigError(f"a sampling weight must be a number of at least 0, not {self.weight!r}")
+        ages = (self.age_from, self.age_to)
+        whole = all(isinstance(age, int) and not isinstance(age, bool) for age in ages)
+        if not whole or not 0 <= self.age_from <= self.age_to:
+            raise ConfigError(f"ages {ages[0]!r} to {ages[1]!r} of a sampling rule are no range of years")
+        for name in (self.source, self.group):
+            if name is not None and not isinstance(name, str):
+                raise ConfigError(f"source and group of a sampling rule are text, not {name!r}")
         if self.gender is not None and self.gender not in GENDERS:
             raise ConfigError(f"gender {self.gender!r} of a sampling rule is none of {', '.join(GENDERS)}")
 
@@ -85,8 +92,9 @@ def sampling_shares(
 def sample_rows(shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Systematic sampling: row i comes ⌊share⌋ or ⌈share⌉ times, on average its share.
 
-    Madow, "On the theory of systematic sampling, II" (1949): one random start, equal steps along the summed
-    shares, the rows in random order.
+    That is where shares sum to a whole number; others are brought to the nearest one. Madow, "On the theory
+    of systematic sampling, II" (1949): one random start, equal steps along the summed shares, the rows in
+    random order.
 
     Args:
         shares: Shape (n,), each at least 0.

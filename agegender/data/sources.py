@@ -11,12 +11,12 @@ import csv
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from agegender.errors import DatasetError
-from agegender.files import escape_name, escape_no_text, walk_files
+from agegender.files import escape_name, walk_files
 from agegender.labels import ETHNICITIES, GENDERS, MAX_AGE
 
 IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png", ".webp")
@@ -174,25 +174,23 @@ def read_source(folder: Path) -> Source:
         Its rows, named after the folder, and what was skipped.
 
     Raises:
-        DatasetError: A labels file lacks a column or cannot be read, or the folder holds folders of other
-            forms, which are to be named one by one.
+        DatasetError: A labels file lacks a column or cannot be read, or the folder holds nothing but folders
+            with labels files, which are to be named one by one.
     """
     form = next((form for form, (pattern, _) in _FROM_CSV.items() if any(folder.glob(pattern))), None)
+    inner: set[str] = set()
     if form is not None:
         found_there = _FROM_CSV[form][1](folder)
     else:
-        patterns = (pattern for pattern, _ in _FROM_CSV.values())
-        inner = {path.parent.name for pattern in patterns for path in folder.glob(f"*/{pattern}")}
-        if inner:
-            names = ", ".join(sorted(inner))
-            raise DatasetError(f"{folder} holds several sources, to be named each: {names}")
-        files = list(_images_below(folder))
+        labelled = (path for pattern, _ in _FROM_CSV.values() for path in folder.glob(f"*/{pattern}"))
+        inner = {escape_name(path.parent.name) for path in labelled}
+        files = [file for file in _images_below(folder) if _first_folder(file) not in inner]
         first = next((file for file in files if isinstance(file, str)), "")
         form = "UTKFace" if _ALL_AGE_FACES.fullmatch(first.rpartition("/")[2]) is None else "All-Age-Faces"
         found_there = (_read_utkface if form == "UTKFace" else _read_all_age_faces)(files)
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
-    skipped: list[tuple[str, str]] = []
+    skipped = [(name, "a source of its own, to be named too") for name in sorted(inner)]
     for found in found_there:
         if not isinstance(found, Labelled):
             skipped.append(found)
@@ -209,11 +207,17 @@ def read_source(folder: Path) -> Source:
         values = {**vars(found), "age_min": age_min, "age_max": age_max, "gender": gender}
         del values["age"]
         rows.append(values)
+    if inner and not rows:
+        raise DatasetError(f"{folder} holds several sources, to be named each: {', '.join(sorted(inner))}")
     return Source(escape_name(folder.resolve().name), form, rows, skipped)
 
 
 _Found = Iterator[Labelled | tuple[str, str]]
 """Labelled files, and (file, reason) for those without a label."""
+
+
+def _first_folder(file: str | tuple[str, str]) -> str:
+    return (file if isinstance(file, str) else file[0]).partition("/")[0]
 
 
 def _images_below(folder: Path) -> Iterator[str | tuple[str, str]]:
@@ -252,7 +256,7 @@ def _read_plain(folder: Path) -> _Found:
             continue
         split = _SPLIT_WORDS[stated] if stated else _split_of(row["file"])
         group = row.get("group") or row.get("race") or ""
-        yield _listed(folder, row["file"], age, row["gender"], group, split)
+        yield _listed(folder, Labelled(row["file"], age, row["gender"], group.strip(), split))
 
 
 def _split_of(file: str) -> str:
@@ -261,16 +265,14 @@ def _split_of(file: str) -> str:
     return _SPLIT_WORDS.get(first.lower(), "") if slash else ""
 
 
-def _listed(  # noqa: PLR0917 - a row of a CSV
-    folder: Path, file: str, age: str, gender: str, group: str, split: str
-) -> Labelled | tuple[str, str]:
+def _listed(folder: Path, row: Labelled) -> Labelled | tuple[str, str]:
     """A file that a CSV names; or why it is none of the folder's. The CSV may be longer than the folder."""
-    path, name = PurePosixPath(file), escape_name(file)
-    if not file or path.is_absolute() or ".." in path.parts:
+    path, name = PurePosixPath(row.file), escape_name(row.file)
+    if not row.file or path.is_absolute() or ".." in path.parts:
         return name, "not a path below the folder"
     if not os.path.isfile(folder / path):  # noqa: PTH113 - Path.is_file raises where a name is too long
         return name, "there is no such file"
-    return Labelled(name, age, gender, group.strip(), split)
+    return replace(row, file=name)
 
 
 def _read_fairface(folder: Path) -> _Found:
@@ -278,7 +280,8 @@ def _read_fairface(folder: Path) -> _Found:
     for path in sorted(folder.glob(_FAIRFACE_FILES)):
         for row in _csv_rows(path, {"file", "age", "gender", "race"}):
             file = row["file"]
-            yield _listed(folder, file, row["age"], row["gender"], row["race"], _split_of(file))
+            labelled = Labelled(file, row["age"], row["gender"], row["race"], _split_of(file))
+            yield _listed(folder, labelled)
 
 
 def _read_appa_real(folder: Path) -> _Found:
@@ -292,7 +295,8 @@ def _read_appa_real(folder: Path) -> _Found:
             # The set's own crops: the photo beside each may show other people.
             file = f"{part}/{row['file_name']}_face.jpg"
             split = "train" if part == "train" else "dev"
-            yield _listed(folder, file, row["real_age"], person["gender"], person["race"], split)
+            labelled = Labelled(file, row["real_age"], person["gender"], person["race"], split)
+            yield _listed(folder, labelled)
 
 
 def _read_all_age_faces(files: Iterable[str | tuple[str, str]]) -> _Found:
@@ -325,12 +329,7 @@ def _csv_rows(path: Path, *columns: set[str]) -> Iterator[dict[str, str]]:
                 needed = " or ".join(", ".join(sorted(wanted)) for wanted in columns)
                 raise DatasetError(f"{path} has the columns {held}; it needs {needed}")
             for row in reader:
-                # A name in it may be escaped already, so only what is no text is.
-                yield {
-                    escape_no_text(key): escape_no_text(value or "")
-                    for key, value in row.items()
-                    if key is not None
-                }
+                yield {key: value or "" for key, value in row.items() if key is not None}
     except (OSError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DatasetError(f"cannot read the labels {path}: {reason}") from error

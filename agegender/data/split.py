@@ -14,24 +14,33 @@ ones, and those on the chips that chose the network are not.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from agegender.data.duplicates import Fingerprints, duplicate_groups, file_digests, fingerprint
+from agegender.data.duplicates import (
+    NEAR_DUPLICATE_BITS,
+    Fingerprints,
+    duplicate_pairs,
+    file_digests,
+    fingerprint,
+    group_pairs,
+)
 from agegender.data.table import Dataset
 from agegender.errors import DatasetError
+from agegender.export import write_arrays
+from agegender.faces.face import Face
 from agegender.files import paths_below, read_arrays
 from agegender.labels import GENDERS, NetworkTask
 from agegender.progress import Progress
 
 SPLITS: Final[tuple[str, ...]] = ("train", "validation", "test")
-EXCLUDED: Final = "excluded"
 HALVES: Final[tuple[str, ...]] = ("selection", "calibration")
 """Of the validation split: what chooses the epoch, and what the calibration is fitted on."""
 
@@ -90,8 +99,9 @@ class Partition:
             that the split does not depend on a decoder, but never among `rows`.
         groups: Number of the photo it shows, int64 of shape (n,); copies have the same.
         uses: Its split, with that of validation named after its half: "train", "selection", "calibration",
-            "test"; "dev" where its source says so; or `EXCLUDED`, a file whose photo, from another source, is
-            in a split that is measured on. Object of shape (n,).
+            "test"; "dev" where its source says so. Object of shape (n,).
+        faces: Where the face is in each, as `agegender.data.landmarks.find_faces` says of all; ``None`` where
+            nobody looked.
     """
 
     dataset: Dataset
@@ -99,6 +109,15 @@ class Partition:
     decodable: NDArray[np.bool_]
     groups: NDArray[np.int64]
     uses: NDArray[Any]
+    faces: Sequence[Face | None] | None = None
+
+    @cached_property
+    def leaked(self) -> NDArray[np.bool_]:
+        """Which files show a photo that is, from another source or part, in a use that comes later.
+
+        They stay in their split and are not among its `rows`. Bool of shape (n,).
+        """
+        return leaks(self.uses, self.groups)
 
     @property
     def names(self) -> pd.Series:
@@ -129,7 +148,7 @@ class Partition:
         return {str(name): int(size) for name, size in counts.items()}
 
     def rows(self, name: str, task: NetworkTask | None = None) -> pd.DataFrame:
-        """The decodable files of one use.
+        """The files of one use that can be decoded and are not `leaked`.
 
         Args:
             name: A split, or one of `HALVES`.
@@ -142,7 +161,7 @@ class Partition:
             DatasetError: There are none, or what the task asks about is the same of all.
         """
         wanted = np.isin(self.uses, HALVES) if name == "validation" else self.uses == name
-        rows = self.dataset.table[wanted & self.decodable]
+        rows = self.dataset.table[wanted & self.decodable & ~self.leaked]
         if rows.empty:
             raise DatasetError(
                 f"of {len(self.uses)} chips in {self.dataset.folder} none is in the {name} split; "
@@ -181,44 +200,42 @@ def partition(
     dataset: Dataset,
     *,
     prints: Fingerprints | None = None,
-    groups: NDArray[np.int64] | None = None,
+    faces: Sequence[Face | None] | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Partition:
     """Splits a dataset 80/10/10 by content, duplicates kept together.
 
+    What has no split of its own is split by itself, and so is what sources name "train": UTKFace is split in
+    the same way whatever is read beside it.
+
     Args:
         dataset: The files.
         prints: Their fingerprints where they are already known; otherwise every file is read once.
-        groups: Result of `duplicate_groups` for them, where already known.
-        cache: Folder to keep the result in, by the files' contents: comparing 64,000 photos takes minutes.
-        progress: Called after each file that is read.
+        faces: Where they are in the files, as `agegender.data.landmarks.find_faces` says of all: copies that
+            are cut differently are found by them. That changes ``groups`` and ``leaked``, and no split.
+        cache: Folder to keep the result in, by the files' contents: comparing 64,000 photos takes a minute.
+        progress: Called as files are read and compared.
 
     Returns:
         In the order of ``dataset.table``. Where the source says nothing of a split the content decides. Of a
         source's own "train" a tenth is "validation" and nothing "test"; its "dev" stays.
     """
     digests = file_digests(dataset) if prints is None else prints.digests
-    given = dataset.table["given_split"].to_numpy(dtype=object)
-    kept = None
-    if cache is not None:
-        known = "\n".join(f"{digest} {split}" for digest, split in zip(digests, given, strict=True))
-        kept = cache / f"{hashlib.sha256(known.encode()).hexdigest()[:24]}.npz"
-        stored = read_arrays(kept)
-        parts = [stored.get(name, np.empty(0)) for name in ("decodable", "groups", "uses")]
-        if all(part.shape == (len(digests),) for part in parts):
-            return Partition(dataset, digests, parts[0], parts[1], parts[2].astype(object))
-    if prints is None:
-        prints = fingerprint(dataset, progress=progress)
-    if groups is None:
-        groups = duplicate_groups(prints)
-    found = Partition(dataset, digests, prints.decodable, groups, _uses(prints, groups, given))
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(".part.npz")
-        np.savez_compressed(part, decodable=found.decodable, groups=groups, uses=found.uses.astype(str))
-        part.replace(kept)
-    return found
+    kept = None if cache is None else cache / f"{_key(dataset, digests, faces)}.npz"
+    found = {} if kept is None else read_arrays(kept)
+    parts = [found.get(name, np.empty(0)) for name in ("decodable", "groups", "uses")]
+    if not all(part.shape == (len(digests),) for part in parts):
+        if prints is None:
+            prints = fingerprint(dataset, faces=faces, progress=progress)
+        pairs = [duplicate_pairs(prints, progress=progress)]
+        uses = _uses(digests, dataset.table["given_split"].to_numpy(dtype=object), pairs[0])
+        if prints.faces is not None:
+            pairs.append(duplicate_pairs(prints, by_face=True, progress=progress))
+        parts = [prints.decodable, group_pairs(digests, *pairs), uses.astype(str)]
+        if kept is not None:
+            write_arrays(kept, dict(zip(("decodable", "groups", "uses"), parts, strict=True)))
+    return Partition(dataset, digests, parts[0], parts[1], parts[2].astype(object), faces)
 
 
 def assign_splits(
@@ -228,27 +245,43 @@ def assign_splits(
     return partition(dataset, prints=prints, progress=progress).names
 
 
-def _uses(prints: Fingerprints, groups: NDArray[np.int64], given: NDArray[Any]) -> NDArray[Any]:
-    digests = np.array(prints.digests, dtype=object)
-    uses = given.copy()
+def _uses(digests: Sequence[str], given: NDArray[Any], pairs: NDArray[np.int64]) -> NDArray[Any]:
+    uses, names = given.copy(), np.array(digests, dtype=object)
     # Without other sources the split of what is split by content is the same as with them.
     for part in (given == "", given == "train"):
-        rows = np.flatnonzero(part)
-        own = groups if len(rows) == len(given) else duplicate_groups(prints.rows(rows))
-        uses[rows] = _uses_by_content(digests[rows].tolist(), own)
+        place = np.cumsum(part) - 1
+        inside = place[pairs[:2, part[pairs[0]] & part[pairs[1]]]]
+        own = names[part].tolist()
+        uses[part] = _uses_by_content(own, group_pairs(own, inside))
     uses[(given == "train") & (uses == "test")] = "train"
-    return _without_leaks(uses, groups) if (given != "").any() else uses
+    return uses
 
 
-def _without_leaks(uses: NDArray[Any], groups: NDArray[np.int64]) -> NDArray[Any]:
-    """Leaves out what is trained on here and measured on there: a photo of two sources, or of two parts."""
-    rank = pd.Series(uses).map({"train": 0, "selection": 1, "calibration": 1, "dev": 2, "test": 2}).to_numpy()
-    highest = np.zeros(groups.max(initial=-1) + 1, dtype=np.int64)
-    np.maximum.at(highest, groups, rank)
-    uses = np.where(rank < highest[groups], EXCLUDED, uses)
-    selecting = np.zeros(len(highest), dtype=bool)
-    selecting[groups[uses == "selection"]] = True
-    return np.where((uses == "calibration") & selecting[groups], "selection", uses)
+def leaks(uses: ArrayLike, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Says which files must not be used because their photo is also there for something that comes later.
+
+    Args:
+        uses: Of each of n files, as in `Partition`.
+        groups: Number of the photo of each, shape (n,).
+
+    Returns:
+        bool of shape (n,): of "train" with a copy elsewhere, of "selection" with one that calibrates or
+        measures, of "calibration" with one in "dev" or "test".
+    """
+    order = {"train": 0, "selection": 1, "calibration": 2, "dev": 3, "test": 3}
+    rank = np.array([order[use] for use in np.asarray(uses).tolist()], dtype=np.int64)
+    latest = np.zeros(groups.max(initial=-1) + 1, dtype=np.int64)
+    np.maximum.at(latest, groups, rank)
+    return np.asarray(rank < latest[groups])
+
+
+def _key(dataset: Dataset, digests: Sequence[str], faces: Sequence[Face | None] | None) -> str:
+    """Names all that a partition follows from."""
+    key = hashlib.sha256(f"{SPLIT_SALT} {NEAR_DUPLICATE_BITS} {faces is not None}".encode())
+    kinds = dataset.table[["given_split", "aligned", "source"]].itertuples(index=False)
+    for digest, kind, face in zip(digests, kinds, faces or [None] * len(digests), strict=True):
+        key.update(f"{digest} {tuple(kind)} {face and face.landmarks}\n".encode())
+    return key.hexdigest()[:24]
 
 
 def split_hash(digests: list[str], splits: pd.Series) -> str:

@@ -122,6 +122,8 @@ def _join(roots: list[Path], found: list[Source]) -> Dataset:
     except ValueError as error:  # drives of Windows
         raise DatasetError(f"no folder holds all of {', '.join(map(str, roots))}") from error
     names = Counter(source.name for source in found)
+    others = [root for root in whole if root != folder and len(roots) > 1]
+    named = {escape_name(root.relative_to(folder).as_posix()) for root in others}
     rows: dict[str, dict[str, object]] = {}
     skipped: list[tuple[str, str, str]] = []
     for root, source in zip(whole, found, strict=True):
@@ -144,6 +146,7 @@ def _join(roots: list[Path], found: list[Source]) -> Dataset:
     left = [
         (file, reason)
         for file, reason, name in skipped
-        if file not in rows or rows[file]["source"] == name  # not where another source has its label
+        # Not where another source has its label, or is it.
+        if file not in named and (file not in rows or rows[file]["source"] == name)
     ]
     return Dataset(folder, table[columns], pd.DataFrame(left, columns=["file", "reason"]))

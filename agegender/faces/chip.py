@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 CHIP_SIZE: Final = 200
 """Side of a chip without a margin, in pixels."""
 
+MAX_MARGIN: Final = 24
+"""The most that a model may see around UTKFace's chips, in pixels on each side: a face that was found is
+cropped with so much, once for all models, and each cuts off what it does not want."""
+
 
 def resize_chip(chip: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Brings a chip to a network's input size, as training, evaluation and the app all do it.

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from agegender.errors import ConfigError
+from agegender.faces.chip import MAX_MARGIN
 from agegender.models.backbones import get_backbone
 
 
@@ -17,17 +18,21 @@ def validate_options(options: Any) -> None:
 
     Args:
         options: Its ``backbone`` is a name in ``backbones.BACKBONES`` or ``None``, its ``input_size``
-            (height, width) or ``None``, its ``dropout``, if any, a share, and its sequences are numbers of
-            pixels or units.
+            (height, width) or ``None``, its ``dropout``, if any, a share, its ``margin``, if any, at most
+            `MAX_MARGIN` pixels, and its sequences are numbers of pixels or units.
 
     Raises:
-        ConfigError: There is no such backbone, ``dropout`` is not in [0, 1), or ``input_size`` is no pair.
+        ConfigError: There is no such backbone, ``dropout`` is not in [0, 1), ``margin`` is out of range, or
+            ``input_size`` is no pair.
     """
     if options.backbone is not None:
         get_backbone(options.backbone)
     dropout = getattr(options, "dropout", 0.0)
     if not 0 <= dropout < 1:
         raise ConfigError(f"dropout {dropout} is not in [0, 1)")
+    margin = getattr(options, "margin", 0)
+    if not isinstance(margin, int) or not 0 <= margin <= MAX_MARGIN:
+        raise ConfigError(f"margin must be a whole number of 0 to {MAX_MARGIN} pixels, not {margin!r}")
     for field in fields(options):
         value = getattr(options, field.name)
         if isinstance(value, list | tuple):

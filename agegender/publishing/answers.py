@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from agegender.data.generator import read_chip
+from agegender.data.pictures import read_chip
 from agegender.faces.chip import change_margin
 from agegender.models.engine import Engine, RawAnswers
 from agegender.progress import Progress

@@ -22,7 +22,7 @@ from agegender.data.sampling import sampling_shares
 from agegender.data.split import SPLIT_SALT, Partition, check_labels
 from agegender.data.split import partition as find_partition
 from agegender.data.table import Dataset
-from agegender.errors import ConfigError
+from agegender.errors import ConfigError, DatasetError
 from agegender.faces.face import Face
 from agegender.files import paths_below
 from agegender.models.card import HISTORY_FILE
@@ -95,6 +95,7 @@ def environment(config: TrainingConfig, partition: Partition, gpus: int) -> dict
             },
             "hash": partition.hash,
             "sizes": partition.sizes(),
+            **({"leaked": leaked} if (leaked := int(partition.leaked.sum())) else {}),
         },
         **({"teacher": {"name": teacher, "weights": fingerprint_of_model(teacher)}} if teacher else {}),
     }
@@ -131,6 +132,24 @@ def _version(package: str) -> str:
         return version(package)
     except ModuleNotFoundError:
         return "not installed"
+
+
+def take_apart(
+    dataset: Dataset, runs: Path, *, limit: int | None = None, progress: FileProgress | None = None
+) -> Partition:
+    """Splits a dataset for training, with its faces and what is kept of both beside the runs.
+
+    Args:
+        dataset: The files.
+        runs: Folder of the runs.
+        limit: Of chips to train on. With one, no face is looked for here: to try something on a few chips,
+            not all of a source's faces need be found, nor its copies in other sources.
+        progress: Called as faces are found, and files read and compared.
+    """
+    faces = None
+    if limit is None and not dataset.table["aligned"].all():
+        faces = find_faces(dataset, cache=runs / LANDMARKS_CACHE, progress=progress)
+    return find_partition(dataset, faces=faces, cache=runs / SPLITS_CACHE, progress=progress)
 
 
 def train(
@@ -178,7 +197,7 @@ def train(
     """
     with lock_run(folder):
         if partition is None:
-            partition = find_partition(dataset, cache=folder.parent / SPLITS_CACHE, progress=file_progress)
+            partition = take_apart(dataset, folder.parent, limit=config.limit, progress=file_progress)
         return _train(
             config,
             partition,
@@ -221,9 +240,11 @@ def _train(
 
     say_left_out(say, dataset.skipped["file"].tolist(), "have no label that can be read")
     say_left_out(say, partition.undecodable, "cannot be decoded")
+    leaked = dataset.table["file"][partition.leaked].tolist()
+    say_left_out(say, leaked, "show a photo that chooses, calibrates or measures under another name")
     parts = _training_rows(config, partition)
     files = {file for part in parts.values() for file in part["file"]}
-    parts, faces = _with_faces(dataset, parts, folder.parent / LANDMARKS_CACHE, file_progress)
+    parts, faces = _with_faces(partition, parts, folder.parent / LANDMARKS_CACHE, file_progress)
     say_left_out(say, sorted(files.difference(*(part["file"] for part in parts.values()))), "show no face")
     generators = _generators(
         config,
@@ -294,19 +315,19 @@ def _training_rows(config: TrainingConfig, partition: Partition) -> dict[str, pd
 
 
 def _with_faces(
-    dataset: Dataset, parts: dict[str, pd.DataFrame], cache: Path, progress: FileProgress | None
+    partition: Partition, parts: dict[str, pd.DataFrame], cache: Path, progress: FileProgress | None
 ) -> tuple[dict[str, pd.DataFrame], dict[str, list[Face | None]]]:
     """Where the faces are in what is not a chip already; pictures without a face are left out."""
-    rows = pd.concat(parts.values())
-    rows = rows[~rows["aligned"].astype(bool)]
-    if rows.empty:
-        return parts, {name: [None] * len(part) for name, part in parts.items()}
-    where = dict(zip(rows.index, find_faces(dataset, rows, cache=cache, progress=progress), strict=True))
-    kept = {
-        name: part[part["aligned"] | np.array([where.get(i) is not None for i in part.index])]
-        for name, part in parts.items()
-    }
-    return kept, {name: [where.get(i) for i in part.index] for name, part in kept.items()}
+    dataset, known = partition.dataset, partition.faces
+    rows = dataset.table if known is not None else pd.concat(parts.values())
+    if known is None:
+        known = find_faces(dataset, rows, cache=cache, progress=progress)
+    where = dict(zip(rows.index, known, strict=True))
+    seen = {i for i, aligned in rows["aligned"].items() if aligned or where[i] is not None}
+    kept = {name: part[part.index.isin(seen)] for name, part in parts.items()}
+    if any(part.empty for part in kept.values()):
+        raise DatasetError(f"no face was found in the pictures of {dataset.folder} to train or select on")
+    return kept, {name: [where[i] for i in part.index] for name, part in kept.items()}
 
 
 def _generators(

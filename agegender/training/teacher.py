@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.data.generator import read_chip
+from agegender.data.pictures import read_chip
+from agegender.export import write_arrays
 from agegender.faces.chip import resize_chip
 from agegender.faces.face import Face
 from agegender.files import read_arrays
@@ -61,7 +61,7 @@ def teacher_answers(
         answers[_CHIPS] = np.array([chips[i] for i in new])
         known = {k: np.concatenate([known[k], v]) if k in known else v for k, v in answers.items()}
         place = {chip: i for i, chip in enumerate(known[_CHIPS].tolist())}
-        _write(kept, known)
+        write_arrays(kept, known)
     rows = [place[chip] for chip in chips]
     return {key: values[rows] for key, values in known.items() if key != _CHIPS}
 
@@ -81,14 +81,6 @@ def fingerprint_of_model(name: str) -> str:
 def _fingerprint_of_chip(file: Path) -> str:
     """By content: a dataset that was copied or unpacked anew is the same one, whatever its files' dates."""
     return hashlib.sha256(file.read_bytes()).hexdigest()[:32]
-
-
-def _write(path: Path, answers: dict[str, NDArray[Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Two runs may ask at once: each writes a file of its own, and the last one stays.
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-        np.savez(part, **answers)  # type: ignore[arg-type]  # of its flags, to the stubs
-    Path(part.name).replace(path)
 
 
 def _ask(

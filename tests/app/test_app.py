@@ -35,6 +35,20 @@ def test_every_page_is_in_the_menu_and_opens_without_tensorflow(page):
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
 
 
+def test_the_first_answer_needs_no_tensorflow():
+    code = (
+        "import sys; from streamlit.testing.v1 import AppTest; from pathlib import Path;"
+        "app = AppTest.from_file(Path('ui/menu.py').resolve(), default_timeout=60);"
+        "app.query_params['example'] = 'true';"
+        "app.run();"
+        "assert not app.exception, app.exception;"
+        "assert sum('looks about' in words.value for words in app.markdown) >= 5;"
+        "heavy = {'tensorflow', 'keras', 'mtcnn'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
 def test_the_menu_has_every_page_once_with_an_icon_that_nobody_fetches():
     """A page's own icon would be fetched from Google's servers for the browser's tab."""
     entry = (ROOT / "ui" / "menu.py").read_text(encoding="utf-8")

@@ -145,7 +145,7 @@ def test_a_session_remembers_a_bounded_number_of_results(open_page, predictor, m
     assert len(predictor.looks) == 20
     assert len(app.session_state["analyses"]) == len(app.session_state["found"]) == 10
     assert len(app.session_state["chips"]) == 3
-    assert len(app.session_state["pictures"]) == 4
+    assert len(app.session_state["pictures"]) == 2
     assert all(not p.chip.size for a in app.session_state["analyses"].values() for p in a.predictions)
     app.selectbox(key="shown").set_value(15).run()  # whose chip is forgotten, and cut out again
     assert not app.exception

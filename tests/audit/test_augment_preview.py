@@ -7,7 +7,8 @@ import pytest
 
 from agegender.audit.augment_preview import KINDS, preview, strengthened
 from agegender.data.augment import Augmentation
-from agegender.data.generator import ChipGenerator, read_chip
+from agegender.data.generator import ChipGenerator
+from agegender.data.pictures import read_chip
 from agegender.faces.chip import resize_chip
 from tests.conftest import make_chip, write_chip
 

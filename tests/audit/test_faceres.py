@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agegender.audit.faceres import HEADS_FILE, build_heads, predict_zero_shot
-from agegender.data.generator import read_chip
+from agegender.data.pictures import read_chip
 from agegender.data.table import read_dataset
 from agegender.models.backbones import BASE_FILE, MOBILENET_BASE
 from agegender.models.card import find_model, read_card

@@ -14,11 +14,13 @@ from agegender.data.duplicates import (
     NEAR_DUPLICATE_BITS,
     Fingerprints,
     duplicate_groups,
+    duplicate_pairs,
     fingerprint,
     mirrored,
     near_pairs,
 )
 from agegender.data.table import Dataset, read_dataset
+from tests.conftest import FACE_IN_PHOTO, make_chip, photo_around, write_chip, write_source
 
 
 def picture(seed: int, side: int = 200) -> np.ndarray:
@@ -149,6 +151,46 @@ def test_the_mirrored_hash_is_the_hash_of_the_mirrored_picture(tmp_path):
 def test_mirroring_twice_changes_nothing():
     hashes = random_hashes(5)
     assert (mirrored(mirrored(hashes)) == hashes).all()
+
+
+def test_pictures_that_are_cut_differently_are_not_compared_and_faces_are():
+    hashes = np.tile(random_hashes(1), (4, 1))
+    faces = random_hashes(4, seed=3)
+    faces[3] = mirrored(faces[:1])
+    framing = np.array([0, 0, 1, 2])
+    digests = [f"{i:064x}" for i in range(4)]
+    apart = Fingerprints(digests, hashes, np.ones(4, bool), framing)
+    assert duplicate_groups(apart).tolist() == [0, 0, 1, 2]
+    known = Fingerprints(digests, hashes, np.ones(4, bool), framing, faces)
+    assert duplicate_groups(known).tolist() == [0, 0, 1, 0]
+    assert duplicate_pairs(known, by_face=True).tolist() == [[0], [3], [0]]
+    faces[3] = False  # not known
+    assert duplicate_groups(known).tolist() == [0, 0, 1, 2]
+    assert duplicate_pairs(apart, by_face=True).shape == (3, 0)
+    same_bytes = Fingerprints([digests[0], *digests[:3]], random_hashes(4), np.ones(4, bool), np.arange(4))
+    assert duplicate_groups(same_bytes).tolist() == [0, 0, 1, 2]
+
+
+def test_faces_are_fingerprinted_as_they_would_be_cropped(tmp_path):
+    rng = np.random.default_rng(8)
+    chip = make_chip(rng)
+    write_chip(tmp_path / "30_0_0_a.jpg", chip)
+    write_source(tmp_path / "photos", {"b.jpg": photo_around(chip, rng), "c.jpg": photo_around(chip, rng)})
+    dataset = read_dataset([tmp_path, tmp_path / "photos"])
+    prints = fingerprint(dataset, faces=[None, FACE_IN_PHOTO, None])
+    assert prints.framing[0] == 0 != prints.framing[1] == prints.framing[2]
+    assert (prints.faces[0] == prints.hashes[0]).all()
+    assert (prints.faces[1] != prints.faces[0]).sum() <= 4
+    assert (prints.hashes[1] != prints.hashes[0]).sum() > 60
+    assert not prints.faces[2].any()
+    assert fingerprint(dataset).faces is None
+
+
+def test_progress_reaches_the_end_once_for_all_framings():
+    calls = []
+    prints = Fingerprints(["a", "b", "c"], random_hashes(3), np.ones(3, bool), np.array([0, 1, 0]))
+    duplicate_pairs(prints, progress=lambda *call: calls.append(call))
+    assert calls == [("Comparing photos", 2, 3), ("Comparing photos", 3, 3)]
 
 
 @pytest.mark.parametrize("rows", [1, 7, 2048])

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from agegender.data.augment import Augmentation
-from agegender.data.generator import ChipGenerator, read_chip
+from agegender.data.generator import ChipGenerator
 from agegender.data.mixing import Mixing
+from agegender.data.pictures import read_chip
 from agegender.errors import DatasetError
+from agegender.faces import Face, crop_face
+from agegender.faces.chip import change_margin, resize_chip
+from tests.conftest import FACE_IN_PHOTO, make_chip, photo_around
 
 N = 11
 
@@ -112,6 +116,95 @@ def test_weights_go_with_their_chips_for_every_output(paths):
     chips, _, served = generator[1]
     assert served.keys() == {"a", "b"}
     assert all(part.tolist() == weights[numbers(chips)].tolist() for part in served.values())
+
+
+# --- faces, margins and shares ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> tuple[list[Path], list[Face | None]]:
+    """A chip in UTKFace's geometry, and a photo of 300 px, with where its face is."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(3)
+    chip = make_chip(rng)
+    for name, picture in (("chip.png", chip), ("photo.png", photo_around(chip, rng))):
+        cv2.imwrite(str(folder / name), picture[..., ::-1])
+    return [folder / "chip.png", folder / "photo.png"], [None, FACE_IN_PHOTO]
+
+
+@pytest.mark.parametrize("margin", [0, 12])
+@pytest.mark.parametrize("size", [(200, 200), (160, 160), (96, 128)])
+def test_chips_are_served_as_the_app_crops_them(pictures, margin, size):
+    paths, faces = pictures
+    generator = ChipGenerator(paths, {}, input_size=size, faces=faces, margin=margin)
+    chip, photo = (read_chip(path) for path in paths)
+    assert (generator[0][0][0] == resize_chip(change_margin(chip, 0, margin), size)).all()
+    assert (generator[0][0][1] == resize_chip(crop_face(photo, FACE_IN_PHOTO, margin).pixels, size)).all()
+
+
+@pytest.mark.parametrize("margin", [0, 12])
+def test_augmentation_of_strength_0_serves_the_same_but_for_rounding(pictures, margin):
+    paths, faces = pictures
+    how = {"input_size": (160, 160), "faces": faces, "margin": margin}
+    plain = ChipGenerator(paths, {"n": np.arange(2)}, **how)[0]
+    generator = ChipGenerator(paths, {"n": np.arange(2)}, **how, augmentation=GEOMETRY)
+    chips, targets = generator[0]
+    for chip, number in zip(chips, targets["n"], strict=True):
+        assert np.abs(chip - plain[0][number]).mean() < 1.5
+
+
+def test_a_chip_and_the_photo_it_was_cut_from_are_the_same_to_a_network(pictures):
+    paths, faces = pictures
+    one, other = ChipGenerator(paths, {}, input_size=(160, 160), faces=faces)[0][0]
+    assert np.abs(one - other).max() <= 1
+
+
+def test_shares_decide_how_often_a_picture_comes_and_its_label_with_it(paths):
+    shares = np.array([0, 3, 1, *[0.5] * 8])
+    for augmentation in (None, GEOMETRY):
+        generator = make(
+            paths, shares=shares, augmentation=augmentation, weights=np.arange(N, dtype=np.float32)
+        )
+        seen = []
+        for epoch in range(4):
+            generator.start_epoch(epoch)
+            assert len(generator) == 2
+            batches = [generator[i] for i in range(2)]
+            served = np.concatenate([numbers(batch[0]) for batch in batches])
+            assert served.tolist() == np.concatenate([batch[1]["number"][:, 0] for batch in batches]).tolist()
+            assert served.tolist() == np.concatenate([batch[2]["number"] for batch in batches]).tolist()
+            counts = np.bincount(served, minlength=N)
+            assert counts[:3].tolist() == [0, 3, 1]
+            assert counts[3:].max() == 1
+            seen.append(served.tolist())
+        assert len({tuple(served) for served in seen}) == 4
+        generator.start_epoch(1)
+        assert np.concatenate([numbers(generator[i][0]) for i in range(2)]).tolist() == seen[1]
+
+
+def test_a_picture_that_comes_twice_is_augmented_twice(pictures):
+    paths, faces = pictures
+    generator = ChipGenerator(
+        paths[1:],
+        {},
+        input_size=(64, 64),
+        faces=faces[1:],
+        shares=np.array([2.0]),
+        augmentation=Augmentation(),
+    )
+    first, second = generator[0][0]
+    assert (first != second).any()
+    again = ChipGenerator(
+        paths[1:],
+        {},
+        input_size=(64, 64),
+        faces=faces[1:],
+        shares=np.array([2.0]),
+        augmentation=Augmentation(),
+    )
+    assert (again[0][0] == generator[0][0]).all()
+
+
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_mixed_batches_are_the_same_for_the_same_seed_and_epoch(paths):

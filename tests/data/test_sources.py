@@ -312,11 +312,24 @@ def test_a_file_counts_once_however_often_its_folder_is_named(tmp_path):
 
 
 def test_a_folder_of_sources_asks_for_each(tmp_path):
-    touch(tmp_path / "all-age-faces", "00000A02.jpg")
     labels(tmp_path / "mine", "file,age,gender\na.jpg,30,male\n")
     labels(tmp_path / "fairface", "file,age,gender,race\n", name="fairface_label_val.csv")
     with pytest.raises(DatasetError, match="several sources, to be named each: fairface, mine"):
         read_dataset(tmp_path)
+    touch(tmp_path / "all-age-faces", "00000A02.jpg")  # which has no file but its pictures
+    assert set(skipped(read_dataset(tmp_path))) == {"fairface", "mine"}
+
+
+def test_a_source_within_another_is_not_read_by_names(tmp_path):
+    touch(tmp_path, CHIP)
+    inner = labels(tmp_path / "more", "file,age,gender\n30_0_0_a.jpg,40,female\n")
+    assert skipped(read_dataset(tmp_path)) == {"more": "a source of its own, to be named too"}
+    dataset = read_dataset([tmp_path, inner])
+    assert dataset.table[["file", "age", "source"]].to_numpy().tolist() == [
+        [CHIP, 25, tmp_path.name],
+        ["more/30_0_0_a.jpg", 40, "more"],
+    ]
+    assert dataset.skipped.empty
 
 
 def test_one_missing_folder_of_several_is_an_error(tmp_path):

@@ -6,24 +6,29 @@ import hashlib
 import shutil
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
+from agegender.data import split as split_module
 from agegender.data.duplicates import Fingerprints, duplicate_groups, fingerprint
 from agegender.data.split import (
     HALVES,
     SPLITS,
     assign_splits,
+    leaks,
     partition,
     split_by_content,
     split_hash,
     split_position,
 )
-from agegender.data.table import read_dataset
+from agegender.data.table import Dataset, read_dataset
 from agegender.errors import DatasetError
+from agegender.faces import Face
+from tests.conftest import FACE_IN_PHOTO, make_chip, photo_around, write_chip, write_source
 
 
 def digests(n: int, prefix: str = "") -> list[str]:
@@ -255,6 +260,131 @@ def test_no_rows_and_rows_of_one_label_are_refused(tmp_path, photos):
     for task in ("age", "both"):
         with pytest.raises(DatasetError, match=r"train split.*labelled 30 years old"):
             splits.rows("train", task)
+
+
+# --- many sources -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> SimpleNamespace:
+    """40 chips and 60 photos with a split of their own, five of which show a chip in another framing."""
+    folder, rng = tmp_path_factory.mktemp("sources"), np.random.default_rng(5)
+    chips = [make_chip(rng) for _ in range(40)]
+    (folder / "chips").mkdir()
+    for i, chip in enumerate(chips):
+        write_chip(folder / "chips" / f"{i}_0_0_a.jpg", chip)
+    alone = read_dataset(folder / "chips")
+    names = dict(zip(alone.table["file"], assign_splits(alone), strict=True))
+    held_out = next(i for i in range(40) if names[f"{i}_0_0_a.jpg"] == "test")
+    learned = [i for i in range(40) if names[f"{i}_0_0_a.jpg"] == "train"]
+    photos = {f"train/{i:02}.jpg": make_chip(rng, 300) for i in range(50)}
+    photos |= {f"dev/{i:02}.jpg": make_chip(rng, 300) for i in range(10)}
+    photos["train/00.jpg"] = photo_around(chips[held_out], rng)  # learned here, measured there
+    photos["dev/00.jpg"] = photo_around(np.ascontiguousarray(chips[learned[0]][:, ::-1]), rng)
+    photos["train/01.jpg"] = photo_around(chips[learned[1]], rng)
+    photos["train/02.jpg"] = photos["dev/01.jpg"]
+    return SimpleNamespace(
+        chips=folder / "chips",
+        photos=write_source(folder / "photos", photos),
+        test=f"chips/{held_out}_0_0_a.jpg",
+        in_dev=f"chips/{learned[0]}_0_0_a.jpg",
+        in_train=f"chips/{learned[1]}_0_0_a.jpg",
+    )
+
+
+def test_utkface_is_split_the_same_alone_and_among_others(sources):
+    alone, both = read_dataset(sources.chips), read_dataset([sources.photos, sources.chips])
+    own = partition(alone)
+    found = partition(both, faces=faces_of(both))
+    rows = (both.table["source"] == "chips").to_numpy()
+    assert found.names[rows].tolist() == own.names.tolist() == assign_splits(both)[rows].tolist()
+    digests = [digest for digest, is_own in zip(found.digests, rows, strict=True) if is_own]
+    assert split_hash(digests, found.names[rows]) == split_hash(own.digests, own.names)
+    assert not own.leaked.any()
+
+
+def test_a_source_s_own_split_is_kept_and_a_part_of_train_validates(sources):
+    dataset = read_dataset([sources.photos, sources.chips])
+    names = assign_splits(dataset)
+    given = dataset.table["given_split"]
+    assert set(names[given == "dev"]) == {"dev"}
+    assert set(names[given == "train"]) == {"train", "validation"}
+    assert 1 <= (names[given == "train"] == "validation").sum() <= 15
+    assert set(names[given == ""]) == set(SPLITS)
+
+
+def faces_of(dataset) -> list[Face | None]:
+    return [None if aligned else FACE_IN_PHOTO for aligned in dataset.table["aligned"]]
+
+
+def test_what_is_measured_later_is_not_learned_under_another_name(sources):
+    dataset = read_dataset([sources.photos, sources.chips])
+    files = dataset.table["file"]
+    found = partition(dataset, faces=faces_of(dataset))
+    assert set(files[found.leaked]) == {"photos/train/00.jpg", "photos/train/02.jpg", sources.in_dev}
+    group = dict(zip(files, found.groups.tolist(), strict=True))
+    pairs = {
+        "photos/train/00.jpg": sources.test,
+        "photos/dev/00.jpg": sources.in_dev,
+        "photos/train/01.jpg": sources.in_train,
+        "photos/train/02.jpg": "photos/dev/01.jpg",
+    }
+    assert all(group[one] == group[other] for one, other in pairs.items())
+    assert len(set(found.groups.tolist())) == 100 - len(pairs)
+
+    unseen = partition(dataset)  # framings differ: only the same bytes are told
+    assert set(files[unseen.leaked]) == {"photos/train/02.jpg"}
+    assert unseen.names.equals(found.names)
+    learned = found.groups[found.rows("train").index]
+    assert not set(learned) & set(found.groups[found.names != "train"])
+    assert len(found.rows("train")) == found.sizes()["train"] - 3
+
+
+@pytest.mark.parametrize(
+    ("uses", "leaked"),
+    [
+        (["train", "train"], [False, False]),
+        (["train", "selection"], [True, False]),
+        (["train", "dev"], [True, False]),
+        (["calibration", "selection"], [False, True]),
+        (["calibration", "test"], [True, False]),
+        (["dev", "test"], [False, False]),
+        (["train", "selection", "test"], [True, True, False]),
+    ],
+)
+def test_what_comes_last_keeps_a_photo(uses, leaked):
+    assert leaks(uses, np.zeros(len(uses), np.int64)).tolist() == leaked
+    assert not leaks(uses, np.arange(len(uses))).any()
+
+
+def test_a_kept_partition_is_the_same_and_is_made_again_when_damaged_or_something_changed(
+    sources, tmp_path, monkeypatch
+):
+    dataset = read_dataset([sources.photos, sources.chips])
+    faces, reads = faces_of(dataset), []
+    monkeypatch.setattr(
+        split_module, "fingerprint", lambda *args, **how: reads.append(1) or fingerprint(*args, **how)
+    )
+
+    def same(one, other) -> bool:
+        return (
+            one.names.equals(other.names)
+            and (one.groups == other.groups).all()
+            and (one.leaked == other.leaked).all()
+            and one.digests == other.digests
+        )
+
+    first = partition(dataset, faces=faces, cache=tmp_path / "kept")
+    assert same(partition(dataset, faces=faces, cache=tmp_path / "kept"), first)
+    assert len(reads) == 1
+    [kept] = (tmp_path / "kept").iterdir()
+    kept.write_bytes(kept.read_bytes()[:200])
+    assert same(partition(dataset, faces=faces, cache=tmp_path / "kept"), first)
+    assert len(reads) == 2
+    assert not partition(dataset, faces=[None] * 100, cache=tmp_path / "kept").leaked.sum() > 1
+    other = Dataset(dataset.folder, dataset.table.assign(given_split="train"), dataset.skipped)
+    assert not (partition(other, faces=faces, cache=tmp_path / "kept").names == "dev").any()
+    assert len(reads) == 4
 
 
 @pytest.mark.dataset

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agegender.data.generator import read_chip
+from agegender.data.pictures import read_chip
 from agegender.data.split import partition
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import ConfigError, DatasetError

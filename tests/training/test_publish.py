@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agegender import Predictor
-from agegender.data.generator import read_chip
+from agegender.data.pictures import read_chip
 from agegender.data.split import partition
 from agegender.data.split_file import check_split
 from agegender.data.table import Dataset, read_dataset

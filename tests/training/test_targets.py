@@ -14,12 +14,13 @@ from agegender.training import teacher as module
 from agegender.training.config import TrainingConfig
 from agegender.training.targets import (
     age_distribution_targets,
+    age_range_targets,
     balance_weights,
     make_targets,
     resolve_conflicts,
 )
 from agegender.training.teacher import teacher_answers
-from tests.conftest import label_table
+from tests.conftest import FACE_IN_PHOTO, label_table
 
 OUTPUTS = ["age_distribution", "age_range", "age", "female"]
 
@@ -86,6 +87,64 @@ def test_each_output_gets_its_target():
     assert list(make_targets(TrainingConfig("gender"), table([3], [0]), ["female"])) == ["female"]
 
 
+# --- ranges ---------------------------------------------------------------------------------------------
+
+
+def test_copies_with_ranges_take_the_mean_of_each_end():
+    rows = label_table([24, 34, 31], age_min=[20, 30, 31], age_max=[29, 39, 31], gender=[0, 1, 1])
+    resolved = resolve_conflicts(rows, np.array([4, 4, 7]))
+    assert resolved[["age_min", "age_max"]].to_numpy().tolist() == [[25, 34], [25, 34], [31, 31]]
+    assert resolved["gender"].isna().tolist() == [True, True, False]
+
+
+def test_a_range_says_of_each_year_how_likely_its_label_would_be():
+    targets = age_range_targets([20, 0, 70], [29, 2, MAX_AGE])
+    assert targets.shape == (3, MAX_AGE + 1)
+    assert targets.dtype == np.float32
+    assert ((targets >= 0) & (targets <= 1)).all()
+    twenties, babies, old = targets
+    assert twenties[24] > 0.98
+    assert twenties[20] == pytest.approx(twenties[29], abs=0.15)
+    assert 0.4 < twenties[20] < 0.8  # at an end, noise moves many a label to the next range
+    assert twenties[19] < 0.5 < twenties[21]
+    assert twenties[40] < 1e-3
+    assert babies[0] > 0.99
+    assert babies[3] < 0.5
+    assert old[[80, 100, MAX_AGE]] == pytest.approx(1, abs=0.05)  # open above
+    assert targets.sum(axis=1) == pytest.approx([10, 3, 47], rel=0.06)
+
+
+def test_ranges_that_divide_all_years_leave_no_year_without_a_label():
+    bands = [(0, 2), (3, 9), (10, 19), (20, 29), (30, 39), (40, 49), (50, 59), (60, 69), (70, MAX_AGE)]
+    low, high = np.array(bands).T
+    assert age_range_targets(low, high).sum(axis=0) == pytest.approx(1, abs=1e-5)
+
+
+def test_exact_ages_and_ranges_stand_in_one_array():
+    rows = label_table([31, 24], age_min=[31, 20], age_max=[31, 29], gender=[1, 0])
+    targets = make_targets(TrainingConfig("age"), rows, ["age_distribution", "age"])
+    assert targets["age"].tolist() == [[31, 31], [20, 29]]
+    assert targets["age_distribution"][0] == pytest.approx(age_distribution_targets([31], 2.0)[0])
+    assert targets["age_distribution"][1] == pytest.approx(age_range_targets([20], [29])[0])
+
+
+def test_nine_age_ranges_are_not_learned_from_other_ranges():
+    rows = label_table([24], age_min=[20], age_max=[29])
+    with pytest.raises(ConfigError, match="nine age ranges"):
+        make_targets(TrainingConfig("both"), rows, OUTPUTS)
+
+
+@pytest.mark.usefixtures("teacher")
+def test_a_teacher_speaks_of_gender_and_exact_ages_and_leaves_ranges_alone(tmp_path):
+    config = TrainingConfig("both", teacher="wise", teacher_weight=0.5)
+    rows = label_table([20, 24], age_min=[20, 20], age_max=[20, 29], gender=[1, 1])
+    targets = make_targets(config, rows, ["age_distribution", "age", "female"], tmp_path)
+    assert targets["age"].tolist() == [[40, 40], [20, 29]]
+    assert targets["female"][:, 0] == pytest.approx([0.75, 0.75], abs=0.01)
+    assert targets["age_distribution"][0].sum() == pytest.approx(1, abs=1e-5)
+    assert targets["age_distribution"][1] == pytest.approx(age_range_targets([20], [29])[0])
+
+
 # --- a teacher ------------------------------------------------------------------------------------------
 
 
@@ -110,6 +169,7 @@ class Teacher:
 @pytest.fixture
 def teacher(monkeypatch):
     monkeypatch.setattr(module, "TrainedModel", Teacher)
+    monkeypatch.setattr(module, "fingerprint_of_model", lambda name: f"weights of {name}")
     half = np.zeros((40, 40, 3), np.uint8)
     half[:, :20] = 255
     monkeypatch.setattr(module, "read_chip", lambda *_: half)
@@ -127,6 +187,23 @@ def test_a_teacher_is_asked_about_the_chip_and_its_mirror_image(tmp_path):
     }
     assert bands == {(46, 60): 0.5, (61, 75): 0.5}
     assert seen == [(64, 70), (70, 70)]
+
+
+@pytest.mark.usefixtures("teacher")
+def test_a_teacher_sees_faces_cropped_with_its_own_margin(tmp_path, monkeypatch):
+    seen = []
+
+    def read(path, face=None, margin=0):
+        seen.append((path.name, face, margin))
+        return np.zeros((40, 40, 3), np.uint8)
+
+    monkeypatch.setattr(module, "read_chip", read)
+    monkeypatch.setattr(Teacher, "margin", 12)
+    files = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    teacher_answers("wise", files, faces=[None, FACE_IN_PHOTO], cache=tmp_path / "kept")
+    assert seen == [("a.jpg", None, 12), ("b.jpg", FACE_IN_PHOTO, 12)]
 
 
 @pytest.mark.usefixtures("teacher")

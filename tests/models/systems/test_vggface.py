@@ -166,6 +166,9 @@ def test_options_take_the_backbone_s_size_and_lists_from_json():
         ({"dropout": 1.0}, "dropout"),
         ({"dropout": -0.1}, "dropout"),
         ({"dropout": float("nan")}, "dropout"),
+        ({"margin": -1}, "margin"),
+        ({"margin": 25}, "0 to 24"),
+        ({"margin": 1.5}, "margin"),
     ],
 )
 def test_senseless_options_are_refused(values, words):
