@@ -8,6 +8,7 @@ from ui.dataset_audit import show_audit
 from ui.dataset_gallery import browse
 from ui.dataset_labels import show_distribution
 from ui.dataset_split import show_split
+from ui.widgets import choose_one
 
 SECTIONS = {
     "Distribution": show_distribution,
@@ -23,14 +24,5 @@ st.markdown(
     "and how far those labels can be trusted."
 )
 source = choose_source()
-section = st.segmented_control(
-    "Show",
-    list(SECTIONS),
-    default="Distribution",
-    required=True,
-    label_visibility="collapsed",
-    wrap=True,
-    key="section",
-    bind="query-params",
-)
+section = choose_one("Show", SECTIONS, key="section", label_visibility="collapsed", wrap=True)
 SECTIONS[section](source)

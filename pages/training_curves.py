@@ -7,6 +7,7 @@ from agegender.labels import TASKS
 from agegender.places import TRAIN_COMMAND
 from agegender.runs.records import RunRecord
 from ui import training
+from ui.widgets import choose_one
 
 
 def choose_runs(runs: dict[str, RunRecord]) -> list[RunRecord]:
@@ -27,15 +28,8 @@ def choose_runs(runs: dict[str, RunRecord]) -> list[RunRecord]:
 
 
 def choose_view() -> training.View:
-    axis = st.segmented_control(
-        "Over",
-        ["epochs", "hours"],
-        default="epochs",
-        required=True,
-        format_func=str.capitalize,
-        help="An epoch is one pass over all training photos.",
-        key="over",
-        bind="query-params",
+    axis = choose_one(
+        "Over", ["epochs", "hours"], key="over", help="An epoch is one pass over all training photos."
     )
     smoothing = st.slider(
         "Smoothing",
@@ -76,15 +70,7 @@ if not tasks:
     st.info(waiting if chosen else "Choose a run to see its curves.", icon=":material/show_chart:")
     st.stop()
 with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-    task = st.segmented_control(
-        "About",
-        tasks,
-        default=tasks[0],
-        required=True,
-        format_func=str.capitalize,
-        key="about",
-        bind="query-params",
-    )
+    task = choose_one("About", tasks, key="about")
     view = choose_view()
 shown = [run for run in chosen if len(run.history_of(task))]
 cards = st.grid(min(len(shown), 2), min_column_width=280, border=True)

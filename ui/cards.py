@@ -12,7 +12,7 @@ from agegender.export import to_json
 from agegender.labels import AGE_BAND_NAMES, AGE_BANDS
 from agegender.reports.card import card_markdown
 from agegender.wording import say_probability
-from ui.widgets import show_tile
+from ui.widgets import offer_download, show_tile
 
 FEW_FACES: Final = 100
 """Under so many test faces a band's figures are shaky themselves."""
@@ -112,19 +112,5 @@ def show_card(card: dict[str, Any]) -> None:
         # Its headings stand below those of the page.
         st.markdown(re.sub(r"^#", "###", text, flags=re.MULTILINE))
     with st.container(horizontal=True):
-        st.download_button(
-            "Card as Markdown",
-            text,
-            f"{name}.card.md",
-            "text/markdown",
-            icon=":material/article:",
-            on_click="ignore",
-        )
-        st.download_button(
-            "Card as JSON",
-            to_json(card),
-            f"{name}.card.json",
-            "application/json",
-            icon=":material/data_object:",
-            on_click="ignore",
-        )
+        offer_download("Card as Markdown", text, f"{name}.card.md")
+        offer_download("Card as JSON", lambda: to_json(card), f"{name}.card.json")

@@ -13,7 +13,7 @@ from agegender import charts
 from agegender.charts.compare import Cost, Figure
 from agegender.export import to_json
 from agegender.reports.comparison import compare_models, leaderboard, measured_entries
-from ui.widgets import quote, show_chart
+from ui.widgets import choose_one, offer_download, quote, show_chart
 
 Comparison = Mapping[str, Any]
 Entry = Mapping[str, Any]
@@ -180,14 +180,7 @@ def show_published(comparison: Comparison) -> None:
         height="content",
         alt="Published figures of others, and ours minus theirs",
     )
-    st.download_button(
-        "All of this page as JSON",
-        to_json(comparison),
-        "compare.json",
-        "application/json",
-        icon=":material/data_object:",
-        on_click="ignore",
-    )
+    offer_download("All of this page as JSON", lambda: to_json(comparison), "compare.json")
 
 
 def choose_systems(comparison: Comparison) -> list[Entry]:
@@ -224,24 +217,11 @@ def show_trade_off(comparison: Comparison) -> Figure:
         help="Errors are better further down, accuracies further up, and both further to the left.",
     )
     with st.container(horizontal=True, gap="medium"):
-        about = _segments("About", list(_FIGURES), key="figure")
-        cost = _segments("Against", list(_COSTS), key="cost")
+        about = choose_one("About", _FIGURES, key="figure", width="content")
+        cost = choose_one("Against", _COSTS, key="cost", width="content")
     entries, order = measured_entries(comparison), order_of(comparison)
     show_chart(charts.trade_off(entries, _FIGURES[about], _COSTS[cost], order), key="trade_off")
     return _FIGURES[about]
-
-
-def _segments(label: str, options: Sequence[str], *, key: str) -> str:
-    return st.segmented_control(
-        label,
-        options,
-        default=options[0],
-        required=True,
-        format_func=str.capitalize,
-        width="content",
-        key=key,
-        bind="query-params",
-    )
 
 
 def show_by_group(entries: Sequence[Entry], figure: Figure, order: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from agegender.audit.steps import FolderAudit, audit_labels
 from agegender.export import to_csv
 from ui.dataset import Source, label_words, need_audit, need_pictures, run_beside
 from ui.dataset_gallery import show_face, show_gallery, thumbnails
-from ui.widgets import choose_part, show_chart, show_tile
+from ui.widgets import choose_one, choose_part, offer_download, show_chart, show_tile
 
 _PHOTOS_A_PAGE: Final = 12
 _SUSPECTS_A_PAGE: Final = 24
@@ -159,15 +159,11 @@ def _show_copies(source: Source, found: FolderAudit) -> None:
         "ethnicity": groups["ethnicity_differs"],
     }
     conflict["none"] = ~np.logical_or.reduce(list(conflict.values()))
-    kind = st.segmented_control(
+    kind = choose_one(
         "Conflict in",
-        list(_CONFLICTS),
-        default="gender",
-        required=True,
-        format_func=str.capitalize,
-        help=f"*Age*: more than {CONFLICT_YEARS} years apart. *None*: copies whose labels agree well enough.",
+        _CONFLICTS,
         key="conflict",
-        bind="query-params",
+        help=f"*Age*: more than {CONFLICT_YEARS} years apart. *None*: copies whose labels agree well enough.",
     )
     st.caption(" · ".join(f"{name.capitalize()}: {found.sum():,}" for name, found in conflict.items()))
     chosen = groups[conflict[kind]].sort_values(["age_gap", "copies"], ascending=False, kind="stable")
@@ -258,13 +254,10 @@ def _show_findings(found: FolderAudit) -> None:
         },
         alt="How many files have each kind of finding",
     )
-    st.download_button(
+    offer_download(
         "Findings as CSV",
         lambda: to_csv(listed),
         "findings.csv",
-        "text/csv",
-        icon=":material/table:",
-        on_click="ignore",
         help="A line a finding: the file, what is wrong, its labels, its copies' group, its split"
         + (", and what a model expects." if found.has_suspects else "."),
     )

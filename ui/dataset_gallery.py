@@ -15,6 +15,7 @@ from agegender.audit.gallery import FLAGS, ORDERS, in_order, thumbnail
 from agegender.errors import AgeGenderError, ImageError
 from agegender.faces import CHIP_SIZE
 from agegender.faces.chip import resize_chip
+from agegender.files import paths_below
 from agegender.images import read_image
 from agegender.labels import ETHNICITIES, GENDERS
 from agegender.wording import say_age, say_gender
@@ -235,5 +236,5 @@ def _turn_to_augmentation(file: str) -> None:
 @st.cache_data(max_entries=64, ttl="1h", show_spinner=False)
 def thumbnails(folder: str, files: tuple[str, ...]) -> list[str | None]:
     """Small pictures as addresses that hold them, ``None`` for what cannot be read."""
-    pictures = [thumbnail(Path(folder) / file) for file in files]
+    pictures = [thumbnail(path) for path in paths_below(Path(folder), files)]
     return [None if picture is None else jpeg_address(picture) for picture in pictures]

@@ -8,9 +8,10 @@ import streamlit as st
 from agegender import charts
 from agegender.audit.findings import balance
 from agegender.audit.gallery import Selection
+from agegender.export import to_csv
 from agegender.labels import AGE_BAND_NAMES, AGE_BANDS, ETHNICITIES, GENDERS, age_band
 from ui.dataset import Source, choose_by_click, choose_faces, show_no_face
-from ui.widgets import show_chart, show_tile
+from ui.widgets import offer_download, show_chart, show_tile
 
 
 def show_distribution(source: Source) -> None:
@@ -105,13 +106,9 @@ def _show_balance(chosen: pd.DataFrame, selection: Selection) -> None:
         column_config={name: st.column_config.NumberColumn(format="localized") for name in table},
         alt="How many faces there are of each age band, by gender and by ethnicity",
     )
-    cells = counted.drop_duplicates()
-    st.download_button(
+    offer_download(
         "Balance as CSV",
-        cells.to_csv(index=False),
+        lambda: to_csv(counted.drop_duplicates()),
         "balance.csv",
-        "text/csv",
-        icon=":material/table:",
-        on_click="ignore",
         help="Every combination of age band, gender and ethnicity.",
     )

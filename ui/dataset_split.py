@@ -13,7 +13,7 @@ from agegender.data.split_file import SPLIT_FILE, check_split
 from agegender.errors import ConfigError
 from agegender.models.card import folders_with
 from ui.dataset import Source, need_audit
-from ui.widgets import quote, show_chart, show_tile
+from ui.widgets import choose_one, quote, show_chart, show_tile, without_paths
 
 
 def show_split(source: Source) -> None:
@@ -38,16 +38,7 @@ def show_split(source: Source) -> None:
         )
     _show_tightness(source, facts)
     st.subheader("Are the parts alike?")
-    quality = st.segmented_control(
-        "By",
-        list(QUALITIES),
-        default="age",
-        required=True,
-        format_func=str.capitalize,
-        label_visibility="collapsed",
-        key="by",
-        bind="query-params",
-    )
+    quality = choose_one("By", QUALITIES, key="by", label_visibility="collapsed")
     if sizes.min() == 0:
         st.info("One of the parts is empty, so there is nothing to compare.")
         return
@@ -113,5 +104,5 @@ def _compare_with_models(found: FolderAudit) -> None:
         try:
             check = check_split(path, found.prints.digests, found.tables.files["split"]).in_words()
         except ConfigError as error:
-            check = str(error)
+            check = without_paths(str(error))
         st.caption(f"Against the split that {quote(name)} was made with: {check}.")

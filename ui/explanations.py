@@ -23,8 +23,8 @@ from agegender.labels import TASKS, Task
 from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
 from ui.models import load_model
-from ui.photos import Photo, Settings, bound, remembered
-from ui.widgets import show_chart, show_drawing, show_link, show_picture
+from ui.photos import Photo, Settings, bound, remembered, turns
+from ui.widgets import show_chart, show_drawing, show_link, show_picture, without_paths
 
 _REMEMBERED: Final = 6  # faces a session
 _TITLES: Final[dict[Task, str]] = {"age": "Age", "gender": "Perceived gender"}
@@ -108,14 +108,15 @@ def show_contributions(face: Prediction, found: Explanation, settings: Settings)
 
 
 def _trace(face: Prediction, found: Explanation, settings: Settings) -> None:
-    mapper = load_model(settings.model).mapper
     answered = {"age": face.age is not None, "gender": face.gender is not None}
-    for task in TASKS:
-        if answered[task]:
-            try:
-                found.contributions[task] = mapper.explain(face.chip, task)
-            except ModelError as error:
-                found.refusal = str(error)
+    with turns().take():
+        mapper = load_model(settings.model).mapper
+        for task in TASKS:
+            if answered[task]:
+                try:
+                    found.contributions[task] = mapper.explain(face.chip, task)
+                except ModelError as error:
+                    found.refusal = without_paths(str(error))
 
 
 def _say_sum(found: ContributionMap) -> str:
@@ -149,13 +150,16 @@ def show_occlusion(face: Prediction, found: Explanation, settings: Settings) -> 
         place = st.empty()
         if not place.button("Cover the face 100 times", icon=":material/grid_on:", key="occlude"):
             return
-        bar = place.progress(0.0, "Covering the face …")
-        found.occlusion = occlude(
-            load_model(settings.model).predictor,
-            face.chip,
-            margin=face.margin,
-            progress=lambda _, done, all_: bar.progress(done / all_, f"Covered {done} of {all_} places …"),
-        )
+        bar, predictor = place.progress(0.0, "Covering the face …"), load_model(settings.model).predictor
+        with turns().take():
+            found.occlusion = occlude(
+                predictor,
+                face.chip,
+                margin=face.margin,
+                progress=lambda _, done, all_: bar.progress(
+                    done / all_, f"Covered {done} of {all_} places …"
+                ),
+            )
         place.empty()
     grid = st.grid(2, min_column_width=300)
     for task, values in (("age", found.occlusion.age), ("gender", found.occlusion.female)):
@@ -173,7 +177,7 @@ def show_stability(face: Prediction, found: Explanation, settings: Settings) -> 
         "without colour, and as small as in a group photo.",
     )
     if not found.variants:
-        with st.spinner("Asking again …"):
+        with st.spinner("Asking again …"), turns().take():
             found.variants = vary(load_model(settings.model).predictor, face.chip, margin=face.margin)
     st.markdown(_say_stability(found.variants))
     tasks = [task for task, answer in (("age", face.age), ("gender", face.gender)) if answer is not None]

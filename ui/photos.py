@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from pathlib import PurePath
+from pathlib import PureWindowsPath  # which knows either slash
 from typing import Any, Final, Literal, get_args
 
 import cv2
@@ -56,7 +56,7 @@ _PREVIEW_SIDE: Final = 1600
 _LOOK_SECONDS: Final = 0.5
 _NO_CHIP: Final = np.zeros((0, 0, 3), dtype=np.uint8)
 
-Memory = Literal["found", "analyses", "chips", "pictures", "explanations", "answers"]
+Memory = Literal["found", "analyses", "chips", "pictures", "explanations"]
 """What a session remembers of photos."""
 
 
@@ -160,7 +160,9 @@ def _say_waiting(place: DeltaGenerator, share: float, before: int) -> None:
     place.progress(share, f"Waiting: {photos} first …")
 
 
-def look_at(photo: Photo, settings: Settings, waiting: Callable[[int], None]) -> Analysis:
+def look_at(
+    photo: Photo, settings: Settings, waiting: Callable[[int], None] = lambda before: None
+) -> Analysis:
     """Looks at one photo, or remembers what was seen.
 
     Args:
@@ -175,7 +177,7 @@ def look_at(photo: Photo, settings: Settings, waiting: Callable[[int], None]) ->
     if key not in analyses:
         predictor, memory = load_model(settings.model).predictor, remembered("found")
         seen = (photo.digest, settings.min_face, settings.min_confidence)
-        with _turns().take(waiting):
+        with turns().take(waiting):
             if seen not in memory:
                 memory[seen] = _find(photo, settings, predictor)
             found: Found = memory[seen]
@@ -265,7 +267,7 @@ class Turns:
         self._waiting: deque[threading.Event] = deque()
 
     @contextmanager
-    def take(self, waiting: Callable[[int], None]) -> Iterator[None]:
+    def take(self, waiting: Callable[[int], None] = lambda before: None) -> Iterator[None]:
         """Waits for a turn, and takes it for as long as the context lasts.
 
         Args:
@@ -297,8 +299,8 @@ class Turns:
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _turns() -> Turns:
-    """Of all visitors: more photos at once than there are cores to look at them would only add up memory."""
+def turns() -> Turns:
+    """Of all visitors: more work at once than there are cores for it would only add up memory."""
     return Turns(max(1, (os.cpu_count() or 1) // 2))
 
 
@@ -368,7 +370,7 @@ def annotated_zip(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> byte
         A ZIP file of PNG files, each named after its photo.
     """
     readable = [pair for pair in zip(photos, analyses, strict=True) if pair[1].error is None]
-    names = unique_names(f"{PurePath(photo.name).stem}.annotated.png" for photo, _ in readable)
+    names = unique_names(f"{PureWindowsPath(photo.name).stem}.annotated.png" for photo, _ in readable)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # PNG does not shrink further
         for name, (photo, analysis) in zip(names, readable, strict=True):

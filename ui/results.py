@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import PurePath
 from typing import Final
@@ -24,8 +24,8 @@ from ui.photos import (
     preview_of,
     records,
 )
-from ui.session import use_settings
-from ui.widgets import choose_part, quote, show_drawing, show_link, show_picture
+from ui.session import current_settings
+from ui.widgets import choose_part, offer_download, quote, show_drawing, show_link, show_picture
 
 _FACES_A_PAGE: Final = 24
 _PHOTO_WIDTH: Final = 900  # pixels on the screen, and no higher than 70 % of that
@@ -42,7 +42,7 @@ def choose_settings() -> Settings | None:
     if model is None:
         return None
     with st.sidebar:
-        min_face = st.slider(
+        st.slider(
             "Smallest face",
             min_value=0,
             max_value=300,
@@ -53,7 +53,7 @@ def choose_settings() -> Settings | None:
             persist_state="session",
             help="Leaves out faces that are smaller in the photo. The smaller the face, the worse the guess.",
         )
-        min_confidence = st.slider(
+        st.slider(
             "Confidence threshold",
             min_value=0.5,
             max_value=0.99,
@@ -63,7 +63,7 @@ def choose_settings() -> Settings | None:
             persist_state="session",
             help="How sure it must be that this is a face. Lower finds more faces, and more that are none.",
         )
-    return use_settings(Settings(model, min_face, min_confidence))
+    return current_settings(model)
 
 
 def show_errors(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> None:
@@ -192,14 +192,8 @@ def show_downloads(photos: Sequence[Photo], analyses: Sequence[Analysis], model:
         # All are made only when asked for: a PNG of a photo's own size takes time and memory.
         if len(readable) == 1:
             name = f"{PurePath(readable[0][0].name).stem}.annotated.png"
-            draw = partial(annotated_png, *readable[0])
-            _download("Annotated photo", draw, name, "image/png", ":material/image:")
+            offer_download("Annotated photo", partial(annotated_png, *readable[0]), name)
         elif readable:
-            draw = partial(annotated_zip, photos, analyses)
-            _download("Annotated photos", draw, "annotated.zip", "application/zip", ":material/folder_zip:")
-        _download("CSV", table, "faces.csv", "text/csv", ":material/table:")
-        _download("JSON", document, "faces.json", "application/json", ":material/data_object:")
-
-
-def _download(label: str, data: Callable[[], bytes | str], name: str, mime: str, icon: str) -> None:
-    st.download_button(label, data, name, mime, key=f"download_{label}", icon=icon, on_click="ignore")
+            offer_download("Annotated photos", partial(annotated_zip, photos, analyses), "annotated.zip")
+        offer_download("CSV", table, "faces.csv")
+        offer_download("JSON", document, "faces.json")

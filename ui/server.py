@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -42,7 +42,6 @@ HEADERS: Final[Mapping[str, str]] = {
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",
 }
 
 _STREAM: Final = "/_stcore/stream"
@@ -104,7 +103,8 @@ def middleware() -> list[Middleware]:
     # Starlette would pass uploads over 1 MB through a temporary file; 0 is its word for "never". The size of
     # each is bounded by server.maxUploadSize and by the limits here.
     MultiPartParser.spool_max_size = 0
-    return [Middleware(Doors, limits=Limits.from_environment())]
+    framed_by = os.environ.get("AGEGENDER_FRAMED_BY", "").split()
+    return [Middleware(Doors, limits=Limits.from_environment(), framed_by=framed_by)]
 
 
 @asynccontextmanager
@@ -151,10 +151,13 @@ class Doors:
     Args:
         app: Streamlit.
         limits: See there.
+        framed_by: Addresses whose pages may show the app in a frame, such as "https://example.org".
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, framed_by: Iterable[str] = ()) -> None:
         self._app, self._limits = app, limits
+        policy = " ".join([HEADERS["Content-Security-Policy"], *framed_by])  # its last word is who may frame
+        self._headers = {**HEADERS, "Content-Security-Policy": policy}
         self._visitors, self._tidied = 0, time.monotonic()
         self._arriving: Counter[str] = Counter()
 
@@ -166,12 +169,12 @@ class Doors:
         elif scope["type"] != "http":
             await self._app(scope, receive, send)
         elif _UPLOAD in path and scope["method"] == "PUT":
-            await self._upload(scope, receive, _with_headers(send))
+            await self._upload(scope, receive, self._with_headers(send))
         elif self._visitors >= self._limits.visitors and _is_page(scope):
             busy = HTMLResponse(_BUSY, 503, {"Retry-After": str(_WAIT_SECONDS)})
-            await busy(scope, receive, _with_headers(send))
+            await busy(scope, receive, self._with_headers(send))
         else:
-            await self._app(scope, receive, _with_headers(send))
+            await self._app(scope, receive, self._with_headers(send))
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A visitor, from their coming to their leaving."""
@@ -212,22 +215,23 @@ class Doors:
             return PlainTextResponse("There is no room for another photo; forget some first.", 413)
         return None
 
+    def _with_headers(self, send: Send) -> Send:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        return send_with_headers
+
 
 def held_bytes() -> Counter[str]:
     """How many bytes of uploads the server holds, by visitor's session."""
     files = runtime.get_instance().uploaded_file_mgr.file_storage  # type: ignore[attr-defined]
-    return Counter({key: sum(len(file.data) for file in held.values()) for key, held in dict(files).items()})
+    return Counter(
+        {key: sum(len(file.data) for file in list(held.values())) for key, held in dict(files).items()}
+    )
 
 
 def _is_page(scope: Scope) -> bool:
     """Whether somebody opens the app, rather than a part of it such as a script or a picture."""
     return scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")
-
-
-def _with_headers(send: Send) -> Send:
-    async def send_with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(HEADERS)
-        await send(message)
-
-    return send_with_headers

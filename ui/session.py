@@ -7,7 +7,7 @@ process's memory and nowhere else. When a photo goes, so does all that was worke
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import streamlit as st
@@ -28,7 +28,6 @@ PRIVACY: Final = (
 
 _UPLOADER: Final = "uploads"
 _GIVEN: Final = "given photos"
-_SETTINGS: Final = "settings"
 _LOOKED_AT: Final = "digest of the photo looked at"
 _CHOSEN: Final = "photo"
 _NAMES_SHOWN: Final = 5
@@ -135,16 +134,13 @@ def example() -> Photo:
     return Photo(EXAMPLE.name, EXAMPLE.read_bytes())
 
 
-def use_settings(settings: Settings) -> Settings:
-    """Keeps how photos are looked at for the other pages; returns it."""
-    st.session_state[_SETTINGS] = settings
-    return settings
-
-
 def current_settings(model: str) -> Settings:
-    """How photos are looked at on pages without controls for it, with a model of their own choice."""
-    settings: Settings = st.session_state.get(_SETTINGS, Settings(model, 0, DEFAULT_MIN_CONFIDENCE))
-    return replace(settings, model=model)
+    """How photos are looked at with a model, as the sliders of the first page say, on whatever page."""
+    return Settings(
+        model,
+        st.session_state.get("min_face", 0),
+        st.session_state.get("min_confidence", DEFAULT_MIN_CONFIDENCE),
+    )
 
 
 def look_closer_at(photo: Photo) -> None:

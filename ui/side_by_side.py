@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 import pandas as pd
@@ -12,27 +11,14 @@ import streamlit as st
 from agegender import charts
 from agegender.errors import ModelError
 from agegender.models.registry import DEFAULT_MODEL
-from agegender.prediction import AgeEstimate, GenderEstimate
+from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
 from agegender.wording import say_age, say_gender
-from ui.photos import Analysis, Photo, Settings, analyse, bound, look_at, remembered, with_chips
+from ui.photos import Analysis, Photo, analyse, look_at, with_chips
 from ui.results import choose_face, show_errors, show_no_face
 from ui.session import current_settings
 from ui.widgets import quote, show_chart, show_picture, without_paths
 
-_REMEMBERED: Final = 8  # photos a session
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What one model says of every face in a photo.
-
-    Attributes:
-        faces: Age and gender of each face, ``None`` for what the model does not predict.
-        error: Why it says nothing, or "".
-    """
-
-    faces: tuple[tuple[AgeEstimate | None, GenderEstimate | None], ...]
-    error: str = ""
+_ASKED: Final = "photos that all were asked about"
 
 
 def ask_all(photo: Photo, models: Sequence[str]) -> None:
@@ -43,46 +29,46 @@ def ask_all(photo: Photo, models: Sequence[str]) -> None:
         models: Trained models.
     """
     first = DEFAULT_MODEL if DEFAULT_MODEL in models else models[0]
-    settings = current_settings(first)
-    answers, key = remembered("answers"), (photo.digest, settings, tuple(models))
-    if key not in answers:
+    asked: set[str] = st.session_state.setdefault(_ASKED, set())
+    if photo.digest not in asked:
         count = f"all {len(models)} systems" if len(models) > 1 else "the one system there is"
         offer = st.empty()
         if not offer.button(f"Ask {count}", key="ask_all", icon=":material/forum:"):
             st.caption("Faces are found once; then one system after the other is loaded and asked.")
             return
         offer.empty()
-        analysis = analyse([photo], settings)[0]
-        answers[key] = (analysis, _ask(photo, analysis, settings, models))
-    bound(answers, key, _REMEMBERED)
-    analysis, found = answers[key]
+        asked.add(photo.digest)
+    analysis = analyse([photo], current_settings(first))[0]
     show_errors([photo], [analysis])
     if analysis.predictions:
-        _show(photo, analysis, found)
+        _show(photo, analysis, _ask(photo, models))
     elif analysis.error is None:
         show_no_face(photo)
 
 
-def _ask(photo: Photo, analysis: Analysis, settings: Settings, models: Sequence[str]) -> dict[str, Answer]:
-    """Asks one model after the other about all faces of a photo; one that cannot answer stops no other."""
-    if not analysis.predictions:
-        return {}
-    answers: dict[str, Answer] = {}
-    bar = st.progress(0.0)
+def _ask(photo: Photo, models: Sequence[str]) -> dict[str, tuple[Prediction, ...] | ModelError]:
+    """What each model says of all faces of a photo; one that cannot answer stops no other."""
+    answers: dict[str, tuple[Prediction, ...] | ModelError] = {}
+    bar = st.empty()
     for number, model in enumerate(models):
         bar.progress(number / len(models), f"Asking {quote(model)}, {number + 1} of {len(models)} …")
         try:
-            said = look_at(photo, replace(settings, model=model), lambda before: None).predictions
-            answers[model] = Answer(tuple((face.age, face.gender) for face in said))
+            answers[model] = look_at(photo, current_settings(model)).predictions
         except ModelError as error:
-            answers[model] = Answer((), without_paths(str(error)))
+            answers[model] = error
     bar.empty()
     return answers
 
 
-def _show(photo: Photo, analysis: Analysis, answers: Mapping[str, Answer]) -> None:
+def _show(
+    photo: Photo, analysis: Analysis, answers: Mapping[str, tuple[Prediction, ...] | ModelError]
+) -> None:
     index = choose_face(photo, analysis)
-    said = {model: answer.faces[index] for model, answer in answers.items() if not answer.error}
+    said = {
+        model: (answer[index].age, answer[index].gender)
+        for model, answer in answers.items()
+        if not isinstance(answer, ModelError)
+    }
     ages = {model: age for model, (age, _) in said.items() if age is not None}
     with st.container(horizontal=True, vertical_alignment="center"):
         chip = with_chips(photo, analysis)[index].chip
@@ -110,8 +96,9 @@ def _show(photo: Photo, analysis: Analysis, answers: Mapping[str, Answer]) -> No
             "those it was fitted on. What it held of each age on test faces is on *About* and in its card."
         )
     for model, answer in answers.items():
-        if answer.error:
-            st.warning(f"{quote(model)} says nothing: {answer.error}", icon=":material/broken_image:")
+        if isinstance(answer, ModelError):
+            words = without_paths(str(answer))
+            st.warning(f"{quote(model)} says nothing: {words}", icon=":material/broken_image:")
 
 
 def _say_agreement(

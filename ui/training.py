@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from agegender import charts
+from agegender.export import to_csv
 from agegender.labels import Task
 from agegender.runs import records
 from agegender.runs.comparison import compare_configs
@@ -17,7 +18,7 @@ from agegender.runs.progress import read_progress, say_progress
 from agegender.runs.reading import Quantity, best_epoch, read_curve, say_reading
 from agegender.runs.records import RunRecord
 from agegender.wording import say_duration
-from ui.widgets import quote, show_chart
+from ui.widgets import offer_download, quote, show_chart, without_paths
 
 _LIVE_SECONDS: Final = 3
 _IDLE_SECONDS: Final = 15
@@ -175,7 +176,9 @@ def show_recipes(runs: Sequence[RunRecord], task: Task) -> None:
     names = {"setting": "Setting"} | ({runs[0].id: "Value"} if alone else {})
     with st.expander(f"All {len(table)} settings") if alone else st.container():
         st.dataframe(
-            table.rename(columns=names), hide_index=True, alt="The settings of each run, line by line"
+            table.astype("str").map(without_paths).rename(columns=names),  # a base may be somebody's file
+            hide_index=True,
+            alt="The settings of each run, line by line",
         )
 
 
@@ -200,7 +203,4 @@ def show_table(histories: Mapping[str, pd.DataFrame], task: Task) -> None:
         column_config=columns,
         alt="The figures of every epoch",
     )
-    csv = table.to_csv(index=False)
-    st.download_button(
-        "All epochs as CSV", csv, f"{task}.csv", "text/csv", icon=":material/table:", on_click="ignore"
-    )
+    offer_download("All epochs as CSV", lambda: to_csv(table), f"{task}.csv")

@@ -6,8 +6,8 @@ import base64
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PureWindowsPath
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any, Final, Literal, TypeVar
 
 import cv2
@@ -92,6 +92,61 @@ def show_chart(
         st.plotly_chart(figure, key=current, on_select=take, selection_mode="points", **looks)
     if caption:
         st.caption(sentence)
+
+
+def choose_one(label: str, options: Iterable[str], *, key: str, **looks: Any) -> str:
+    """Lets the visitor choose one of a few words, the first to begin with; the address carries it.
+
+    Args:
+        label: For people.
+        options: The words; each is shown with a capital letter.
+        key: Of the widget, and of the choice in the address.
+        **looks: For `st.segmented_control`.
+    """
+    words = list(options)
+    return st.segmented_control(
+        label,
+        words,
+        default=words[0],
+        required=True,
+        format_func=str.capitalize,
+        key=key,
+        bind="query-params",
+        **looks,
+    )
+
+
+def offer_download(
+    label: str, data: str | Callable[[], bytes | str], file: str, *, help: str | None = None
+) -> None:
+    """A button that saves a file.
+
+    Args:
+        label: What to click on.
+        data: The file's content, or what makes it when it is asked for.
+        file: Its name, whose ending says what it is.
+        help: What a question mark beside the label explains.
+    """
+    mime, icon = _FILES[PurePath(file).suffix]
+    st.download_button(
+        label,
+        data,
+        file,
+        mime,
+        key=f"download_{label}",
+        icon=f":material/{icon}:",
+        on_click="ignore",
+        help=help,
+    )
+
+
+_FILES: Final = {
+    ".csv": ("text/csv", "table"),
+    ".json": ("application/json", "data_object"),
+    ".md": ("text/markdown", "article"),
+    ".png": ("image/png", "image"),
+    ".zip": ("application/zip", "folder_zip"),
+}
 
 
 def choose_part(items: Sequence[Item], size: int, what: str, *, key: str) -> Sequence[Item]:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from agegender.errors import DatasetError
-from agegender.files import escape_name, walk_files
+from agegender.files import escape_name, escape_no_text, walk_files
 from agegender.labels import ETHNICITIES, GENDERS, MAX_AGE
 
 IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png", ".webp")
@@ -272,7 +272,7 @@ def _listed(folder: Path, row: Labelled) -> Labelled | tuple[str, str]:
         return name, "not a path below the folder"
     if not os.path.isfile(folder / path):  # noqa: PTH113 - Path.is_file raises where a name is too long
         return name, "there is no such file"
-    return replace(row, file=name)
+    return replace(row, file=name, group=escape_no_text(row.group))
 
 
 def _read_fairface(folder: Path) -> _Found:

@@ -119,6 +119,14 @@ class Partition:
         """
         return leaks(self.uses, self.groups)
 
+    @cached_property
+    def faceless(self) -> NDArray[np.bool_]:
+        """In which pictures that are no chips a face was sought and none found, bool of shape (n,)."""
+        if self.faces is None:
+            return np.zeros(len(self.digests), dtype=np.bool_)
+        found = np.array([face is not None for face in self.faces])
+        return np.asarray(~self.dataset.table["aligned"].to_numpy(bool) & ~found & self.decodable)
+
     @property
     def names(self) -> pd.Series:
         """The split of each file, aligned with ``dataset.table``; both halves are "validation"."""
@@ -148,7 +156,7 @@ class Partition:
         return {str(name): int(size) for name, size in counts.items()}
 
     def rows(self, name: str, task: NetworkTask | None = None) -> pd.DataFrame:
-        """The files of one use that can be decoded and are not `leaked`.
+        """The files of one use that can be decoded, are not `leaked` and not `faceless`.
 
         Args:
             name: A split, or one of `HALVES`.
@@ -161,11 +169,12 @@ class Partition:
             DatasetError: There are none, or what the task asks about is the same of all.
         """
         wanted = np.isin(self.uses, HALVES) if name == "validation" else self.uses == name
-        rows = self.dataset.table[wanted & self.decodable & ~self.leaked]
+        rows = self.dataset.table[wanted & self.decodable & ~self.leaked & ~self.faceless]
         if rows.empty:
+            unseen = f" ({self.faceless.sum()} pictures show no face)" if self.faceless.any() else ""
             raise DatasetError(
                 f"of {len(self.uses)} chips in {self.dataset.folder} none is in the {name} split; "
-                "a few hundred are needed"
+                f"a few hundred are needed{unseen}"
             )
         if task is not None:
             check_labels(rows, task, f"of the {name} split in {self.dataset.folder}")
@@ -174,6 +183,12 @@ class Partition:
     def files(self, name: str) -> list[Path]:
         """Paths of `rows`."""
         return paths_below(self.dataset.folder, self.rows(name)["file"])
+
+    def faces_in(self, rows: pd.DataFrame) -> list[Face | None]:
+        """Where the faces are in some rows of ``dataset.table``; ``None`` for chips."""
+        if self.faces is None:
+            return [None] * len(rows)
+        return [self.faces[i] for i in rows.index]
 
 
 def check_labels(rows: pd.DataFrame, task: NetworkTask, which: str) -> None:

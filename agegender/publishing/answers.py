@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from agegender.data.pictures import read_chip
-from agegender.faces.chip import change_margin
+from agegender.faces.chip import resize_chip
+from agegender.faces.face import Face
 from agegender.models.engine import Engine, RawAnswers
 from agegender.progress import Progress
 
@@ -17,27 +18,34 @@ _BATCH: Final = 256
 
 
 def answer_files(
-    engine: Engine, files: Sequence[Path], progress: Progress | None = None, what: str = "Predicting"
+    engine: Engine,
+    files: Sequence[Path],
+    progress: Progress | None = None,
+    what: str = "Predicting",
+    *,
+    faces: Sequence[Face | None] | None = None,
 ) -> RawAnswers:
-    """Raw answers for chips on disk, of which a few hundred are in memory at a time.
+    """Raw answers for pictures on disk, of which a few hundred are in memory at a time.
 
     Args:
         engine: The model.
-        files: Chips of equal size, at least one.
+        files: At least one.
         progress: Called after each batch.
         what: What is being done, in words.
+        faces: Where the face is in each file; ``None`` for one that is a chip, or for all of them.
 
     Returns:
         Raw answers, one a file, in order.
 
     Raises:
-        ImageError: A file cannot be read.
+        DatasetError: A file cannot be read.
     """
     parts = []
+    where = [None] * len(files) if faces is None else faces
     for start in range(0, len(files), _BATCH):
-        batch = files[start : start + _BATCH]
-        chips = np.stack([read_chip(file) for file in batch])
-        parts.append(engine.answer(change_margin(chips, 0, engine.margin)))
+        batch = list(zip(files, where, strict=True))[start : start + _BATCH]
+        chips = (read_chip(file, face, engine.margin) for file, face in batch)
+        parts.append(engine.answer(np.stack([resize_chip(chip, engine.input_size) for chip in chips])))
         if progress is not None:
             progress(what, start + len(batch), len(files))
 

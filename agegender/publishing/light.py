@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from agegender.errors import ModelError
+from agegender.faces.face import Face
 from agegender.models.card import write_card
 from agegender.models.conversion import to_litert
 from agegender.models.engine import RawAnswers
@@ -32,13 +33,16 @@ def write_light(
     folder: Path,
     files: Sequence[Path],
     progress: Progress | None = None,
+    *,
+    faces: Sequence[Face | None] | None = None,
 ) -> dict[str, Any]:
     """Writes the light form of a model, once it is proved to answer as the Keras networks do.
 
     Args:
         model: The Keras networks.
         folder: Where the ``.tflite`` files go, one beside each weight file; those there are replaced.
-        files: The chips of the test split.
+        files: The pictures of the test split.
+        faces: Where the face is in each; ``None`` for chips.
         progress: Called after each batch.
 
     Returns:
@@ -60,7 +64,9 @@ def write_light(
         light = {"runtime": "LiteRT", "converter": f"tensorflow {tf.__version__}", "files": digests}
         write_card(made, {**model.card, "light": light})
         engines = (model, LightModel(model.name, Path(staging)))
-        answers = [answer_files(one, files, progress, f"Asking {one.runtime}") for one in engines]
+        answers = [
+            answer_files(one, files, progress, f"Asking {one.runtime}", faces=faces) for one in engines
+        ]
         difference = _largest_difference(*answers)
         for output, most in difference.items():
             if not most <= (MOST_YEARS if output == "age" else MOST_PROBABILITY):

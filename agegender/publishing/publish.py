@@ -38,7 +38,8 @@ from agegender.progress import Progress
 from agegender.publishing.answers import answer_files
 from agegender.publishing.light import write_light
 from agegender.publishing.provenance import FinishedRun, provenance, whole_history
-from agegender.runs.records import BEST_WEIGHTS
+from agegender.runs.records import BEST_WEIGHTS, RUNS_DIR
+from agegender.training.loop import take_apart
 
 Runs = Mapping[NetworkTask, Path]
 
@@ -112,7 +113,7 @@ def publish(
         raise ConfigError(f"a model is made of an age run, a gender run, or both; not of {', '.join(runs)}")
     networks = [FinishedRun.of(task, folder) for task, folder in runs.items()]
     options = _common_options(networks)
-    splits = partition(dataset, progress=progress)
+    splits = _take_apart(dataset, networks[0].folder.parent, progress)
     for network in networks:
         splits.rows("train", network.task)
         for measured in ("calibration", "test"):
@@ -143,7 +144,7 @@ def publish(
         model = TrainedModel(name, folder.parent)
         card["calibration"] = _calibrate(model, splits, progress)
         if light:
-            card["light"] = write_light(model, folder, splits.files("test"), progress)
+            card["light"] = _write_light(model, folder, splits, progress)
         write_card(folder, card)
         card |= _measure(
             Predictor(name, weights_dir=folder.parent),
@@ -192,7 +193,7 @@ def measure_again(
         ModelError: The light form does not answer as the networks do.
     """
     card = read_card(name, weights_dir)
-    splits = partition(dataset, progress=progress)
+    splits = _take_apart(dataset, RUNS_DIR, progress)
     if splits.hash != card["split"]["hash"]:
         raise ConfigError(
             f"{dataset.folder} is not in the state that {name!r} was trained on: its split differs"
@@ -205,7 +206,7 @@ def measure_again(
         model = TrainedModel(name, folder.parent)
         card["calibration"] = _calibrate(model, splits, progress)
         if light:
-            card["light"] = write_light(model, folder, splits.files("test"), progress)
+            card["light"] = _write_light(model, folder, splits, progress)
         write_card(folder, card)
         card |= _measure(
             Predictor(name, weights_dir=folder.parent),
@@ -265,14 +266,31 @@ def _common_options(networks: list[FinishedRun]) -> dict[str, Any]:
     return options
 
 
+def _take_apart(dataset: Dataset, runs: Path, progress: Progress | None) -> Partition:
+    """The split, and where its sources have the faces, of which the runs kept record."""
+    if dataset.table["aligned"].all():
+        return partition(dataset, progress=progress)
+    return take_apart(dataset, runs, progress=progress)
+
+
+def _write_light(
+    model: TrainedModel, folder: Path, splits: Partition, progress: Progress | None
+) -> dict[str, Any]:
+    faces = splits.faces_in(splits.rows("test"))
+    return write_light(model, folder, splits.files("test"), progress, faces=faces)
+
+
 def _calibrate(
     model: TrainedModel, splits: Partition, progress: Progress | None
 ) -> dict[str, dict[str, Any]]:
     rows = splits.rows("calibration")
-    raw = answer_files(model, splits.files("calibration"), progress, "Calibrating")
+    files = splits.files("calibration")
+    raw = answer_files(model, files, progress, "Calibrating", faces=splits.faces_in(rows))
     calibration: dict[str, AgeCalibration | GenderCalibration] = {}
     if raw.age is not None:
-        calibration["age"] = fit_age(rows["age"], raw.age, raw.age_distribution)
+        exact = (rows["age_min"] == rows["age_max"]).to_numpy()  # of a range nobody knows the error
+        distribution = None if raw.age_distribution is None else raw.age_distribution[exact]
+        calibration["age"] = fit_age(rows["age"][exact], raw.age[exact], distribution)
     if raw.female is not None:
         calibration["gender"] = fit_gender(rows["gender"], raw.female)
     return {task: fitted.to_dict() for task, fitted in calibration.items()}
@@ -299,8 +317,11 @@ def _measure(
     found["groups"] = measure_groups(
         faces, fit_baseline(splits.rows("train")), clusters=faces["file"].map(photos)
     )
-    if corruptions:
-        found["corruptions"] = evaluate_corruptions(predictor, dataset, rows, clean=clean, progress=progress)
+    chips = rows[rows["aligned"]]
+    if corruptions and not chips.empty:
+        if len(chips) < len(rows):
+            clean = evaluate(predictor, dataset, chips, progress=progress)
+        found["corruptions"] = evaluate_corruptions(predictor, dataset, chips, clean=clean, progress=progress)
     if detector is not None:
         found["detect"] = _figures(evaluate(predictor, dataset, rows, detector=detector, progress=progress))
     return found

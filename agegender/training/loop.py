@@ -242,10 +242,12 @@ def _train(
     say_left_out(say, partition.undecodable, "cannot be decoded")
     leaked = dataset.table["file"][partition.leaked].tolist()
     say_left_out(say, leaked, "show a photo that chooses, calibrates or measures under another name")
+    say_left_out(say, dataset.table["file"][partition.faceless].tolist(), "show no face")
     parts = _training_rows(config, partition)
-    files = {file for part in parts.values() for file in part["file"]}
-    parts, faces = _with_faces(partition, parts, folder.parent / LANDMARKS_CACHE, file_progress)
-    say_left_out(say, sorted(files.difference(*(part["file"] for part in parts.values()))), "show no face")
+    if partition.faces is None and not dataset.table["aligned"].all():
+        parts, faces = _with_faces(dataset, parts, folder.parent / LANDMARKS_CACHE, file_progress)
+    else:
+        faces = {name: partition.faces_in(part) for name, part in parts.items()}
     generators = _generators(
         config,
         dataset.folder,
@@ -315,19 +317,18 @@ def _training_rows(config: TrainingConfig, partition: Partition) -> dict[str, pd
 
 
 def _with_faces(
-    partition: Partition, parts: dict[str, pd.DataFrame], cache: Path, progress: FileProgress | None
+    dataset: Dataset, parts: dict[str, pd.DataFrame], cache: Path, progress: FileProgress | None
 ) -> tuple[dict[str, pd.DataFrame], dict[str, list[Face | None]]]:
-    """Where the faces are in what is not a chip already; pictures without a face are left out."""
-    dataset, known = partition.dataset, partition.faces
-    rows = dataset.table if known is not None else pd.concat(parts.values())
-    if known is None:
-        known = find_faces(dataset, rows, cache=cache, progress=progress)
-    where = dict(zip(rows.index, known, strict=True))
-    seen = {i for i, aligned in rows["aligned"].items() if aligned or where[i] is not None}
-    kept = {name: part[part.index.isin(seen)] for name, part in parts.items()}
-    if any(part.empty for part in kept.values()):
-        raise DatasetError(f"no face was found in the pictures of {dataset.folder} to train or select on")
-    return kept, {name: [where[i] for i in part.index] for name, part in kept.items()}
+    """Finds the faces of a trial on few pictures, and leaves out those that show none."""
+    kept, faces = {}, {}
+    for name, part in parts.items():
+        found = find_faces(dataset, part, cache=cache, progress=progress)
+        seen = part["aligned"].to_numpy(bool) | np.array([face is not None for face in found])
+        if not seen.any():
+            raise DatasetError(f"no face was found in {len(part)} pictures of {dataset.folder}")
+        kept[name] = part[seen]
+        faces[name] = [face for face, shown in zip(found, seen, strict=True) if shown]
+    return kept, faces
 
 
 def _generators(

@@ -227,7 +227,7 @@ def test_all_visitors_share_one_predictor(open_page, predictor, monkeypatch):
 
 
 def test_downloads_hold_every_readable_photo(predictor):
-    names = ["a.png", "b.png", "a.jpg", "a (2).png", "A.png", "x/a.png"]
+    names = ["a.png", "b.png", "a.jpg", "a (2).png", "A.png", "x/a.png", "x\\a.png"]
     photos = [Photo(name, b"" if name == "b.png" else photo(100)[1]) for name in names]
     faces = tuple(predictor().predict_faces(predictor().find_faces(np.ones((120, 100, 3), dtype=np.uint8))))
     settings = Settings("vggface", 0, 0.9)
@@ -236,12 +236,13 @@ def test_downloads_hold_every_readable_photo(predictor):
     with zipfile.ZipFile(io.BytesIO(annotated_zip(photos, analyses))) as archive:
         packed = archive.namelist()
         assert Image.open(io.BytesIO(archive.read(packed[0]))).size == (100, 120)
-    assert len({name.casefold() for name in packed}) == len(packed) == 5
+    assert len({name.casefold() for name in packed}) == len(packed) == 6
+    assert not any(separator in name for name in packed for separator in "/\\")
     assert packed[0] == "a.annotated.png" and all(name.endswith(".png") for name in packed)
     drawn = np.asarray(Image.open(io.BytesIO(annotated_png(photos[0], seen))))
     assert drawn.shape == (120, 100, 3)
     assert (drawn != 120).any()
-    assert [record["error"] for record in records(photos, analyses)] == [None, "no bytes", *[None] * 4]
+    assert [record["error"] for record in records(photos, analyses)] == [None, "no bytes", *[None] * 5]
 
 
 def test_real_weights_on_a_real_face(open_page):

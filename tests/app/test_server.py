@@ -130,6 +130,14 @@ def test_uploads_are_bounded_for_each_visitor_and_for_all_even_while_they_arrive
     assert upload.all(("dora", ""), ("dora", "-5"), ("dora", "²")) == [411, 411, 411]
 
 
+def test_only_named_pages_may_frame_the_app(monkeypatch):
+    monkeypatch.setenv("AGEGENDER_FRAMED_BY", "https://a.example https://b.example")
+    (wrapped,) = server.middleware()
+    doors = wrapped.cls(None, **wrapped.kwargs)
+    policy = doors._headers["Content-Security-Policy"]
+    assert policy.endswith("frame-ancestors 'self' https://a.example https://b.example")
+
+
 def test_limits_come_from_the_environment_and_nonsense_is_refused(monkeypatch):
     assert Limits.from_environment() == Limits()
     monkeypatch.setenv("AGEGENDER_UPLOAD_MB", "7")

@@ -15,6 +15,7 @@ from agegender.data.split import assign_splits, partition
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import DatasetError
 from agegender.faces.crop import CHIP_PAD
+from agegender.publishing.publish import publish
 from agegender.runs.records import LANDMARKS_CACHE, read_history, read_json
 from agegender.training import loop
 from tests.conftest import FACE_IN_PHOTO, Face, make_chip, photo_around, write_source
@@ -108,6 +109,28 @@ def test_a_run_learns_from_all_sources_and_from_nothing_that_is_measured(
     assert validation.get("shares") is None
 
 
+def test_a_model_of_many_sources_is_calibrated_on_all_and_its_ages_on_exact_ones(
+    tmp_path, tiny, folders, monkeypatch
+):
+    dataset = read_dataset(folders)
+    find_faces(dataset, detector=Detector(), cache=tmp_path / LANDMARKS_CACHE)
+    monkeypatch.setattr(landmarks, "FaceDetector", lambda: pytest.fail("faces are looked for again"))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    loop.train(tiny("both", options={"margin": 12}), dataset, folder, quiet=True)
+    how = {"title": "Two", "corruptions": True, "light": False, "weights_dir": tmp_path / "weights"}
+    card = publish({"both": folder}, "two", dataset, **how)
+    splits = loop.take_apart(dataset, tmp_path)
+    rows = splits.rows("calibration")
+    assert 0 < (rows["source"] == "photos").sum() < len(rows)
+    assert card["calibration"]["gender"]["n"] == len(rows)
+    assert card["calibration"]["age"]["n"] == (rows["age_min"] == rows["age_max"]).sum()
+    assert card["metrics"]["n"] == len(splits.rows("test"))
+    assert card["split"]["hash"] == splits.hash
+    assert not any("another state" in note for note in card["notes"])
+    assert card["corruptions"]["by_kind"].keys() >= {"blur", "patch"}
+
+
 def test_a_trial_on_few_chips_looks_for_few_faces(tmp_path, tiny, folders, served, monkeypatch):
     seen = []
 
@@ -131,5 +154,5 @@ def test_photos_without_any_face_are_refused(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(landmarks, "FaceDetector", Detector)
     folder = tmp_path / "run"
     folder.mkdir()
-    with pytest.raises(DatasetError, match="no face was found"):
+    with pytest.raises(DatasetError, match="150 pictures show no face"):
         loop.train(tiny("gender"), dataset, folder, quiet=True)
