@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Final, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -18,6 +18,24 @@ Result = TypeVar("Result")
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Batch(threading.local):
+    """What a thread of `in_order` knows of the others: how many of them are at work, in a list they share."""
+
+    at_work: list[object] | None = None
+    threads: int = 0
+
+
+_batch: Final = _Batch()
+
+
+def others_are_busy() -> bool:
+    """Whether this thread works on one of many items, beside others on all other cores.
+
+    Then an item's own work is better not divided among threads: all that is gained is their coordination.
+    """
+    return _batch.at_work is not None and len(_batch.at_work) >= _batch.threads
 
 
 def in_order(
@@ -41,13 +59,23 @@ def in_order(
     """
     threads = cores()
     rest = iter(items)
+    at_work: list[object] = []
     waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads)
+
+    def among_others(item: Item) -> Result:
+        _batch.at_work, _batch.threads = at_work, threads
+        at_work.append(item)
+        try:
+            return work(item)
+        finally:
+            at_work.pop()  # any one: they are only counted
+
     try:
         while True:
             while len(waiting) < 2 * threads and not (stop and stop.is_set()):
                 try:
-                    waiting.append(pool.submit(work, next(rest)))
+                    waiting.append(pool.submit(among_others, next(rest)))
                 except StopIteration:
                     break
             if not waiting:

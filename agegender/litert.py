@@ -11,7 +11,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -116,8 +116,9 @@ def _keep_in_forks(interpreter: Any) -> None:
         os.register_at_fork(after_in_child=keep)
 
 
-_GREETED: Final = threading.Lock()
-"""Taken by the first network of the process that gets ready, and never given back."""
+_GREETING: Final = threading.Lock()
+_GREETED: Final = threading.Event()
+"""The first network of a process that gets ready does so alone; once it is, the event is set."""
 
 
 @contextmanager
@@ -126,9 +127,18 @@ def _without_greeting() -> Iterator[None]:
 
     For those few milliseconds, once, all of the process's standard error is lost; errors are exceptions.
     """
-    if not _GREETED.acquire(blocking=False):
+    if _GREETED.is_set():
         yield
         return
+    with _GREETING, ExitStack() as stack:
+        if not _GREETED.is_set():
+            stack.enter_context(_silence())
+            stack.callback(_GREETED.set)
+        yield
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
     try:
         kept = os.dup(2)
     except OSError:  # a process without standard error

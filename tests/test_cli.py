@@ -651,13 +651,18 @@ def test_photos_are_done_side_by_side_in_order_and_a_few_at_a_time(monkeypatch):
     def work(item):
         begun.append(item)
         together.wait(timeout=20)  # passes only while three are at work
-        return item
+        busy = batch.others_are_busy()
+        together.wait(timeout=20)
+        return item, busy
 
     results = batch.in_order(work, iter(range(30)), threading.Event())
     for index, result in enumerate(results):
-        assert result == index
+        assert result == (index, True)
         assert len(begun) <= index + 1 + 2 * 3
     assert sorted(begun) == list(range(30))
+    # Alone, here or there, a photo has all cores to itself.
+    assert not batch.others_are_busy()
+    assert list(batch.in_order(lambda _: batch.others_are_busy(), [1])) == [False]
 
 
 def run_python(*arguments):

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.assets import MTCNN
+from agegender.batch import others_are_busy
 from agegender.errors import ModelError, WeightsNotFoundError
 from agegender.faces.pyramid import WINDOW, Pyramid
 from agegender.litert import LiteRTModel, default_threads
@@ -214,7 +215,7 @@ class Cascade:
         return found
 
     def _side_by_side(self, work: Callable[[_T], _U], items: Sequence[_T]) -> list[_U]:
-        if self._pool is None or len(items) < 2:
+        if self._pool is None or len(items) < 2 or others_are_busy():
             return [work(item) for item in items]
         return list(self._pool.map(work, items))
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agegender.batch import in_order
 from agegender.errors import ModelError, WeightsNotFoundError
 from agegender.models.backbones import load_base_weights
 from agegender.models.conversion import to_litert
@@ -103,6 +104,14 @@ def test_half_precision_on_disk_changes_no_number(weights_dir):
     stored = sorted(interpreter.get_tensor(tensor["index"]).size for tensor in held)
     assert stored == sorted(weight.size for weight in network.get_weights() if weight.size >= 1024)
     assert (weights_dir / "pair" / "gender.tflite").stat().st_size < 2.1 * network.count_params()
+
+
+def test_beside_other_photos_the_answers_are_the_same(model, chips):
+    singles = [chips[i : i + 1] for i in range(16)]
+    found = list(in_order(model.answer, singles))
+    assert model._narrow is not None  # the networks of one thread were asked, when all cores were busy
+    expected = [model.answer(chip) for chip in singles]
+    assert [one.age[0] for one in found] == pytest.approx([one.age[0] for one in expected], abs=1e-4)
 
 
 def test_many_threads_get_the_answers_of_one(model, chips):

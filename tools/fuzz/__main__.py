@@ -25,6 +25,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from agegender.export import write_atomically
 from tools.fuzz.limits import peak_memory_mb
 from tools.fuzz.targets import MAX_BYTES, MAX_PIXELS, Target, targets
 
@@ -70,6 +71,8 @@ def _whole_shard(number: int, folder: Path) -> dict[str, Any]:
             if run.returncode == 0:
                 parts.append(json.loads(run.stdout))
                 break
+            if -run.returncode in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
+                raise SystemExit("stopped from outside; the same call goes on with this shard")
             start = int(at.read_text()) + 1
             target, data = make_input(number, start - 1)
             faults.append(
@@ -101,12 +104,12 @@ def run_shard(number: int, start: int, folder: Path) -> None:
     warnings.simplefilter("ignore")
     logging.disable()
     found: dict[str, Any] = {"targets": {}, "faults": []}
-    at, part = folder / f"{number:05}.at", folder / f"{number:05}.part"
+    at, part = (folder / f"{number:05}.at").open("wb"), folder / f"{number:05}.part"
     for index in range(start, SHARD):
         target, data = make_input(number, index)
         if index % 100 == start % 100:
-            part.write_text(json.dumps(found), encoding="utf-8")
-        at.write_text(str(index), encoding="ascii")
+            write_atomically(part, json.dumps(found))
+        os.pwrite(at.fileno(), b"%8d" % index, 0)
         signal.setitimer(signal.ITIMER_PROF, _PATIENCE)
         signal.alarm(10 * _PATIENCE)
         began = time.process_time()
