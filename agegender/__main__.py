@@ -112,6 +112,7 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return
                 share=options.share,
                 light=options.light,
                 again=options.again,
+                sets=options.sets,
                 json=options.json,
             )
         case "export":
@@ -249,6 +250,14 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action=argparse.BooleanOptionalAction,
         help="write the light form, which predicts without TensorFlow "
         "(default: yes; with --again only where asked for)",
+    )
+    publish.add_argument(
+        "--sets",
+        metavar="DIR",
+        nargs="+",
+        default=[],
+        help="measure on other sources too, on the part that each keeps for it; with no run and no --again "
+        "only that is done to the model NAME",
     )
     publish.add_argument("--share", action="store_true", help="store layers that a pair has in common once")
     _add_json(publish)

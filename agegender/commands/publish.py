@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agegender.commands import OK, prepare_outputs, progress_bars, say, write_json
 from agegender.data.table import read_dataset
@@ -29,6 +30,7 @@ def run(
     share: bool,
     light: bool | None,
     again: bool,
+    sets: list[str],
     json: str | None,
 ) -> int:
     """Publishes runs, or calibrates and measures a published model anew, and shows the test figures.
@@ -47,6 +49,8 @@ def run(
         light: Whether to write the light form, which predicts without TensorFlow; ``None`` does for a new
             model, and leaves that of one measured again as it is.
         again: Whether to calibrate and measure the model ``name`` anew instead; no run is then named.
+        sets: Folders of other sources, to measure the model on what they keep for that. Without a run and
+            without ``again`` that is all that is done to the model ``name``.
         json: Where to write the card as JSON, besides ``weights/<name>/card.json``.
 
     Returns:
@@ -63,7 +67,9 @@ def run(
     }
     if again and (given or recipe):
         raise ConfigError("--again measures a model that is published: name no run and no recipe")
-    if not again and (bool(given) == bool(recipe) or ("both" in given and len(given) > 1)):
+    sets_alone = bool(sets) and not (again or given or recipe)
+    nothing_named = not again and not sets_alone and bool(given) == bool(recipe)
+    if nothing_named or ("both" in given and len(given) > 1):
         raise ConfigError(
             "name --age RUN, --gender RUN or one of them, --recipe NAME alone or --both RUN alone"
         )
@@ -72,18 +78,23 @@ def run(
         given = finished_runs(recipe, RUNS_DIR)
     name = name or (Path(recipe).stem if recipe else DEFAULT_MODEL)
     title = title or (MODELS[name].title if name in MODELS else name)
-    dataset = read_dataset(data)
+    measured_on = [read_dataset(folder) for folder in sets]
+    dataset = None if sets_alone else read_dataset(data)
 
     from agegender.faces import FaceDetector  # after the checks: these import TensorFlow
     from agegender.publishing.publish import measure_again, publish
+    from agegender.publishing.sets import measure_sets
 
     with progress_bars("file") as progress:
-        if again:
+        if dataset is None:
+            card = measure_sets(name, measured_on, progress=progress)
+        elif again:
             card = measure_again(
                 name,
                 dataset,
                 corruptions=corruptions,
                 detect=detect,
+                sets=measured_on,
                 light=bool(light),
                 progress=progress,
             )
@@ -96,6 +107,7 @@ def run(
                 notes=tuple(notes),
                 corruptions=corruptions,
                 detector=FaceDetector() if detect else None,
+                sets=measured_on,
                 share=share,
                 light=light is not False,
                 progress=progress,
@@ -103,12 +115,19 @@ def run(
     if json is not None:
         write_json(card, json)
         return OK
-    metrics = card["metrics"]
-    figures = []
-    if "age" in metrics:
-        figures.append(f"age error {metrics['age']['mae']:.2f} years")
-    if "gender" in metrics:
-        figures.append(f"gender accuracy {metrics['gender']['accuracy']:.1%}".replace("%", " %"))
-    say(f"{name}: {', '.join(figures)} on {metrics['n']} test chips.")
+    say(f"{name}: {_say_figures(card['metrics'])} on {card['metrics']['n']} test chips.")
+    for source, metrics in card.get("sets", {}).items():
+        say(f"  {_say_figures(metrics)} on {metrics['n']} photos of {source}, {metrics['split']}.")
     say(f"Its card: python -m agegender card {name}. Try it: python -m agegender predict --model {name} PATH")
     return OK
+
+
+def _say_figures(metrics: Mapping[str, Any]) -> str:
+    age, gender, figures = metrics.get("age", {}), metrics.get("gender", {}), []
+    if age.get("ranges_n"):
+        figures.append(f"age in the labelled range {age['in_range']:.1%}")
+    elif age:
+        figures.append(f"age error {age['mae']:.2f} years")
+    if gender:
+        figures.append(f"gender accuracy {gender['accuracy']:.1%}")
+    return ", ".join(figures).replace("%", " %")

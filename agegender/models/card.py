@@ -21,7 +21,7 @@ Runtime = Literal["LiteRT", "Keras"]
 
 CARD_FILE: Final = "card.json"
 METRICS_FILE: Final = "metrics.json"
-MEASURED: Final = ("metrics", "groups", "corruptions", "detect")
+MEASURED: Final = ("metrics", "groups", "corruptions", "detect", "sets")
 """The keys of a card that stand in `METRICS_FILE`."""
 HISTORY_FILE: Final = "history.csv"
 

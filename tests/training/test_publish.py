@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from agegender import Predictor
 from agegender.data.pictures import read_chip
@@ -24,6 +25,7 @@ from agegender.models.store import file_sha256
 from agegender.publishing import publish as module
 from agegender.publishing.light import MOST_PROBABILITY, MOST_YEARS
 from agegender.publishing.publish import measure_again, publish
+from agegender.publishing.sets import measure_sets
 from agegender.reports.card import card_markdown
 from agegender.runs.records import list_runs, read_history, read_json, write_json
 from agegender.training.config import TrainingConfig
@@ -486,6 +488,36 @@ def test_a_published_model_is_calibrated_and_measured_anew_on_the_same_split(pub
     write_card(tmp_path / NAME, card_elsewhere)
     with pytest.raises(ConfigError, match="split"):
         measure_again(NAME, dataset, detect=False, **how)
+
+
+def test_photos_of_other_sources_are_measured_as_they_stand_and_change_nothing_else(
+    published, dataset, astronaut, tmp_path
+):
+    weights_dir, card = published
+    shutil.copytree(weights_dir / NAME, tmp_path / "w" / NAME)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, pixels in (("a", astronaut), ("b", astronaut[:, ::-1]), ("none", np.zeros_like(astronaut))):
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    rows = "a.png,30-39,female,Black,dev\nb.png,20-29,male,White,dev\nnone.png,5,male,,dev\nc.png,5,male,,\n"
+    (folder / "labels.csv").write_text("file,age,gender,group,split\n" + rows)
+    photos = read_dataset(folder)
+
+    measured = measure_sets(NAME, [photos], weights_dir=tmp_path / "w")
+    assert measured == read_card(NAME, tmp_path / "w")
+    found = measured.pop("sets")["photos"]
+    assert measured == card
+    assert (found["split"], found["n"], found["no_face"]) == ("dev", 2, 1)
+    assert found["age"]["ranges_n"] == 2
+    assert set(found["by_group"]) == {"Black", "White"}
+    assert found["groups"]["overall"]["n"] == 2
+
+    with pytest.raises(ConfigError, match="photos too"):
+        measure_again(NAME, dataset, weights_dir=tmp_path / "w")
+    with pytest.raises(ConfigError, match="named once"):
+        measure_sets(NAME, [photos, photos], weights_dir=tmp_path / "w")
+    with pytest.raises(DatasetError, match="dev"):
+        measure_sets(NAME, [dataset], weights_dir=tmp_path / "w")
 
 
 def test_runs_of_the_other_task_are_refused(age_run, gender_run, dataset, tmp_path):
