@@ -49,7 +49,7 @@ _WITHOUT_EFFECT: Final = ("dropout", "age_head")
 
 INTENDED_USE: Final = (
     "Teaching how such models are trained and measured; exploring one's own photos; research on age and "
-    "gender estimation. Output is how a face looks to annotators of UTKFace, not what a person is."
+    "gender estimation. Output is how a face looks to those who labelled the photos, not what a person is."
 )
 LIMITS: Final = (
     "Not for decisions about people: no identification, access, hiring, pricing, policing or age checks.",

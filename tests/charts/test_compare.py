@@ -36,6 +36,7 @@ def entry(name: str, mae: float, accuracy: float, megabytes: float | None = 10.0
         "by_ethnicity": {"White": group(90, 0.1), "Others": {"n": 3, "mae": None, "gender_accuracy": None}},
         "reliability": bins,
         "ece": 0.015,
+        "sets": {"fairface": group(40, 5.0), "appa-real": {"n": 9, "gender_accuracy": None}},
     }
 
 
@@ -54,6 +55,7 @@ def test_every_figure_takes_on_the_theme_and_has_its_words(entries):
         charts.band_lines(entries, "gender_accuracy", ORDER),
         charts.group_points(entries, "mae", ORDER),
         charts.reliability_diagram(entries, ORDER),
+        charts.set_lines(entries, ORDER),
         charts.range_confusion(np.eye(9, dtype=int)),
         charts.answer_ranges({"good": AgeEstimate(31.0, 26.0, 37.0, 0.9)}),
     ]
@@ -177,3 +179,13 @@ def test_answers_lie_in_their_intervals():
     assert list(marks.x) == [31.0, 88.0] and list(numbers.text) == ["31", "88"]
     assert figure.layout.xaxis.range[1] == 110
     assert "good 31 (26–37), small 88 (70–110)" in charts.description(figure)
+
+
+def test_other_sources_stand_beside_the_test_split_and_gaps_stay_gaps(entries):
+    entries[1]["sets"] = {}
+    figure = charts.set_lines(entries, ORDER)
+    [line] = figure.data
+    assert list(line.x) == ["UTKFace test", "fairface", "appa-real"]
+    assert line.y[0] == 0.94 and line.y[1] == pytest.approx(0.89) and line.y[2] is None
+    assert line.error_y.arrayminus[1] == pytest.approx(0.02)
+    assert "good: from 94.0 % to 89.0 %." in charts.description(figure)
