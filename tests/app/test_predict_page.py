@@ -15,7 +15,7 @@ def test_first_paint_says_what_it_is_and_runs_nothing(open_page, predictor):
     app = open_page()
     assert not app.exception
     words = texts(app)
-    assert "a model trained on UTKFace labels" in words
+    assert "a model that learnt from labelled photos" in words
     assert "Nothing is stored" in words
     assert predictor.looks == []
     assert len(app.get("image")) == 0

@@ -149,7 +149,7 @@ def test_on_other_sources_ranges_are_told_and_the_weakest_group_first(card):
         name: figures["gender"]["accuracy"]["value"] for name, figures in found["groups"]["by_age"].items()
     }
     weakest = section(card_markdown(card), "elsewhere: the weakest groups first")
-    assert weakest.split("\n| ")[2].startswith(min(ages, key=ages.get).replace("-", "–"))
+    assert weakest.split("\n| ")[3].startswith(min(ages, key=ages.get).replace("-", "–"))
 
 
 def test_every_group_has_a_row_and_small_ones_no_figures(card):
