@@ -300,7 +300,10 @@ def _calibrate(
     if raw.age is not None:
         exact = (rows["age_min"] == rows["age_max"]).to_numpy()  # of a range nobody knows the error
         distribution = None if raw.age_distribution is None else raw.age_distribution[exact]
-        calibration["age"] = fit_age(rows["age"][exact], raw.age[exact], distribution)
+        # Sources count alike, however many photos each has: a face from outside is like none of them.
+        sources = rows["source"][exact]
+        weights = 1 / sources.map(sources.value_counts())
+        calibration["age"] = fit_age(rows["age"][exact], raw.age[exact], distribution, weights=weights)
     if raw.female is not None:
         calibration["gender"] = fit_gender(rows["gender"], raw.female)
     return {task: fitted.to_dict() for task, fitted in calibration.items()}
