@@ -76,7 +76,6 @@ class AgeCalibration:
         n: Chips it was fitted on.
         split: What they were taken from.
         sharpness: Exponent of the probabilities; over 1 makes the distribution narrower.
-        tail_sharpness: Exponent of those that "bands" compares with its thresholds.
         band_tails: Threshold of each of the nine age bands, probabilities, for "bands".
         knots, lower_offsets, upper_offsets: Years, for "residuals".
     """
@@ -86,7 +85,6 @@ class AgeCalibration:
     n: int
     split: str = "calibration"
     sharpness: float = 1.0
-    tail_sharpness: float = 1.0
     band_tails: tuple[float, ...] = ()
     knots: tuple[float, ...] = ()
     lower_offsets: tuple[float, ...] = ()
@@ -103,7 +101,7 @@ class AgeCalibration:
         """JSON-ready, for the card: what the method uses."""
         unused: dict[str, tuple[str, ...]] = {
             "bands": ("knots", "lower_offsets", "upper_offsets"),
-            "residuals": ("band_tails", "tail_sharpness", "sharpness"),
+            "residuals": ("band_tails", "sharpness"),
         }
         return {key: value for key, value in asdict(self).items() if key not in unused[self.method]}
 
@@ -149,7 +147,7 @@ class AgeCalibration:
             low = np.ceil(years + np.interp(years, self.knots, self.lower_offsets))
             high = np.floor(years + np.interp(years, self.knots, self.upper_offsets))
         else:
-            tails = _smaller_tails(sharpen(distribution, self.tail_sharpness))
+            tails = _smaller_tails(sharpen(distribution, 1.0))
             low, high = _hull(tails >= np.array(self.band_tails)[_BAND_OF_YEAR], years)
         low = np.clip(np.minimum(low, years), 0, MAX_AGE)
         high = np.clip(np.maximum(high, years), 0, MAX_AGE)
