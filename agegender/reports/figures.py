@@ -86,8 +86,8 @@ def set_sentence(source: str, measured: Card) -> str:
         )
     return (
         f"On {measured['n']:,} photos of {SOURCES.get(source, source)}, found and cropped as in the app and "
-        f"not trained on: gender {named[weakest]:.1%} at {weakest.replace('-', '–')}, {gender['accuracy']:.1%} "
-        f"over all; {ages}."
+        f"not trained on: gender {named[weakest]:.1%} at {weakest.replace('-', '–')}, "
+        f"{gender['accuracy']:.1%} over all; {ages}."
     )
 
 
@@ -219,7 +219,7 @@ def sets_table(comparison: Comparison) -> list[str]:
             )
         ages = ("in the range", "years outside it") if ranged else ("age error, years", "teenagers', 10–19")
         found += [
-            f"On photos of {SOURCES.get(source, source)}, found and cropped as in the app; none was trained on:",
+            f"On photos of {SOURCES.get(source, source)}, found and cropped as in the app, none trained on:",
             "",
             table(
                 ("system", "faces", "gender", "of children, 0–9", "points the worst group is behind", *ages),
