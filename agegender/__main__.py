@@ -1,7 +1,8 @@
 """The command line: `agegender COMMAND`, or `python -m agegender COMMAND` in a checkout.
 
-`predict`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and `bench` are commands of
-the package. `app` and `train` start the programs that come with it, which have options of their own.
+`predict`, `serve`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and `bench` are
+commands of the package. `app` and `train` start the programs that come with it, which have options of their
+own.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
 do; 130 interrupted.
@@ -24,7 +25,7 @@ from agegender.runtime import prepare_tensorflow
 _PROGRAMS: Final = ("app", "train")
 """Commands whose arguments go to another program as they are."""
 
-_EXTRA_OF: Final = {"app": "app", "export": "export"}
+_EXTRA_OF: Final = {"app": "app", "export": "export", "serve": "serve"}
 """What to install for a command that lacks a package; for all others it is "train"."""
 
 _EXTRA_WITH: Final = {"pyarrow": "bulk"}
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return a command
+def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911, PLR0912 - one of each a command
     """Calls the subcommand; each is imported when it runs, so that help and wrong usage answer at once."""
     match options.command:
         case "predict" if options.parquet is not None:
@@ -146,6 +147,12 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return
             from agegender.commands import compare
 
             return compare.run(json=options.json)
+        case "serve":
+            from agegender.commands import serve
+
+            return serve.run(
+                host=options.host, port=options.port, token_file=options.token_file, model=options.model
+            )
         case "app":
             from agegender.commands import programs
 
@@ -175,23 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(predict)
     predict.add_argument("--csv", metavar="FILE", type=_file, help="write one row a face")
     predict.add_argument("--annotate", metavar="DIR", type=Path, help="write copies with boxes and labels")
-    many = predict.add_argument_group("many photos")
-    many.add_argument(
-        "--parquet",
-        metavar="DIR",
-        type=Path,
-        help="write a folder of Parquet; the same command again does only what is missing in it",
-    )
-    many.add_argument(
-        "--list",
-        metavar="FILE",
-        type=Path,
-        action="append",
-        default=[],
-        help="also the photos that a file names: text, one a line, or Parquet with a column path",
-    )
-    many.add_argument("--force", action="store_true", help="do all of them anew")
-    many.add_argument("--quiet", action="store_true", help="no progress and no name of a photo that failed")
+    _add_many(predict)
 
     evaluate = commands.add_parser("evaluate", help="measure a model on labelled face chips")
     evaluate.add_argument(
@@ -250,9 +241,40 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(compare)
     bench = commands.add_parser("bench", help="measure speed and memory on this machine")
     _add_json(bench)
+    _add_serve(commands)
     commands.add_parser("app", help="open the app; its options are those of `streamlit run`")
     commands.add_parser("train", help="train a network; `train --help` lists its options")
     return parser
+
+
+def _add_many(predict: argparse.ArgumentParser) -> None:
+    many = predict.add_argument_group("many photos")
+    many.add_argument(
+        "--parquet",
+        metavar="DIR",
+        type=Path,
+        help="write a folder of Parquet; the same command again does only what is missing in it",
+    )
+    many.add_argument(
+        "--list",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="also the photos that a file names: text, one a line, or Parquet with a column path",
+    )
+    many.add_argument("--force", action="store_true", help="do all of them anew")
+    many.add_argument("--quiet", action="store_true", help="no progress and no name of a photo that failed")
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser("serve", help="answer other programs over HTTP")
+    serve.add_argument("--host", default="127.0.0.1", help="where to listen (default: this machine only)")
+    serve.add_argument("--port", type=int, default=8502, help="default: 8502; 0 takes a free one")
+    serve.add_argument(
+        "--token-file", metavar="FILE", type=Path, help="a token that requests have to say; needed for others"
+    )
+    _add_model(serve)
 
 
 def _check_predict(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
