@@ -1,8 +1,8 @@
 """The command line: `agegender COMMAND`, or `python -m agegender COMMAND` in a checkout.
 
-`predict`, `serve`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and `bench` are
-commands of the package. `app` and `train` start the programs that come with it, which have options of their
-own.
+`predict`, `summary`, `serve`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and
+`bench` are commands of the package. `app` and `train` start the programs that come with it, which have
+options of their own.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
 do; 130 interrupted.
@@ -25,7 +25,7 @@ from agegender.runtime import prepare_tensorflow
 _PROGRAMS: Final = ("app", "train")
 """Commands whose arguments go to another program as they are."""
 
-_EXTRA_OF: Final = {"app": "app", "export": "export", "serve": "serve"}
+_EXTRA_OF: Final = {"app": "app", "export": "export", "serve": "serve", "summary": "bulk"}
 """What to install for a command that lacks a package; for all others it is "train"."""
 
 _EXTRA_WITH: Final = {"pyarrow": "bulk"}
@@ -147,6 +147,10 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911, PLR0912 - o
             from agegender.commands import compare
 
             return compare.run(json=options.json)
+        case "summary":
+            from agegender.commands import summary
+
+            return summary.run(options.source, json=options.json)
         case "serve":
             from agegender.commands import serve
 
@@ -242,6 +246,11 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="measure speed and memory on this machine")
     _add_json(bench)
     _add_serve(commands)
+    summary = commands.add_parser("summary", help="count the people of many photos by age and gender")
+    summary.add_argument(
+        "source", metavar="PARQUET_OR_JSON", type=Path, help="what predict --parquet or --json wrote"
+    )
+    _add_json(summary)
     commands.add_parser("app", help="open the app; its options are those of `streamlit run`")
     commands.add_parser("train", help="train a network; `train --help` lists its options")
     return parser

@@ -22,6 +22,7 @@ LIGHT_MODULES = (
     "agegender.commands.bulk",
     "agegender.commands.models",
     "agegender.commands.serve",
+    "agegender.commands.summary",
     "agegender.data.augment",
     "agegender.evaluation.corruptions",
     "agegender.explain",
