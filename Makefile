@@ -29,7 +29,7 @@ $(VENV)/.run: requirements.txt
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.run requirements-dev.txt requirements-export.txt
+$(VENV)/.dev: $(VENV)/.run requirements-dev.txt requirements-export.txt requirements-ray.txt
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	touch $@
 

@@ -28,7 +28,7 @@ _PROGRAMS: Final = ("app", "train")
 _EXTRA_OF: Final = {"app": "app", "export": "export", "serve": "serve", "summary": "bulk"}
 """What to install for a command that lacks a package; for all others it is "train"."""
 
-_EXTRA_WITH: Final = {"pyarrow": "bulk"}
+_EXTRA_WITH: Final = {"pyarrow": "bulk", "ray": "ray"}
 """What to install for a package, whichever command lacks it."""
 
 
@@ -83,6 +83,8 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911, PLR0912 - o
                 lists=options.list,
                 model=options.model,
                 chips=options.chips,
+                engine=options.engine,
+                address=options.address,
                 force=options.force,
                 quiet=options.quiet,
             )
@@ -272,6 +274,8 @@ def _add_many(predict: argparse.ArgumentParser) -> None:
         default=[],
         help="also the photos that a file names: text, one a line, or Parquet with a column path",
     )
+    many.add_argument("--engine", choices=("local", "ray"), default="local", help="default: local")
+    many.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster (default: one on this machine)")
     many.add_argument("--force", action="store_true", help="do all of them anew")
     many.add_argument("--quiet", action="store_true", help="no progress and no name of a photo that failed")
 
@@ -288,11 +292,14 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _check_predict(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Ends the program where options of predict do not go together."""
-    many = options.list or options.force or options.quiet
+    ray = options.engine == "ray"
+    many = options.list or options.force or options.quiet or ray
     if not (options.paths or options.list):
         parser.error("the following arguments are required: PATH")
     if options.parquet is None and many:
-        parser.error("--list, --force and --quiet go with --parquet DIR")
+        parser.error("--list, --engine, --force and --quiet go with --parquet DIR")
+    if options.address and not ray:
+        parser.error("--address is that of a Ray cluster: say --engine ray")
     if options.parquet is not None and (options.json or options.csv or options.annotate):
         parser.error("--parquet is an output of its own: no --json, --csv or --annotate beside it")
 
