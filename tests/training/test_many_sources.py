@@ -13,7 +13,7 @@ from agegender.data.landmarks import find_faces
 from agegender.data.sampling import SamplingRule
 from agegender.data.split import assign_splits, partition
 from agegender.data.table import Dataset, read_dataset
-from agegender.errors import DatasetError
+from agegender.errors import ConfigError, DatasetError
 from agegender.faces.crop import CHIP_PAD
 from agegender.publishing.publish import publish
 from agegender.runs.records import LANDMARKS_CACHE, read_history, read_json
@@ -145,6 +145,13 @@ def test_a_trial_on_few_chips_looks_for_few_faces(tmp_path, tiny, folders, serve
     loop.train(tiny("age", limit=20), read_dataset(folders), folder, quiet=True)
     assert 0 < len(seen) <= 40
     assert len(served[0]["files"]) <= 20
+
+
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_ranges_cannot_be_mixed(tmp_path, tiny, folders, monkeypatch, mixing):
+    monkeypatch.setattr(landmarks, "FaceDetector", Detector)
+    with pytest.raises(ConfigError, match="range of ages, which MixUp and CutMix cannot mix"):
+        loop.train(tiny("both", **{mixing: 0.2}), read_dataset(folders), tmp_path, quiet=True)
 
 
 def test_photos_without_any_face_are_refused(tmp_path, tiny, monkeypatch):
