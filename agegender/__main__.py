@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from agegender.errors import AgeGenderError
 from agegender.files import printable
@@ -39,106 +39,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given and given[0] in _PROGRAMS:
-        options = argparse.Namespace(command=given[0], arguments=given[1:])
+        options: dict[str, Any] = {"command": given[0], "arguments": given[1:]}
     else:
-        options = _parser().parse_args(given)
+        options = vars(_parser().parse_args(given))
+    command = options.pop("command")
     try:
-        return _dispatch(options)
+        return _dispatch(command, options)
     except KeyboardInterrupt:
-        print(f"agegender {options.command}: interrupted", file=sys.stderr)
+        print(f"agegender {command}: interrupted", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "agegender":
             raise
-        extra = _EXTRA_OF.get(options.command, "train")
+        extra = _EXTRA_OF.get(command, "train")
         missing = f"needs the package {error.name}, which is not installed: {install_command(extra)}"
-        print(f"agegender {options.command}: {missing}", file=sys.stderr)
+        print(f"agegender {command}: {missing}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (AgeGenderError, OSError) as error:
-        print(printable(f"agegender {options.command}: {error}"), file=sys.stderr)
+        print(printable(f"agegender {command}: {error}"), file=sys.stderr)
         return 2
 
 
-def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return a command
+def _dispatch(command: str, arguments: dict[str, Any]) -> int:
     """Calls the subcommand; each is imported when it runs, so that help and wrong usage answer at once."""
-    match options.command:
+    run: Callable[..., int]
+    match command:
         case "predict":
-            from agegender.commands import predict
-
-            outputs = predict.Outputs(json=options.json, csv=options.csv, annotated=options.annotate)
-            return predict.run(options.paths, model=options.model, chips=options.chips, outputs=outputs)
+            from agegender.commands.predict import run
         case "evaluate":
-            from agegender.commands import evaluate
-
-            return evaluate.run(
-                options.data,
-                model=options.model,
-                split=options.split,
-                detect=options.detect,
-                corruptions=options.corruptions,
-                limit=options.limit,
-                json=options.json,
-            )
+            from agegender.commands.evaluate import run
         case "audit":
-            from agegender.commands import audit
-
-            return audit.run(
-                options.data,
-                suspects=options.suspects,
-                json=options.json,
-                csv=options.csv,
-                pictures=options.pictures,
-            )
+            from agegender.commands.audit import run
         case "models":
-            from agegender.commands import models
-
-            return models.run(json=options.json)
+            from agegender.commands.models import run
         case "publish":
-            from agegender.commands import publish
-
-            return publish.run(
-                runs={"age": options.age, "gender": options.gender, "both": options.both},
-                recipe=options.recipe,
-                data=options.data,
-                name=options.name,
-                title=options.title,
-                notes=options.note,
-                corruptions=options.corruptions,
-                detect=options.detect,
-                share=options.share,
-                light=options.light,
-                again=options.again,
-                sets=options.sets,
-                json=options.json,
-            )
+            from agegender.commands.publish import run
         case "export":
-            from agegender.commands import export
-
-            return export.run(options.model, format=options.format, output=options.output)
+            from agegender.commands.export import run
         case "card":
-            from agegender.commands import card
-
-            return card.run(options.name, output=options.output, data=options.data)
+            from agegender.commands.card import run
         case "compare":
-            from agegender.commands import compare
-
-            return compare.run(json=options.json)
+            from agegender.commands.compare import run
         case "app":
-            from agegender.commands import programs
-
-            return programs.run_app(options.arguments)
+            from agegender.commands.programs import run_app as run
         case "train":
-            from agegender.commands import programs
-
-            return programs.run_training(options.arguments)
+            from agegender.commands.programs import run_training as run
         case _:
-            from agegender.commands import bench
-
-            return bench.run(json_path=options.json)
+            from agegender.commands.bench import run
+    return run(**arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
