@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,6 +10,7 @@ from agegender import charts
 from agegender.charts.style import BLUE, GENDER_COLORS, GREY, VERMILLION
 from agegender.labels import MAX_AGE
 from agegender.prediction import AgeEstimate, GenderEstimate
+from tests.conftest import assert_rules_of_figures
 
 
 def age_estimate(years: float = 31.2, low: float = 26.0, high: float = 37.1) -> AgeEstimate:
@@ -34,19 +34,8 @@ def all_figures(table: pd.DataFrame) -> dict:
     }
 
 
-def test_figures_take_on_the_theme_and_leave_scrolling_alone(table):
-    for name, figure in all_figures(table).items():
-        layout = json.loads(figure.to_json())["layout"]
-        assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0,0,0,0)", name
-        assert "color" not in layout.get("font", {}), name
-        assert layout["dragmode"] is False, name
-        assert layout["xaxis"]["fixedrange"] and layout["yaxis"]["fixedrange"], name
-
-
-def test_every_figure_has_its_words(table):
-    sentences = [charts.description(figure) for figure in all_figures(table).values()]
-    assert all(sentence.endswith(".") and len(sentence) > 10 for sentence in sentences)
-    assert len(set(sentences)) == len(sentences)
+def test_figures_keep_the_rules_of_all_figures(table):
+    assert_rules_of_figures(all_figures(table))
 
 
 def shapes(drawing: charts.Drawing, tag: str, color: str) -> list[ElementTree.Element]:

@@ -258,12 +258,3 @@ def test_real_weights_on_a_real_face(open_page):
     assert "perceived female" in words
     age = int(words.split("looks about ")[1].split()[0].rstrip("*"))
     assert 25 <= age <= 50
-
-
-def test_real_weights_on_the_example(open_page):
-    app = open_page()
-    app.toggle(key="example").set_value(True).run(timeout=120)
-    assert not app.exception
-    words = texts(app)
-    assert words.count("looks about") >= 5
-    assert "faces found** in `example.jpg`" in words

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +7,7 @@ import pytest
 from agegender import charts
 from agegender.audit.split_report import split_balance
 from agegender.labels import MAX_AGE
-from tests.conftest import label_table
+from tests.conftest import assert_rules_of_figures, label_table
 
 
 @pytest.fixture
@@ -42,18 +40,8 @@ def all_figures(table, balance) -> dict:
     }
 
 
-def test_figures_take_on_the_theme_and_leave_scrolling_alone(table, balance):
-    for name, figure in all_figures(table, balance).items():
-        layout = json.loads(figure.to_json())["layout"]
-        assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0,0,0,0)", name
-        assert layout["dragmode"] is False, name
-        assert layout["xaxis"]["fixedrange"] and layout["yaxis"]["fixedrange"], name
-
-
-def test_every_figure_has_its_words(table, balance):
-    sentences = [charts.description(figure) for figure in all_figures(table, balance).values()]
-    assert all(sentence.endswith(".") and len(sentence) > 10 for sentence in sentences)
-    assert len(set(sentences)) == len(sentences)
+def test_figures_keep_the_rules_of_all_figures(table, balance):
+    assert_rules_of_figures(all_figures(table, balance))
 
 
 def test_the_axis_of_the_histogram_zooms_to_the_ages_asked_for(table):
