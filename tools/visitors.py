@@ -3,8 +3,8 @@
     python -m tools.visitors --visitors 50 --seconds 600 --json docs/measurements/visitors.json
 
 Every visitor opens the app over a WebSocket, uploads photos and waits for the answers, asks why, and looks at
-other pages, over and over. What counts: no page shows an error, everybody is served about as often as the others,
-and the server's memory is flat after the first minutes and given back once all have left.
+other pages, over and over. What counts: no page shows an error, everybody is served about as often as the
+others, and the server's memory is flat after the first minutes and given back once all have left.
 """
 
 from __future__ import annotations

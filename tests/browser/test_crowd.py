@@ -1,4 +1,4 @@
-"""Ten visitors at once, over real connections: no error, nobody forgotten, and what they brought is given back."""
+"""Ten visitors at once, over real connections: no error, and nobody forgotten."""
 
 from __future__ import annotations
 
