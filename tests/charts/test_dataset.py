@@ -31,6 +31,8 @@ def balance() -> pd.DataFrame:
 
 def all_figures(table, balance) -> dict:
     return {
+        "ethnicities": charts.ethnicity_balance(table),
+        "boxes": charts.ages_by_ethnicity(table),
         "days": charts.capture_days(table),
         "gaps": charts.label_gaps({0: 3, 7: 1, 48: 1}),
         "bands": charts.gaps_by_band(["0-4", "26-35"], [0.4, 3.6], [104, 321]),
@@ -86,6 +88,24 @@ def test_sources_and_the_words_of_others_are_counted(table):
     assert (bars.y, bars.x) == (("Han", "Sami", "not given"), (1, 3, 1))
     assert [opacity == 1 for opacity in bars.marker.opacity] == [False, False, True]
     assert [trace.y for trace in charts.ages_by_ethnicity(mixed).data] == [("Han",), ("Sami",)]
+
+
+def test_balance_counts_and_keeps_what_is_not_given(table):
+    bar = charts.ethnicity_balance(table).data[0]
+    assert list(bar.y) == ["White", "Black", "Asian", "Indian", "Others", "not given"]
+    assert list(bar.x) == [2, 0, 0, 1, 1, 1]
+    assert bar.text[0] == "2 (40%)"
+    bar = charts.gender_balance(table).data[0]
+    assert (bar.y, bar.x) == (("male", "female"), (2, 3))
+
+
+def test_boxes_hold_the_quantiles_of_the_groups_that_occur():
+    ages = np.arange(101)
+    asian, others = charts.ages_by_ethnicity(label_table(ages, ethnicity=np.where(ages == 100, 4, 2))).data
+    assert asian.y == ("Asian",)
+    assert asian.median[0] == pytest.approx(49.5)
+    assert asian.lowerfence[0] == pytest.approx(4.95)
+    assert others.median[0] == 100
 
 
 def test_a_part_without_files_is_not_drawn(balance):
