@@ -27,6 +27,9 @@ _PROGRAMS: Final = ("app", "train")
 _EXTRA_OF: Final = {"app": "app", "export": "export"}
 """What to install for a command that lacks a package; for all others it is "train"."""
 
+_EXTRA_WITH: Final = {"pyarrow": "bulk"}
+"""What to install for a package, whichever command lacks it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand.
@@ -41,7 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given and given[0] in _PROGRAMS:
         options: dict[str, Any] = {"command": given[0], "arguments": given[1:]}
     else:
-        options = vars(_parser().parse_args(given))
+        parser = _parser()
+        parsed = parser.parse_args(given)
+        if parsed.command == "predict":
+            _check_predict(parser, parsed)
+        options = vars(parsed)
     command = options.pop("command")
     try:
         return _dispatch(command, options)
@@ -51,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "agegender":
             raise
-        extra = _EXTRA_OF.get(command, "train")
-        missing = f"needs the package {error.name}, which is not installed: {install_command(extra)}"
+        package = error.name.partition(".")[0]
+        extra = _EXTRA_WITH.get(package) or _EXTRA_OF.get(command, "train")
+        missing = f"needs the package {package}, which is not installed: {install_command(extra)}"
         print(f"agegender {command}: {missing}", file=sys.stderr)
         return 2
     except BrokenPipeError:
@@ -68,6 +76,8 @@ def _dispatch(command: str, arguments: dict[str, Any]) -> int:
     """Calls the subcommand; each is imported when it runs, so that help and wrong usage answer at once."""
     run: Callable[..., int]
     match command:
+        case "predict" if "parquet" in arguments:
+            from agegender.commands.bulk import run
         case "predict":
             from agegender.commands.predict import run
         case "evaluate":
@@ -102,12 +112,30 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     predict = commands.add_parser("predict", help="predict every face of photos")
-    predict.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder or a glob")
+    predict.add_argument("paths", nargs="*", metavar="PATH", help="a file, a folder or a glob")
     _add_model(predict)
     predict.add_argument("--chips", action="store_true", help="each picture is a face chip: detect nothing")
     _add_json(predict)
     predict.add_argument("--csv", metavar="FILE", type=_file, help="write one row a face")
     predict.add_argument("--annotate", metavar="DIR", type=Path, help="write copies with boxes and labels")
+    many = predict.add_argument_group("many photos")
+    many.add_argument(
+        "--parquet",
+        metavar="DIR",
+        type=Path,
+        help="write a folder of Parquet; the same command again does only what is missing in it",
+    )
+    many.add_argument(
+        "--list",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        dest="lists",
+        default=[],
+        help="also the photos that a file names: text, one a line, or Parquet with a column path",
+    )
+    many.add_argument("--force", action="store_true", help="do all of them anew")
+    many.add_argument("--quiet", action="store_true", help="no progress and no name of a photo that failed")
 
     evaluate = commands.add_parser("evaluate", help="measure a model on labelled face chips")
     evaluate.add_argument(
@@ -169,6 +197,22 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("app", help="open the app; its options are those of `streamlit run`")
     commands.add_parser("train", help="train a network; `train --help` lists its options")
     return parser
+
+
+def _check_predict(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Ends the program where options of predict do not go together, and takes those away that say nothing."""
+    many = options.lists or options.force or options.quiet
+    if not (options.paths or options.lists):
+        parser.error("the following arguments are required: PATH")
+    if options.parquet is None and many:
+        parser.error("--list, --force and --quiet go with --parquet DIR")
+    if options.parquet is not None and (options.json or options.csv or options.annotate):
+        parser.error("--parquet is an output of its own: no --json, --csv or --annotate beside it")
+    unused = (
+        ("parquet", "lists", "force", "quiet") if options.parquet is None else ("json", "csv", "annotate")
+    )
+    for name in unused:
+        delattr(options, name)
 
 
 def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -27,7 +27,7 @@ from agegender.commands import (
     write_json,
 )
 from agegender.drawing import annotate
-from agegender.errors import AgeGenderError, ConfigError, ImageError, ModelError
+from agegender.errors import ConfigError, ModelError, reason_of
 from agegender.export import (
     NO_FACE,
     faces_csv,
@@ -248,7 +248,7 @@ def _predict_one(
     except ModelError:
         raise
     except Exception as error:  # not only the expected ones: one picture must not stop the others
-        problem = _reason(error)
+        problem = reason_of(error)
     return ImageResult(str(path), size, faces, problem).to_dict(), faces
 
 
@@ -267,14 +267,3 @@ def _print_faces(path: str, faces: Sequence[Prediction]) -> None:
         say(f"{path}: {NO_FACE}")
     for number, face in enumerate(faces, start=1):
         say(f"{path}: face {number}: {describe(face)}")
-
-
-def _reason(error: Exception) -> str:
-    """Says what is wrong with a picture, without its name: that stands beside it."""
-    if isinstance(error, ImageError):
-        return error.reason
-    if isinstance(error, AgeGenderError):
-        return str(error)
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return f"unexpected {type(error).__name__}: {error}"
