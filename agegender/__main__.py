@@ -1,7 +1,8 @@
 """The command line: `agegender COMMAND`, or `python -m agegender COMMAND` in a checkout.
 
-`predict`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and `bench` are commands of
-the package. `app` and `train` start the programs that come with it, which have options of their own.
+`predict`, `summary`, `serve`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and
+`bench` are commands of the package. `app` and `train` start the programs that come with it, which have
+options of their own.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
 do; 130 interrupted.
@@ -24,7 +25,7 @@ from agegender.runtime import prepare_tensorflow
 _PROGRAMS: Final = ("app", "train")
 """Commands whose arguments go to another program as they are."""
 
-_EXTRA_OF: Final = {"app": "app", "export": "export"}
+_EXTRA_OF: Final = {"app": "app", "export": "export", "serve": "serve", "summary": "bulk"}
 """What to install for a command that lacks a package; for all others it is "train"."""
 
 _EXTRA_WITH: Final = {"pyarrow": "bulk"}
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _dispatch(command: str, arguments: dict[str, Any]) -> int:
+def _dispatch(command: str, arguments: dict[str, Any]) -> int:  # noqa: PLR0912 - a branch a command
     """Calls the subcommand; each is imported when it runs, so that help and wrong usage answer at once."""
     run: Callable[..., int]
     match command:
@@ -94,6 +95,10 @@ def _dispatch(command: str, arguments: dict[str, Any]) -> int:
             from agegender.commands.card import run
         case "compare":
             from agegender.commands.compare import run
+        case "summary":
+            from agegender.commands.summary import run
+        case "serve":
+            from agegender.commands.serve import run
         case "app":
             from agegender.commands.programs import run_app as run
         case "train":
@@ -118,24 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(predict)
     predict.add_argument("--csv", metavar="FILE", type=_file, help="write one row a face")
     predict.add_argument("--annotate", metavar="DIR", type=Path, help="write copies with boxes and labels")
-    many = predict.add_argument_group("many photos")
-    many.add_argument(
-        "--parquet",
-        metavar="DIR",
-        type=Path,
-        help="write a folder of Parquet; the same command again does only what is missing in it",
-    )
-    many.add_argument(
-        "--list",
-        metavar="FILE",
-        type=Path,
-        action="append",
-        dest="lists",
-        default=[],
-        help="also the photos that a file names: text, one a line, or Parquet with a column path",
-    )
-    many.add_argument("--force", action="store_true", help="do all of them anew")
-    many.add_argument("--quiet", action="store_true", help="no progress and no name of a photo that failed")
+    _add_many(predict)
 
     evaluate = commands.add_parser("evaluate", help="measure a model on labelled face chips")
     evaluate.add_argument(
@@ -194,9 +182,46 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(compare)
     bench = commands.add_parser("bench", help="measure speed and memory on this machine")
     _add_json(bench)
+    _add_serve(commands)
+    summary = commands.add_parser("summary", help="count the people of many photos by age and gender")
+    summary.add_argument(
+        "source", metavar="PARQUET_OR_JSON", type=Path, help="what predict --parquet or --json wrote"
+    )
+    _add_json(summary)
     commands.add_parser("app", help="open the app; its options are those of `streamlit run`")
     commands.add_parser("train", help="train a network; `train --help` lists its options")
     return parser
+
+
+def _add_many(predict: argparse.ArgumentParser) -> None:
+    many = predict.add_argument_group("many photos")
+    many.add_argument(
+        "--parquet",
+        metavar="DIR",
+        type=Path,
+        help="write a folder of Parquet; the same command again does only what is missing in it",
+    )
+    many.add_argument(
+        "--list",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        dest="lists",
+        default=[],
+        help="also the photos that a file names: text, one a line, or Parquet with a column path",
+    )
+    many.add_argument("--force", action="store_true", help="do all of them anew")
+    many.add_argument("--quiet", action="store_true", help="no progress and no name of a photo that failed")
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser("serve", help="answer other programs over HTTP")
+    serve.add_argument("--host", default="127.0.0.1", help="where to listen (default: this machine only)")
+    serve.add_argument("--port", type=int, default=8502, help="default: 8502; 0 takes a free one")
+    serve.add_argument(
+        "--token-file", metavar="FILE", type=Path, help="a token that requests have to say; needed for others"
+    )
+    _add_model(serve)
 
 
 def _check_predict(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@
     compare    several systems side by side
     fairness   one model by group
     dataset    the labels of a dataset
+    summary    people that many photos show
     audit      labels of one photo in conflict, the parts of a split side by side
     style      what all figures share
 
@@ -41,6 +42,7 @@ from agegender.charts.explain import contribution_chart, occlusion_chart, stabil
 from agegender.charts.faces import Drawing, draw_answer
 from agegender.charts.fairness import fairness_points
 from agegender.charts.style import description
+from agegender.charts.summary import people_bars
 from agegender.charts.training import MAX_RUNS, epoch_time_curve, learning_rate_curve, training_curve
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "label_gaps",
     "learning_rate_curve",
     "occlusion_chart",
+    "people_bars",
     "range_confusion",
     "reliability_diagram",
     "set_lines",
