@@ -45,11 +45,11 @@ def install_command(extra: str) -> str:
     """How to install what a part of the work needs beyond predicting.
 
     Args:
-        extra: One of the package's extras: "app", "train", "track", "export" or "dev".
+        extra: One of the package's extras: "app", "train", "track", "video", "export" or "dev".
     """
     if INSTALLED:
         return f"pip install 'agegender[{extra}]'"
-    return f"pip install -r requirements{'' if extra in {'app', 'train'} else f'-{extra}'}.txt"
+    return f"pip install -r requirements{'' if extra in {'app', 'train', 'video'} else f'-{extra}'}.txt"
 
 
 def weights_folders(weights_dir: str | os.PathLike[str] | None = None) -> tuple[Path, ...]:

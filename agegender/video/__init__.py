@@ -2,9 +2,13 @@
 
     tracking   which face of a frame is which of the next
     pooling    one answer of many, and how sure it may be
-    following  both over frames, wherever these come from: `FaceFollower`
+    following  both, over frames wherever these come from: `FaceFollower`
+    reading    a video file's frames
+    writing    frames to a video file
+    analysis   a whole file: `follow_video`
 
-Of these `tracking` needs SciPy, which comes with the extra "video".
+Of these `tracking` needs SciPy, and the last three PyAV: both come with the extra "video". Files are not read
+by importing this package, so that following works where there is no PyAV.
 """
 
 from agegender.video.following import FaceFollower, Look, Track

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -70,3 +74,50 @@ def film(
         frame = ground.copy()
         draw(frame, index / rate)
         yield index / rate, frame
+
+
+def save_clip(
+    target: Path | BytesIO,
+    frames: Iterable[tuple[float, Pixels]],
+    *,
+    codec: str = "libx264",
+    container: str | None = None,
+    rotation: int = 0,
+    sound: str | None = None,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Writes a clip whose frames come at their times, with a tone where ``sound`` names a codec."""
+    frames = list(frames)
+    options = {"movflags": "use_metadata_tags"} if metadata else {}
+    with av.open(target, "w", format=container, container_options=options) as file:
+        file.metadata.update(metadata or {})
+        height, width = frames[0][1].shape[:2]
+        picture = file.add_stream(codec, rate=25)
+        picture.width, picture.height, picture.pix_fmt = width, height, "yuv420p"
+        picture.codec_context.time_base = Fraction(1, 25 if codec == "mpeg4" else 1000)
+        if codec == "libx264":
+            picture.codec_context.options = {"preset": "ultrafast", "g": "25"}
+        if rotation:
+            picture.set_display_rotation(rotation)
+        tone = file.add_stream(sound, rate=48000, layout="mono") if sound else None
+        for time, pixels in frames:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame.time_base = picture.codec_context.time_base
+            frame.pts = round(time / frame.time_base)
+            file.mux(picture.encode(frame))
+        file.mux(picture.encode(None))
+        if tone is not None:
+            length = int(48000 * (frames[-1][0] + 0.04))
+            wave = (0.3 * np.sin(2 * np.pi * 440 * np.arange(length) / 48000)).astype(np.float32)
+            resampler = av.AudioResampler(tone.codec_context.format, "mono", 48000, frame_size=960)
+            frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 48000, 0
+            for part in [*resampler.resample(frame), *resampler.resample(None)]:
+                file.mux(tone.encode(part))
+            file.mux(tone.encode(None))
+
+
+def frames_of(source: Path | bytes) -> list[tuple[float, Pixels]]:
+    """What a video holds, as anybody's player sees it."""
+    with av.open(BytesIO(source) if isinstance(source, bytes) else source) as file:
+        return [(frame.time, frame.to_ndarray(format="rgb24")) for frame in file.decode(video=0)]
