@@ -1,7 +1,8 @@
 """The command line: `agegender COMMAND`, or `python -m agegender COMMAND` in a checkout.
 
-`predict`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and `bench` are commands of
-the package. `app` and `train` start the programs that come with it, which have options of their own.
+`predict`, `video`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and `bench` are
+commands of the package. `app` and `train` start the programs that come with it, which have options of their
+own.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
 do; 130 interrupted.
@@ -10,21 +11,25 @@ do; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agegender.errors import AgeGenderError
 from agegender.files import printable
 from agegender.places import install_command
 from agegender.runtime import prepare_tensorflow
 
+if TYPE_CHECKING:
+    from agegender.commands.predict import Outputs
+
 _PROGRAMS: Final = ("app", "train")
 """Commands whose arguments go to another program as they are."""
 
-_EXTRA_OF: Final = {"app": "app", "export": "export"}
+_EXTRA_OF: Final = {"app": "app", "export": "export", "video": "video"}
 """What to install for a command that lacks a package; for all others it is "train"."""
 
 
@@ -69,8 +74,15 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return
         case "predict":
             from agegender.commands import predict
 
-            outputs = predict.Outputs(json=options.json, csv=options.csv, annotated=options.annotate)
-            return predict.run(options.paths, model=options.model, chips=options.chips, outputs=outputs)
+            return predict.run(
+                options.paths, model=options.model, chips=options.chips, outputs=_outputs(options)
+            )
+        case "video":
+            from agegender.commands import video
+
+            return video.run(
+                options.paths, model=options.model, every=options.every, outputs=_outputs(options)
+            )
         case "evaluate":
             from agegender.commands import evaluate
 
@@ -140,6 +152,14 @@ def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return
             return bench.run(json_path=options.json)
 
 
+def _outputs(options: argparse.Namespace) -> Outputs:
+    """Where the results of pictures and videos go."""
+    from agegender.commands.predict import Outputs
+
+    blur = options.blur is not None
+    return Outputs(json=options.json, csv=options.csv, annotated=options.annotate, blur=blur)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m agegender" if Path(sys.argv[0]).stem == "__main__" else "agegender",
@@ -154,7 +174,20 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--chips", action="store_true", help="each picture is a face chip: detect nothing")
     _add_json(predict)
     predict.add_argument("--csv", metavar="FILE", type=_file, help="write one row a face")
-    predict.add_argument("--annotate", metavar="DIR", type=Path, help="write copies with boxes and labels")
+    _add_annotate(predict)
+
+    video = commands.add_parser("video", help="follow the people in videos, and predict each of them once")
+    video.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder or a glob")
+    _add_model(video)
+    video.add_argument(
+        "--every",
+        metavar="SECONDS",
+        type=_seconds,
+        help="how often to look for faces (default: 0.2, or less often in videos of over an hour)",
+    )
+    _add_json(video)
+    video.add_argument("--csv", metavar="FILE", type=_file, help="write one row a person")
+    _add_annotate(video)
 
     evaluate = commands.add_parser("evaluate", help="measure a model on labelled face chips")
     evaluate.add_argument(
@@ -254,6 +287,13 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_json(publish)
 
 
+def _add_annotate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--annotate", metavar="DIR", type=Path, help="write copies with boxes and labels")
+    parser.add_argument(
+        "--blur", choices=("faces",), help="make the faces that are found unrecognisable in these copies"
+    )
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="see the models command for names and the default")
 
@@ -269,6 +309,16 @@ def _positive(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, received {text!r}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds over 0, received {text!r}")
     return value
 
 

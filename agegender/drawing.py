@@ -33,6 +33,9 @@ Okabe and Ito, "Color Universal Design", 2008, https://jfly.uni-koeln.de/color/.
 vanishes on dark photos.
 """
 
+BLUR_CONFIDENCE: Final = 0.6
+"""Faces that the detector is at least so sure of are blurred: one too many is better than one too few."""
+
 _BLUR_MARGIN: Final = 0.35
 """Hair, ears and chin lie outside of the detector's box; so much of it is added on each side."""
 

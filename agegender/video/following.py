@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agegender.calibration import UNCERTAIN_BELOW, GenderCalibration
+from agegender.drawing import BLUR_CONFIDENCE
 from agegender.faces import Face
 from agegender.faces.chip import change_margin, resize_chip
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
-from agegender.predictor import FoundFace
 from agegender.video.pooling import Pool, chip_quality
 from agegender.video.tracking import Box, Tracker
 
+if TYPE_CHECKING:
+    from agegender.predictor import FoundFace
+
 BEST_CHIP: Final = 96
 """Side of the chip that a track keeps, in pixels: there may be many tracks."""
-
-_LEAST_CONFIDENCE: Final = 0.6
-"""Faces that the detector is at least so sure of go on a track, or are blurred."""
 
 _MOMENTS: Final = 128
 """At most so many points of a track's history are kept, evenly over all of it."""
@@ -99,9 +99,9 @@ class Track:
     history: NDArray[np.float32]
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """Reasons to trust the answer less that even the best chip has."""
-        return self.best.warnings
+    def pooled(self) -> Prediction:
+        """The face on its best chip, with the pooled answer."""
+        return replace(self.best, age=self.age, gender=self.gender)
 
     def to_dict(self) -> dict[str, Any]:
         """The track as plain values.
@@ -111,7 +111,7 @@ class Track:
             (of the best chip), ``age``, ``age_interval``, ``gender``, ``gender_probability`` and ``warnings``
             as `Prediction.to_dict` has them, age and gender pooled.
         """
-        pooled = replace(self.best, age=self.age, gender=self.gender).to_dict()
+        pooled = self.pooled.to_dict()
         del pooled["confidence"]
         return {
             "track": self.number,
@@ -213,7 +213,7 @@ class FaceFollower:
             ModelError: As `Predictor.predict`.
             ValueError: ``time`` goes back, or ``frame`` is of another shape.
         """
-        floor = min(_LEAST_CONFIDENCE, self._tracker.sure)
+        floor = min(BLUR_CONFIDENCE, self._tracker.sure)  # less sure ones may go on a track
         found = self._predictor.find_faces(frame, min_confidence=floor)
         numbers = self._tracker.update(
             time, [face for face, _ in found], [chip for _, chip in found], cut=cut
