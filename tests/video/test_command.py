@@ -18,8 +18,7 @@ import pytest
 from agegender.__main__ import main
 from agegender.export import TRACKS_TABLE_COLUMNS
 from agegender.images import read_image
-
-from .conftest import film, frames_of, put, save_clip
+from tools.clips import film, frames_of, put, save_clip
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,8 +13,7 @@ import pytest
 from agegender.errors import EmptyVideoError, NotAVideoError, VideoError, VideoTooLargeError
 from agegender.video.analysis import follow_video
 from agegender.video.reading import VideoReader, find_videos
-
-from .conftest import film, frames_of, put, save_clip, scene
+from tools.clips import film, frames_of, put, save_clip, scene
 
 
 def two_people(heads):

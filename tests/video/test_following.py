@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from agegender.video import FaceFollower
-
-from .conftest import film, put
+from tools.clips import film, put
 
 
 def follow(predictor, frames, **options):
