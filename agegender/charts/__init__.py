@@ -6,6 +6,7 @@
     compare    several systems side by side
     dataset    the labels of a dataset
     audit      labels of one photo in conflict, the parts of a split side by side
+    video      the people in a video
     style      what all figures share
 
 Every figure follows the same rules, so that it can be shown anywhere:
@@ -39,12 +40,14 @@ from agegender.charts.explain import contribution_chart, occlusion_chart, stabil
 from agegender.charts.faces import Drawing, draw_answer
 from agegender.charts.style import description
 from agegender.charts.training import MAX_RUNS, epoch_time_curve, learning_rate_curve, training_curve
+from agegender.charts.video import age_over_time, people_by_band, track_timeline
 
 __all__ = [
     "MAX_RUNS",
     "MAX_SYSTEMS",
     "Drawing",
     "age_histogram",
+    "age_over_time",
     "ages_by_ethnicity",
     "answer_ranges",
     "band_lines",
@@ -60,11 +63,13 @@ __all__ = [
     "label_gaps",
     "learning_rate_curve",
     "occlusion_chart",
+    "people_by_band",
     "range_confusion",
     "reliability_diagram",
     "source_balance",
     "split_shares",
     "stability_chart",
+    "track_timeline",
     "trade_off",
     "training_curve",
     "year_distribution",
