@@ -123,6 +123,12 @@ def take_snapshot() -> Photo | None:
     return next(iter(given.snapshot.values()), None)
 
 
+def keep_photo(photo: Photo) -> None:
+    """Puts a photo that no widget holds among those of before, the latest first."""
+    given = _given()
+    given.earlier = {photo.digest: photo, **given.earlier}
+
+
 def put_snapshot_aside() -> None:
     """To be called where the camera is not drawn: its snapshot joins the photos of before."""
     _given().put_aside(snapshot_only=True)

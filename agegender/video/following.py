@@ -181,6 +181,7 @@ class FaceFollower:
         predictor: Finds the faces and answers for them.
         sure: Only a face that the detector is at least so sure of is somebody new, 0 to 1; ``None`` takes the
             detector's default.
+        remember: Whether `tracks` gives those who have left, too.
 
     Examples:
         >>> follower = FaceFollower(agegender.Predictor())
@@ -190,8 +191,10 @@ class FaceFollower:
         ...     print(track.number, track.age.years, track.first, track.last)
     """
 
-    def __init__(self, predictor: FramePredictor, *, sure: float | None = None) -> None:
-        self._predictor = predictor
+    def __init__(
+        self, predictor: FramePredictor, *, sure: float | None = None, remember: bool = True
+    ) -> None:
+        self._predictor, self._remember = predictor, remember
         self._tracker = Tracker() if sure is None else Tracker(sure)
         self._people: dict[int, _Person] = {}
         self._done: list[Track] = []
@@ -246,7 +249,7 @@ class FaceFollower:
 
     def _finish(self, number: int) -> None:
         person = self._people.pop(number)
-        if self._counts(person):
+        if self._remember and self._counts(person):
             self._done.append(person.track(number))
 
     @staticmethod
