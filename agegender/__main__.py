@@ -1,7 +1,7 @@
 """The command line: `agegender COMMAND`, or `python -m agegender COMMAND` in a checkout.
 
-`predict`, `summary`, `serve`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and
-`bench` are commands of the package. `app` and `train` start the programs that come with it, which have
+`predict`, `video`, `summary`, `serve`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare`
+and `bench` are commands of the package. `app` and `train` start the programs that come with it, which have
 options of their own.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
@@ -11,6 +11,7 @@ do; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -25,7 +26,13 @@ from agegender.runtime import prepare_tensorflow
 _PROGRAMS: Final = ("app", "train")
 """Commands whose arguments go to another program as they are."""
 
-_EXTRA_OF: Final = {"app": "app", "export": "export", "serve": "serve", "summary": "bulk"}
+_EXTRA_OF: Final = {
+    "app": "app",
+    "export": "export",
+    "serve": "serve",
+    "summary": "bulk",
+    "video": "video",
+}
 """What to install for a command that lacks a package; for all others it is "train"."""
 
 _EXTRA_WITH: Final = {"pyarrow": "bulk"}
@@ -81,6 +88,8 @@ def _dispatch(command: str, arguments: dict[str, Any]) -> int:  # noqa: PLR0912 
             from agegender.commands.bulk import run
         case "predict":
             from agegender.commands.predict import run
+        case "video":
+            from agegender.commands.video import run
         case "evaluate":
             from agegender.commands.evaluate import run
         case "audit":
@@ -122,8 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--chips", action="store_true", help="each picture is a face chip: detect nothing")
     _add_json(predict)
     predict.add_argument("--csv", metavar="FILE", type=_file, help="write one row a face")
-    predict.add_argument("--annotate", metavar="DIR", type=Path, help="write copies with boxes and labels")
+    _add_annotate(predict)
     _add_many(predict)
+
+    _add_video(commands)
 
     evaluate = commands.add_parser("evaluate", help="measure a model on labelled face chips")
     evaluate.add_argument(
@@ -193,6 +204,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_video(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    video = commands.add_parser("video", help="follow the people in videos, and predict each of them once")
+    video.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder or a glob")
+    _add_model(video)
+    video.add_argument(
+        "--every",
+        metavar="SECONDS",
+        type=_seconds,
+        help="how often to look for faces (default: 0.2, or less often in videos of over an hour)",
+    )
+    _add_json(video)
+    video.add_argument("--csv", metavar="FILE", type=_file, help="write one row a person")
+    _add_annotate(video)
+
+
 def _add_many(predict: argparse.ArgumentParser) -> None:
     many = predict.add_argument_group("many photos")
     many.add_argument(
@@ -234,7 +260,9 @@ def _check_predict(parser: argparse.ArgumentParser, options: argparse.Namespace)
     if options.parquet is not None and (options.json or options.csv or options.annotate):
         parser.error("--parquet is an output of its own: no --json, --csv or --annotate beside it")
     unused = (
-        ("parquet", "lists", "force", "quiet") if options.parquet is None else ("json", "csv", "annotate")
+        ("parquet", "lists", "force", "quiet")
+        if options.parquet is None
+        else ("json", "csv", "annotate", "blur")
     )
     for name in unused:
         delattr(options, name)
@@ -284,6 +312,13 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_json(publish)
 
 
+def _add_annotate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--annotate", metavar="DIR", type=Path, help="write copies with boxes and labels")
+    parser.add_argument(
+        "--blur", choices=("faces",), help="make the faces that are found unrecognisable in these copies"
+    )
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="see the models command for names and the default")
 
@@ -299,6 +334,16 @@ def _positive(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, received {text!r}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds over 0, received {text!r}")
     return value
 
 
