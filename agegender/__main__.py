@@ -1,7 +1,7 @@
 """The command line: `agegender COMMAND`, or `python -m agegender COMMAND` in a checkout.
 
-`predict`, `summary`, `serve`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and
-`bench` are commands of the package. `app` and `train` start the programs that come with it, which have
+`predict`, `video`, `summary`, `serve`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare`
+and `bench` are commands of the package. `app` and `train` start the programs that come with it, which have
 options of their own.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
@@ -11,11 +11,12 @@ do; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from agegender.errors import AgeGenderError
 from agegender.files import printable
@@ -25,7 +26,13 @@ from agegender.runtime import prepare_tensorflow
 _PROGRAMS: Final = ("app", "train")
 """Commands whose arguments go to another program as they are."""
 
-_EXTRA_OF: Final = {"app": "app", "export": "export", "serve": "serve", "summary": "bulk"}
+_EXTRA_OF: Final = {
+    "app": "app",
+    "export": "export",
+    "serve": "serve",
+    "summary": "bulk",
+    "video": "video",
+}
 """What to install for a command that lacks a package; for all others it is "train"."""
 
 _EXTRA_WITH: Final = {"pyarrow": "bulk", "ray": "ray"}
@@ -43,134 +50,71 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given and given[0] in _PROGRAMS:
-        options = argparse.Namespace(command=given[0], arguments=given[1:])
+        options: dict[str, Any] = {"command": given[0], "arguments": given[1:]}
     else:
         parser = _parser()
-        options = parser.parse_args(given)
-        if options.command == "predict":
-            _check_predict(parser, options)
+        parsed = parser.parse_args(given)
+        if parsed.command == "predict":
+            _check_predict(parser, parsed)
+        options = vars(parsed)
+    command = options.pop("command")
     try:
-        return _dispatch(options)
+        return _dispatch(command, options)
     except KeyboardInterrupt:
-        print(f"agegender {options.command}: interrupted", file=sys.stderr)
+        print(f"agegender {command}: interrupted", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "agegender":
             raise
         package = error.name.partition(".")[0]
-        extra = _EXTRA_WITH.get(package) or _EXTRA_OF.get(options.command, "train")
+        extra = _EXTRA_WITH.get(package) or _EXTRA_OF.get(command, "train")
         missing = f"needs the package {package}, which is not installed: {install_command(extra)}"
-        print(f"agegender {options.command}: {missing}", file=sys.stderr)
+        print(f"agegender {command}: {missing}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (AgeGenderError, OSError) as error:
-        print(printable(f"agegender {options.command}: {error}"), file=sys.stderr)
+        print(printable(f"agegender {command}: {error}"), file=sys.stderr)
         return 2
 
 
-def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911, PLR0912 - one of each a command
+def _dispatch(command: str, arguments: dict[str, Any]) -> int:  # noqa: PLR0912 - a branch a command
     """Calls the subcommand; each is imported when it runs, so that help and wrong usage answer at once."""
-    match options.command:
-        case "predict" if options.parquet is not None:
-            from agegender.commands import bulk
-
-            return bulk.run(
-                options.paths,
-                folder=options.parquet,
-                lists=options.list,
-                model=options.model,
-                chips=options.chips,
-                engine=options.engine,
-                address=options.address,
-                force=options.force,
-                quiet=options.quiet,
-            )
+    run: Callable[..., int]
+    match command:
+        case "predict" if "parquet" in arguments:
+            from agegender.commands.bulk import run
         case "predict":
-            from agegender.commands import predict
-
-            outputs = predict.Outputs(json=options.json, csv=options.csv, annotated=options.annotate)
-            return predict.run(options.paths, model=options.model, chips=options.chips, outputs=outputs)
+            from agegender.commands.predict import run
+        case "video":
+            from agegender.commands.video import run
         case "evaluate":
-            from agegender.commands import evaluate
-
-            return evaluate.run(
-                options.data,
-                model=options.model,
-                split=options.split,
-                detect=options.detect,
-                corruptions=options.corruptions,
-                limit=options.limit,
-                json=options.json,
-            )
+            from agegender.commands.evaluate import run
         case "audit":
-            from agegender.commands import audit
-
-            return audit.run(
-                options.data,
-                suspects=options.suspects,
-                json=options.json,
-                csv=options.csv,
-                pictures=options.pictures,
-            )
+            from agegender.commands.audit import run
         case "models":
-            from agegender.commands import models
-
-            return models.run(json=options.json)
+            from agegender.commands.models import run
         case "publish":
-            from agegender.commands import publish
-
-            return publish.run(
-                runs={"age": options.age, "gender": options.gender, "both": options.both},
-                recipe=options.recipe,
-                data=options.data,
-                name=options.name,
-                title=options.title,
-                notes=options.note,
-                corruptions=options.corruptions,
-                detect=options.detect,
-                share=options.share,
-                light=options.light,
-                again=options.again,
-                sets=options.sets,
-                json=options.json,
-            )
+            from agegender.commands.publish import run
         case "export":
-            from agegender.commands import export
-
-            return export.run(options.model, format=options.format, output=options.output)
+            from agegender.commands.export import run
         case "card":
-            from agegender.commands import card
-
-            return card.run(options.name, output=options.output, data=options.data)
+            from agegender.commands.card import run
         case "compare":
-            from agegender.commands import compare
-
-            return compare.run(json=options.json)
+            from agegender.commands.compare import run
         case "summary":
-            from agegender.commands import summary
-
-            return summary.run(options.source, json=options.json)
+            from agegender.commands.summary import run
         case "serve":
-            from agegender.commands import serve
-
-            return serve.run(
-                host=options.host, port=options.port, token_file=options.token_file, model=options.model
-            )
+            from agegender.commands.serve import run
         case "app":
-            from agegender.commands import programs
-
-            return programs.run_app(options.arguments)
+            from agegender.commands.programs import run_app as run
         case "train":
-            from agegender.commands import programs
-
-            return programs.run_training(options.arguments)
+            from agegender.commands.programs import run_training as run
         case _:
-            from agegender.commands import bench
-
-            return bench.run(json_path=options.json)
+            from agegender.commands.bench import run
+    return run(**arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,8 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--chips", action="store_true", help="each picture is a face chip: detect nothing")
     _add_json(predict)
     predict.add_argument("--csv", metavar="FILE", type=_file, help="write one row a face")
-    predict.add_argument("--annotate", metavar="DIR", type=Path, help="write copies with boxes and labels")
+    _add_annotate(predict)
     _add_many(predict)
+
+    _add_video(commands)
 
     evaluate = commands.add_parser("evaluate", help="measure a model on labelled face chips")
     evaluate.add_argument(
@@ -258,6 +204,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_video(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    video = commands.add_parser("video", help="follow the people in videos, and predict each of them once")
+    video.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder or a glob")
+    _add_model(video)
+    video.add_argument(
+        "--every",
+        metavar="SECONDS",
+        type=_seconds,
+        help="how often to look for faces (default: 0.2, or less often in videos of over an hour)",
+    )
+    _add_json(video)
+    video.add_argument("--csv", metavar="FILE", type=_file, help="write one row a person")
+    _add_annotate(video)
+
+
 def _add_many(predict: argparse.ArgumentParser) -> None:
     many = predict.add_argument_group("many photos")
     many.add_argument(
@@ -271,6 +232,7 @@ def _add_many(predict: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=Path,
         action="append",
+        dest="lists",
         default=[],
         help="also the photos that a file names: text, one a line, or Parquet with a column path",
     )
@@ -291,10 +253,10 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _check_predict(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Ends the program where options of predict do not go together."""
+    """Ends the program where options of predict do not go together, and takes those away that say nothing."""
     ray = options.engine == "ray"
-    many = options.list or options.force or options.quiet or ray
-    if not (options.paths or options.list):
+    many = options.lists or options.force or options.quiet or ray
+    if not (options.paths or options.lists):
         parser.error("the following arguments are required: PATH")
     if options.parquet is None and many:
         parser.error("--list, --engine, --force and --quiet go with --parquet DIR")
@@ -302,6 +264,13 @@ def _check_predict(parser: argparse.ArgumentParser, options: argparse.Namespace)
         parser.error("--address is that of a Ray cluster: say --engine ray")
     if options.parquet is not None and (options.json or options.csv or options.annotate):
         parser.error("--parquet is an output of its own: no --json, --csv or --annotate beside it")
+    unused = (
+        ("parquet", "lists", "engine", "address", "force", "quiet")
+        if options.parquet is None
+        else ("json", "csv", "annotate", "blur")
+    )
+    for name in unused:
+        delattr(options, name)
 
 
 def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -348,6 +317,13 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_json(publish)
 
 
+def _add_annotate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--annotate", metavar="DIR", type=Path, help="write copies with boxes and labels")
+    parser.add_argument(
+        "--blur", choices=("faces",), help="make the faces that are found unrecognisable in these copies"
+    )
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="see the models command for names and the default")
 
@@ -363,6 +339,16 @@ def _positive(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, received {text!r}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds over 0, received {text!r}")
     return value
 
 

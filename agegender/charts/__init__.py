@@ -8,6 +8,7 @@
     dataset    the labels of a dataset
     summary    people that many photos show
     audit      labels of one photo in conflict, the parts of a split side by side
+    video      the people in a video
     style      what all figures share
 
 Every figure follows the same rules, so that it can be shown anywhere:
@@ -44,12 +45,14 @@ from agegender.charts.fairness import fairness_points
 from agegender.charts.style import description
 from agegender.charts.summary import people_bars
 from agegender.charts.training import MAX_RUNS, epoch_time_curve, learning_rate_curve, training_curve
+from agegender.charts.video import age_over_time, people_by_band, track_timeline
 
 __all__ = [
     "MAX_RUNS",
     "MAX_SYSTEMS",
     "Drawing",
     "age_histogram",
+    "age_over_time",
     "ages_by_ethnicity",
     "answer_ranges",
     "band_lines",
@@ -67,12 +70,14 @@ __all__ = [
     "learning_rate_curve",
     "occlusion_chart",
     "people_bars",
+    "people_by_band",
     "range_confusion",
     "reliability_diagram",
     "set_lines",
     "source_balance",
     "split_shares",
     "stability_chart",
+    "track_timeline",
     "trade_off",
     "training_curve",
     "year_distribution",

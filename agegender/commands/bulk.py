@@ -30,9 +30,9 @@ LINE_SECONDS: Final = 30.0
 
 
 def run(
-    patterns: Sequence[str],
     *,
-    folder: Path,
+    paths: Sequence[str],
+    parquet: Path,
     lists: Sequence[Path] = (),
     model: str | None,
     chips: bool,
@@ -44,8 +44,8 @@ def run(
     """Predicts the photos that no part of the folder has yet, or has in another state.
 
     Args:
-        patterns: Files, folders and globs.
-        folder: Where the parts are, and go.
+        paths: Files, folders and globs.
+        parquet: Where the parts are, and go.
         lists: Files that name further photos.
         model: Name of the model; ``None`` takes the default one.
         chips: Whether each photo already is a face chip.
@@ -67,12 +67,12 @@ def run(
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray tells its makers
         import ray.data  # noqa: F401 - whether it is there shows before the work
 
-    prepare_outputs({}, {"--parquet": folder})
-    paths = [path_text(path) for path in find_images(patterns)]
+    prepare_outputs({}, {"--parquet": parquet})
+    photos = [path_text(path) for path in find_images(paths)]
     for file in lists:
-        paths += read_list(file)
-    if not paths:
-        raise ConfigError(f"no picture matches {' '.join(map(repr, [*patterns, *map(str, lists)]))}")
+        photos += read_list(file)
+    if not photos:
+        raise ConfigError(f"no picture matches {' '.join(map(repr, [*paths, *map(str, lists)]))}")
 
     from agegender.predictor import Predictor
 
@@ -80,13 +80,13 @@ def run(
     with without_chatter():  # a model that cannot be loaded is one error, not one for each photo
         predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
     origin = Origin(predictor.model, fingerprint(predictor.card), chips)
-    with open_folder(folder, origin, force=force) as parts:
+    with open_folder(parquet, origin, force=force) as parts:
         for name in parts.damaged:
-            complain(f"{folder / name} was damaged and is removed: its photos are done again")
-        missing = parts.missing(paths)
+            complain(f"{parquet / name} was damaged and is removed: its photos are done again")
+        missing = parts.missing(photos)
         if not missing:
-            complain(f"nothing to do: {folder} has all of them already")
-            complain(_summary(parts.totals, folder))
+            complain(f"nothing to do: {parquet} has all of them already")
+            complain(_summary(parts.totals, parquet))
             return OK
         parts.forget(missing)
         new = Totals()
@@ -109,7 +109,7 @@ def run(
             complain(f"stopped after {new.photos:,} of {len(missing):,} photos; the same command goes on")
         rate = f"{new.photos / max(seconds, 1e-9):.1f} a second"
         complain(f"done now: {new.photos:,} photos in {say_duration(seconds)}, {rate}")
-        complain(_summary(parts.totals, folder))
+        complain(_summary(parts.totals, parquet))
     if stop.is_set():
         raise KeyboardInterrupt
     return SOME_FAILED if new.errors else OK

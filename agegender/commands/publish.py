@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 def run(
     *,
-    runs: dict[NetworkTask, Path | None],
+    age: Path | None,
+    gender: Path | None,
+    both: Path | None,
     recipe: str | None,
     data: list[str] | None,
     name: str | None,
     title: str | None,
-    notes: list[str],
+    note: list[str],
     corruptions: bool,
     detect: bool,
     share: bool,
@@ -35,24 +37,6 @@ def run(
 ) -> int:
     """Publishes runs, or calibrates and measures a published model anew, and shows the test figures.
 
-    Args:
-        runs: Run of each network, as a path or as its name, or ``None``: of "age" and "gender", or of "both"
-            alone.
-        recipe: Instead of runs: the recipe whose finished runs are published, under its name.
-        data: The dataset folder; ``None`` takes the one that ``UTKFACE_DIR`` names.
-        name: The model's name; ``None`` takes the default model's and replaces it.
-        title: One line for people; ``None`` takes the registry's, or the name.
-        notes: Remarks for the card.
-        corruptions: Whether the test split is also measured dark, blurred, covered and turned.
-        detect: Whether it is also measured through detection and cropping.
-        share: Whether a pair stores the layers that its networks have in common once.
-        light: Whether to write the light form, which predicts without TensorFlow; ``None`` does for a new
-            model, and leaves that of one measured again as it is.
-        again: Whether to calibrate and measure the model ``name`` anew instead; no run is then named.
-        sets: Folders of other sources, to measure the model on what they keep for that. Without a run and
-            without ``again`` that is all that is done to the model ``name``.
-        json: Where to write the card as JSON, besides ``weights/<name>/card.json``.
-
     Returns:
         0.
 
@@ -60,11 +44,8 @@ def run(
         ConfigError: No run is named, or the runs do not fit together.
         DatasetError: The folder is missing or holds no labelled chip.
     """
-    given = {
-        task: folder if folder.is_dir() else RUNS_DIR / folder
-        for task, folder in runs.items()
-        if folder is not None
-    }
+    named: dict[NetworkTask, Path | None] = {"age": age, "gender": gender, "both": both}
+    given = {task: run if run.is_dir() else RUNS_DIR / run for task, run in named.items() if run is not None}
     if again and (given or recipe):
         raise ConfigError("--again measures a model that is published: name no run and no recipe")
     sets_alone = bool(sets) and not (again or given or recipe)
@@ -104,7 +85,7 @@ def run(
                 name,
                 dataset,
                 title=title,
-                notes=tuple(notes),
+                notes=tuple(note),
                 corruptions=corruptions,
                 detector=FaceDetector() if detect else None,
                 sets=measured_on,

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,7 @@ from agegender import charts
 from agegender.charts.compare import MAX_SYSTEMS
 from agegender.labels import AGE_BAND_NAMES
 from agegender.prediction import AgeEstimate
+from tests.conftest import assert_rules_of_figures
 
 ORDER = ["good", "small", "rival"]
 
@@ -49,8 +48,8 @@ def trace(figure, name: str):
     return next(trace for trace in figure.data if trace.name == name)
 
 
-def test_every_figure_takes_on_the_theme_and_has_its_words(entries):
-    figures = [
+def test_figures_keep_the_rules_of_all_figures(entries):
+    figures = (
         charts.trade_off(entries, "mae", "megabytes", ORDER),
         charts.band_lines(entries, "gender_accuracy", ORDER),
         charts.group_points(entries, "mae", ORDER),
@@ -58,13 +57,8 @@ def test_every_figure_takes_on_the_theme_and_has_its_words(entries):
         charts.set_lines(entries, ORDER),
         charts.range_confusion(np.eye(9, dtype=int)),
         charts.answer_ranges({"good": AgeEstimate(31.0, 26.0, 37.0, 0.9)}),
-    ]
-    for figure in figures:
-        assert figure.layout.paper_bgcolor == "rgba(0,0,0,0)"
-        assert figure.layout.dragmode is False
-        assert figure.layout.font.color is None
-        assert charts.description(figure).endswith(".")
-        assert json.loads(figure.to_json())
+    )
+    assert_rules_of_figures({str(place): figure for place, figure in enumerate(figures)})
 
 
 def test_a_system_looks_the_same_in_every_figure_whoever_else_is_shown(entries):
