@@ -14,7 +14,7 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -229,6 +229,16 @@ def _write_table(path: Path, table: pa.Table) -> None:
     write_atomically(path, content.getvalue())
 
 
+def _take_out(part: Path, paths: Collection[str]) -> None:
+    """Writes a part anew without the rows of some photos, or removes it where no others are left."""
+    table = pq.read_table(part)
+    kept = table.filter(pc.invert(pc.is_in(table["path"], pa.array(sorted(paths), pa.string()))))
+    if not len(kept):
+        part.unlink()
+    elif len(kept) < len(table):
+        _write_table(part, kept)
+
+
 class PartsFolder:
     """A folder of parts, held by one process at a time; see `open_folder`.
 
@@ -258,7 +268,11 @@ class PartsFolder:
             ConfigError: Some part is none of this table, or of another origin.
             OSError: A part cannot be read.
         """
-        self.done, self.totals, twice = {}, Totals(), set()
+        self.done, self.totals = {}, Totals()
+        part_of: dict[str, Path] = {}
+        old: dict[
+            Path, set[str]
+        ] = {}  # what a later part has, too: somebody, or a lost worker, wrote it here
         for part in self._parts():
             columns = self._columns(part)
             if columns is None:
@@ -271,13 +285,15 @@ class PartsFolder:
                 strict=True,
             )
             for path, size, modified in states:
-                if path in self.done:
-                    twice.add(path)
-                self.done[path] = (size, modified)
+                if path in part_of:
+                    old.setdefault(part_of[path], set()).add(path)
+                self.done[path], part_of[path] = (size, modified), part
             errors = Counter(kind for kind in first["error_kind"].to_pylist() if kind is not None)
             self.totals += Totals(len(first), len(columns) - columns["face"].null_count, errors)
-        if twice:  # somebody has copied parts here
-            self.forget(twice)
+        if old:
+            for part, paths in old.items():
+                _take_out(part, paths)
+            self.read()
 
     def _columns(self, part: Path) -> pa.Table | None:
         """What tells the photos of a part; none of one that is damaged, which goes.
@@ -326,19 +342,10 @@ class PartsFolder:
             OSError: The folder cannot be written.
         """
         stale = self.done.keys() & set(paths)
-        if not stale:
-            return
-        values = pa.array(sorted(stale), pa.string())
-        for part in self._parts():
-            table = pq.read_table(part)
-            kept = table.filter(pc.invert(pc.is_in(table["path"], values)))
-            if len(kept) == len(table):
-                continue
-            if len(kept):
-                _write_table(part, kept)
-            else:
-                part.unlink()
-        self.read()
+        if stale:
+            for part in self._parts():
+                _take_out(part, stale)
+            self.read()
 
     def new_part(self, run: str = "") -> Path:
         """Where the next part goes; each call names another place.
