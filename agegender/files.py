@@ -15,6 +15,7 @@ import fnmatch
 import json
 import os
 import re
+import sys
 import unicodedata
 import zipfile
 import zlib
@@ -157,6 +158,24 @@ def _shortened(stem: str, ending: str) -> str:
     return stem + ending
 
 
+def lock_file(descriptor: int) -> bool:
+    """Locks an open file for this process until it is closed; false where another process holds it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
 def walk_files(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], list[Path]]:
     """Lists the files below a folder, at any depth.
 
@@ -192,6 +211,44 @@ def _walk(folder: Path, unlistable: list[Path]) -> Iterator[tuple[str, list[str]
         entered.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield parent, names
+
+
+def find_files(patterns: Iterable[str | os.PathLike[str]], suffixes: Collection[str]) -> list[Path]:
+    """Finds the files that a person's words mean, by the rules of `agegender.images.find_images`.
+
+    Args:
+        patterns: Files, folders and globs, one or several; ``~`` is the home folder.
+        suffixes: Endings of the files that are wanted in folders, lower case, with the dot.
+
+    Returns:
+        Paths in sorted order, each file once. Relative patterns give relative paths.
+    """
+    if isinstance(patterns, str | os.PathLike):
+        patterns = [patterns]
+    found: dict[str, Path] = {}
+    for pattern in patterns:
+        for path in _expand(Path(os.path.expanduser(pattern)), suffixes):  # noqa: PTH111 - Path's raises on ~nobody
+            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100 - Path's keeps the ".."
+    return sorted(found.values())
+
+
+def _expand(pattern: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    if pattern.is_dir():
+        yield from _below(pattern, suffixes)
+    elif os.path.lexists(pattern) or not is_glob(str(pattern)):
+        yield pattern
+    else:
+        suffix = "" if is_glob(pattern.suffix) else pattern.suffix
+        for path in glob(pattern):
+            if path.is_dir():
+                yield from _below(path, suffixes)
+            elif path.suffix.lower() in suffixes or (suffix and path.suffix == suffix):
+                yield path
+
+
+def _below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    for paths in walk_files(folder, suffixes):
+        yield from paths
 
 
 def is_glob(text: str) -> bool:

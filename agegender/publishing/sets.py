@@ -24,6 +24,7 @@ def measure_sets(
     name: str,
     sets: Sequence[Dataset],
     *,
+    detector: FaceDetector | None = None,
     weights_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def measure_sets(
         name: The model.
         sets: Datasets of one source each. What counts is the part that the source keeps for it ("dev").
             Every photo goes through detection.
+        detector: Finds the faces; a default one where not given.
         weights_dir: As for `measure_again`.
         progress: Called as photos are done.
 
@@ -48,16 +50,20 @@ def measure_sets(
     """
     card = dict(read_card(name, weights_dir))
     home = find_model(name, weights_dir).parent
-    card["sets"] = {**card.get("sets", {}), **measure_on_sets(name, home, sets, progress)}
+    card["sets"] = {**card.get("sets", {}), **measure_on_sets(name, home, sets, progress, detector)}
     write_card(home / name, card)
     return read_card(name, weights_dir)
 
 
 def measure_on_sets(
-    name: str, weights_dir: Path, sets: Sequence[Dataset], progress: Progress | None
+    name: str,
+    weights_dir: Path,
+    sets: Sequence[Dataset],
+    progress: Progress | None,
+    detector: FaceDetector | None = None,
 ) -> dict[str, Any]:
     """Figures of a model on each set, by source, as `measure_sets` puts them into the card."""
-    predictor, detector = Predictor(name, weights_dir=weights_dir), FaceDetector()
+    predictor, detector = Predictor(name, weights_dir=weights_dir), detector or FaceDetector()
     found = {}
     for source, dataset in name_sets(sets, {}).items():
         rows = select_rows(dataset, split="dev")

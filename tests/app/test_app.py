@@ -108,6 +108,17 @@ def test_photos_go_with_the_visitor_until_they_are_forgotten(open_page, predicto
     assert "Still here" not in texts(app)
 
 
+def test_two_hundred_photos_go_with_the_visitor_too(open_page, predictor):
+    app = open_page()
+    uploads = [photo(40, 41 + index, name=f"{index}.png") for index in range(200)]
+    app.file_uploader(key="uploads").set_value(uploads).run()
+    turn_to(app, ABOUT)
+    turn_to(app, PREDICT)
+    assert "`4.png` and 195 more" in texts(app)
+    app.button(key="forget").click().run()
+    assert "Still here" not in texts(app)
+
+
 def test_new_photos_come_before_those_of_before(open_page, predictor):
     app = open_page()
     app.file_uploader(key="uploads").set_value([photo(200, name="a.png")]).run()
