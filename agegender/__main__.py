@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from agegender.errors import AgeGenderError
 from agegender.files import printable
@@ -26,6 +26,9 @@ _PROGRAMS: Final = ("app", "train")
 
 _EXTRA_OF: Final = {"app": "app", "export": "export"}
 """What to install for a command that lacks a package; for all others it is "train"."""
+
+_EXTRA_WITH: Final = {"pyarrow": "bulk"}
+"""What to install for a package, whichever command lacks it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,105 +42,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given and given[0] in _PROGRAMS:
-        options = argparse.Namespace(command=given[0], arguments=given[1:])
+        options: dict[str, Any] = {"command": given[0], "arguments": given[1:]}
     else:
-        options = _parser().parse_args(given)
+        parser = _parser()
+        parsed = parser.parse_args(given)
+        if parsed.command == "predict":
+            _check_predict(parser, parsed)
+        options = vars(parsed)
+    command = options.pop("command")
     try:
-        return _dispatch(options)
+        return _dispatch(command, options)
     except KeyboardInterrupt:
-        print(f"agegender {options.command}: interrupted", file=sys.stderr)
+        print(f"agegender {command}: interrupted", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "agegender":
             raise
-        extra = _EXTRA_OF.get(options.command, "train")
-        missing = f"needs the package {error.name}, which is not installed: {install_command(extra)}"
-        print(f"agegender {options.command}: {missing}", file=sys.stderr)
+        package = error.name.partition(".")[0]
+        extra = _EXTRA_WITH.get(package) or _EXTRA_OF.get(command, "train")
+        missing = f"needs the package {package}, which is not installed: {install_command(extra)}"
+        print(f"agegender {command}: {missing}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (AgeGenderError, OSError) as error:
-        print(printable(f"agegender {options.command}: {error}"), file=sys.stderr)
+        print(printable(f"agegender {command}: {error}"), file=sys.stderr)
         return 2
 
 
-def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return a command
+def _dispatch(command: str, arguments: dict[str, Any]) -> int:
     """Calls the subcommand; each is imported when it runs, so that help and wrong usage answer at once."""
-    match options.command:
+    run: Callable[..., int]
+    match command:
+        case "predict" if "parquet" in arguments:
+            from agegender.commands.bulk import run
         case "predict":
-            from agegender.commands import predict
-
-            outputs = predict.Outputs(json=options.json, csv=options.csv, annotated=options.annotate)
-            return predict.run(options.paths, model=options.model, chips=options.chips, outputs=outputs)
+            from agegender.commands.predict import run
         case "evaluate":
-            from agegender.commands import evaluate
-
-            return evaluate.run(
-                options.data,
-                model=options.model,
-                split=options.split,
-                detect=options.detect,
-                corruptions=options.corruptions,
-                limit=options.limit,
-                json=options.json,
-            )
+            from agegender.commands.evaluate import run
         case "audit":
-            from agegender.commands import audit
-
-            return audit.run(
-                options.data,
-                suspects=options.suspects,
-                json=options.json,
-                csv=options.csv,
-                pictures=options.pictures,
-            )
+            from agegender.commands.audit import run
         case "models":
-            from agegender.commands import models
-
-            return models.run(json=options.json)
+            from agegender.commands.models import run
         case "publish":
-            from agegender.commands import publish
-
-            return publish.run(
-                runs={"age": options.age, "gender": options.gender, "both": options.both},
-                recipe=options.recipe,
-                data=options.data,
-                name=options.name,
-                title=options.title,
-                notes=options.note,
-                corruptions=options.corruptions,
-                detect=options.detect,
-                share=options.share,
-                light=options.light,
-                again=options.again,
-                json=options.json,
-            )
+            from agegender.commands.publish import run
         case "export":
-            from agegender.commands import export
-
-            return export.run(options.model, format=options.format, output=options.output)
+            from agegender.commands.export import run
         case "card":
-            from agegender.commands import card
-
-            return card.run(options.name, output=options.output, data=options.data)
+            from agegender.commands.card import run
         case "compare":
-            from agegender.commands import compare
-
-            return compare.run(json=options.json)
+            from agegender.commands.compare import run
         case "app":
-            from agegender.commands import programs
-
-            return programs.run_app(options.arguments)
+            from agegender.commands.programs import run_app as run
         case "train":
-            from agegender.commands import programs
-
-            return programs.run_training(options.arguments)
+            from agegender.commands.programs import run_training as run
         case _:
-            from agegender.commands import bench
-
-            return bench.run(json_path=options.json)
+            from agegender.commands.bench import run
+    return run(**arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -149,12 +112,30 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     predict = commands.add_parser("predict", help="predict every face of photos")
-    predict.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder or a glob")
+    predict.add_argument("paths", nargs="*", metavar="PATH", help="a file, a folder or a glob")
     _add_model(predict)
     predict.add_argument("--chips", action="store_true", help="each picture is a face chip: detect nothing")
     _add_json(predict)
     predict.add_argument("--csv", metavar="FILE", type=_file, help="write one row a face")
     predict.add_argument("--annotate", metavar="DIR", type=Path, help="write copies with boxes and labels")
+    many = predict.add_argument_group("many photos")
+    many.add_argument(
+        "--parquet",
+        metavar="DIR",
+        type=Path,
+        help="write a folder of Parquet; the same command again does only what is missing in it",
+    )
+    many.add_argument(
+        "--list",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        dest="lists",
+        default=[],
+        help="also the photos that a file names: text, one a line, or Parquet with a column path",
+    )
+    many.add_argument("--force", action="store_true", help="do all of them anew")
+    many.add_argument("--quiet", action="store_true", help="no progress and no name of a photo that failed")
 
     evaluate = commands.add_parser("evaluate", help="measure a model on labelled face chips")
     evaluate.add_argument(
@@ -218,6 +199,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check_predict(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Ends the program where options of predict do not go together, and takes those away that say nothing."""
+    many = options.lists or options.force or options.quiet
+    if not (options.paths or options.lists):
+        parser.error("the following arguments are required: PATH")
+    if options.parquet is None and many:
+        parser.error("--list, --force and --quiet go with --parquet DIR")
+    if options.parquet is not None and (options.json or options.csv or options.annotate):
+        parser.error("--parquet is an output of its own: no --json, --csv or --annotate beside it")
+    unused = (
+        ("parquet", "lists", "force", "quiet") if options.parquet is None else ("json", "csv", "annotate")
+    )
+    for name in unused:
+        delattr(options, name)
+
+
 def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     publish = commands.add_parser("publish", help="make a model of finished training runs")
     publish.add_argument(
@@ -249,6 +246,14 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action=argparse.BooleanOptionalAction,
         help="write the light form, which predicts without TensorFlow "
         "(default: yes; with --again only where asked for)",
+    )
+    publish.add_argument(
+        "--sets",
+        metavar="DIR",
+        nargs="+",
+        default=[],
+        help="measure on other sources too, on the part that each keeps for it; with no run and no --again "
+        "only that is done to the model NAME",
     )
     publish.add_argument("--share", action="store_true", help="store layers that a pair has in common once")
     _add_json(publish)

@@ -4,6 +4,7 @@
     explain    one answer: maps over the face, the distribution in full, versions of the face
     training   curves of training runs
     compare    several systems side by side
+    fairness   one model by group
     dataset    the labels of a dataset
     audit      labels of one photo in conflict, the parts of a split side by side
     style      what all figures share
@@ -25,6 +26,7 @@ from agegender.charts.compare import (
     group_points,
     range_confusion,
     reliability_diagram,
+    set_lines,
     trade_off,
 )
 from agegender.charts.dataset import (
@@ -37,6 +39,7 @@ from agegender.charts.dataset import (
 )
 from agegender.charts.explain import contribution_chart, occlusion_chart, stability_chart, year_distribution
 from agegender.charts.faces import Drawing, draw_answer
+from agegender.charts.fairness import fairness_points
 from agegender.charts.style import description
 from agegender.charts.training import MAX_RUNS, epoch_time_curve, learning_rate_curve, training_curve
 
@@ -54,6 +57,7 @@ __all__ = [
     "draw_answer",
     "epoch_time_curve",
     "ethnicity_balance",
+    "fairness_points",
     "gaps_by_band",
     "gender_balance",
     "group_points",
@@ -62,6 +66,7 @@ __all__ = [
     "occlusion_chart",
     "range_confusion",
     "reliability_diagram",
+    "set_lines",
     "source_balance",
     "split_shares",
     "stability_chart",

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from agegender.batch import in_order, stop_on_signal
@@ -28,7 +27,7 @@ from agegender.commands import (
     write_json,
 )
 from agegender.drawing import annotate
-from agegender.errors import AgeGenderError, ConfigError, ImageError, ModelError
+from agegender.errors import ConfigError, ModelError, reason_of
 from agegender.export import (
     NO_FACE,
     faces_csv,
@@ -41,26 +40,10 @@ from agegender.prediction import ImageResult, Prediction
 from agegender.runtime import without_chatter
 from agegender.wording import describe
 
+if TYPE_CHECKING:
+    from agegender.predictor import Predictor
+
 _KEPT_SUFFIXES: Final = JPEG_SUFFIXES | {".png"}
-
-Pixels = NDArray[np.uint8]
-
-
-class PhotoPredictor(Protocol):
-    """What this command needs of `agegender.Predictor`."""
-
-    @property
-    def model(self) -> str:
-        """Name of the model."""
-
-    def predict(self, source: Pixels) -> list[Prediction]:
-        """Every face of a photo."""
-
-    def predict_chip_image(self, source: Pixels) -> Prediction:
-        """The one face of a picture that is a chip."""
-
-    def predict_chips(self, chips: Pixels) -> Sequence[Any]:
-        """Estimates for chips of shape (n, h, w, 3)."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +66,16 @@ class Outputs:
         return self.json is None and self.csv is None and self.annotated is None
 
 
-def run(patterns: Sequence[str], *, model: str | None, chips: bool, outputs: Outputs) -> int:
-    """Predicts every picture that the patterns name.
-
-    Args:
-        patterns: Files, folders and globs.
-        model: Name of the model; ``None`` takes the default one.
-        chips: Whether each picture already is a face chip.
-        outputs: Where results go.
+def run(
+    *,
+    paths: Sequence[str],
+    model: str | None,
+    chips: bool,
+    json: str | None,
+    csv: str | None,
+    annotate: Path | None,
+) -> int:
+    """Predicts every picture that the paths name.
 
     Returns:
         0, or 1 where some pictures failed.
@@ -99,20 +84,21 @@ def run(patterns: Sequence[str], *, model: str | None, chips: bool, outputs: Out
         ConfigError: Nothing matches, or an output would replace an input.
         ModelError: The model is unknown or not trained.
     """
-    paths = find_images(patterns)
+    patterns, outputs = paths, Outputs(json=json, csv=csv, annotated=annotate)
+    found = find_images(patterns)
     if outputs.annotated is not None:
-        paths = _without_copies(paths, patterns, outputs.annotated)
-    if not paths:
+        found = _without_copies(found, patterns, outputs.annotated)
+    if not found:
         raise ConfigError(f"no picture matches {' '.join(map(repr, patterns))}")
-    check_outputs(paths, outputs)
+    check_outputs(found, outputs)
 
     from agegender.predictor import Predictor  # after the checks: it imports TensorFlow
 
     predictor = Predictor() if model is None else Predictor(model)
-    return predict_files(paths, predictor, chips=chips, outputs=outputs)
+    return predict_files(found, predictor, chips=chips, outputs=outputs)
 
 
-def predict_files(paths: Sequence[Path], predictor: PhotoPredictor, *, chips: bool, outputs: Outputs) -> int:
+def predict_files(paths: Sequence[Path], predictor: Predictor, *, chips: bool, outputs: Outputs) -> int:
     """Predicts pictures, as many at a time as there are cores, and writes what was asked for.
 
     A picture that fails is named on standard error and recorded with its error; the rest goes on. Words and
@@ -247,7 +233,7 @@ def _below_common_folder(paths: Sequence[Path]) -> list[Path]:
 
 
 def _predict_one(
-    path: Path, predictor: PhotoPredictor, *, chips: bool, copy: Path | None
+    path: Path, predictor: Predictor, *, chips: bool, copy: Path | None
 ) -> tuple[dict[str, Any], list[Prediction]]:
     """Reads a picture, predicts it and draws its copy; what goes wrong ends up in the record's error."""
     size: tuple[int, int] | None = None
@@ -262,7 +248,7 @@ def _predict_one(
     except ModelError:
         raise
     except Exception as error:  # not only the expected ones: one picture must not stop the others
-        problem = _reason(error)
+        problem = reason_of(error)
     return ImageResult(str(path), size, faces, problem).to_dict(), faces
 
 
@@ -281,14 +267,3 @@ def _print_faces(path: str, faces: Sequence[Prediction]) -> None:
         say(f"{path}: {NO_FACE}")
     for number, face in enumerate(faces, start=1):
         say(f"{path}: face {number}: {describe(face)}")
-
-
-def _reason(error: Exception) -> str:
-    """Says what is wrong with a picture, without its name: that stands beside it."""
-    if isinstance(error, ImageError):
-        return error.reason
-    if isinstance(error, AgeGenderError):
-        return str(error)
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return f"unexpected {type(error).__name__}: {error}"
