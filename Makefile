@@ -37,8 +37,8 @@ $(VENV)/.run: $(VENV)/.made requirements.txt
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
 
-## Where the lock file was written for this Python and platform, what is installed is what it names, by hash. pip
-## takes no hashes as constraints of ranges; so it installs the lock first, and then finds that to be enough.
+# Where the lock file was written for this Python and platform, what is installed is what it names, by hash. pip
+# takes no hashes as constraints of ranges; so it installs the lock first, and then finds that to be enough.
 $(VENV)/.dev: $(VENV)/.made $(wildcard requirements*.txt)
 	if test "$$($(BIN)/python tools/write_lock.py --platform)" = "$$(head -n 1 requirements-lock.txt)"; \
 	then $(BIN)/python -m pip install --quiet --require-hashes -r requirements-lock.txt; fi

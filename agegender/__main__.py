@@ -35,7 +35,7 @@ _EXTRA_OF: Final = {
 }
 """What to install for a command that lacks a package; for all others it is "train"."""
 
-_EXTRA_WITH: Final = {"pyarrow": "bulk"}
+_EXTRA_WITH: Final = {"pyarrow": "bulk", "ray": "ray"}
 """What to install for a package, whichever command lacks it."""
 
 
@@ -236,6 +236,8 @@ def _add_many(predict: argparse.ArgumentParser) -> None:
         default=[],
         help="also the photos that a file names: text, one a line, or Parquet with a column path",
     )
+    many.add_argument("--engine", choices=("local", "ray"), default="local", help="default: local")
+    many.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster (default: one on this machine)")
     many.add_argument("--force", action="store_true", help="do all of them anew")
     many.add_argument("--quiet", action="store_true", help="no progress and no name of a photo that failed")
 
@@ -252,15 +254,18 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _check_predict(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Ends the program where options of predict do not go together, and takes those away that say nothing."""
-    many = options.lists or options.force or options.quiet
+    ray = options.engine == "ray"
+    many = options.lists or options.force or options.quiet or ray
     if not (options.paths or options.lists):
         parser.error("the following arguments are required: PATH")
     if options.parquet is None and many:
-        parser.error("--list, --force and --quiet go with --parquet DIR")
+        parser.error("--list, --engine, --force and --quiet go with --parquet DIR")
+    if options.address and not ray:
+        parser.error("--address is that of a Ray cluster: say --engine ray")
     if options.parquet is not None and (options.json or options.csv or options.annotate):
         parser.error("--parquet is an output of its own: no --json, --csv or --annotate beside it")
     unused = (
-        ("parquet", "lists", "force", "quiet")
+        ("parquet", "lists", "force", "quiet", "engine", "address")
         if options.parquet is None
         else ("json", "csv", "annotate", "blur")
     )

@@ -17,6 +17,7 @@ EXTRAS_OF = {
     "requirements.txt": ("", "app"),
     "requirements-dev.txt": ("dev",),
     "requirements-export.txt": ("export",),
+    "requirements-ray.txt": ("ray",),
     "requirements-track.txt": ("track",),
 }
 

@@ -13,10 +13,14 @@ from agegender.bulk.table import (
     PART_PHOTOS,
     PART_ROWS,
     PART_SECONDS,
+    Failure,
     PartsFolder,
     PhotoPredictor,
     Row,
+    Totals,
     answer_photo,
+    failures_of,
+    totals_of,
 )
 
 
@@ -24,7 +28,7 @@ def predict_local(
     paths: Sequence[str],
     predictor: PhotoPredictor,
     folder: PartsFolder,
-    answered: Callable[[list[Row]], None],
+    answered: Callable[[Totals, Sequence[Failure]], None],
     *,
     stop: threading.Event | None = None,
     part_photos: int = PART_PHOTOS,
@@ -37,7 +41,7 @@ def predict_local(
         paths: The photos, as `PartsFolder.missing` gives them.
         predictor: The model.
         folder: Where the rows go.
-        answered: Called with the rows of each photo, before they are written.
+        answered: Called for each photo with what came of it, before that is written.
         stop: Once set, no further photo is begun.
         part_photos: How many photos a part holds at most.
 
@@ -53,7 +57,7 @@ def predict_local(
             for found in answers:
                 rows += found
                 photos += 1
-                answered(found)
+                answered(totals_of(found), failures_of(found))
                 full = photos >= part_photos or len(rows) >= PART_ROWS
                 if full or time.monotonic() - opened > PART_SECONDS:
                     part, rows = rows, []

@@ -67,10 +67,12 @@ PART_SECONDS: Final = 60.0
 a minute of work, and photos of crowds no more memory than portraits."""
 
 _METADATA_KEY: Final = b"agegender"
-_PART: Final = "part-{:06d}.parquet"
 _LOCK: Final = ".agegender.lock"
 
 Row = dict[str, Any]
+Failure = tuple[str, str]
+"""A photo and what is wrong with it."""
+
 State = tuple[int | None, int | None]
 """A file's size in bytes and its time of change in ns; ``None`` where there is no such file."""
 
@@ -196,6 +198,15 @@ def totals_of(rows: Iterable[Row]) -> Totals:
     return totals
 
 
+def failures_of(rows: Iterable[Row]) -> list[Failure]:
+    """The photos that could not be used, each with why."""
+    return [
+        (row["path"], row["error"])
+        for row in rows
+        if row["error"] is not None and row.get("face") in {None, 1}
+    ]
+
+
 def write_part(path: Path, rows: Sequence[Row], origin: Origin) -> None:
     """Writes rows as one part, whole or not at all; a part of that name is replaced.
 
@@ -235,12 +246,18 @@ class PartsFolder:
         self.totals = Totals()
         self.damaged: list[str] = []
         self._next = 1
-        self._read()
+        self.read()
 
     def _parts(self) -> list[Path]:
         return sorted(path for path in self.path.glob("*.parquet") if not path.name.startswith((".", "_")))
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Reads what the parts hold, as is done once at first.
+
+        Raises:
+            ConfigError: Some part is none of this table, or of another origin.
+            OSError: A part cannot be read.
+        """
         self.done, self.totals, twice = {}, Totals(), set()
         for part in self._parts():
             columns = self._columns(part)
@@ -282,8 +299,8 @@ class PartsFolder:
             part.unlink()  # cut short, as the power failed
             self.damaged.append(part.name)
             return None
-        with suppress(ValueError):
-            self._next = max(self._next, int(part.stem.removeprefix("part-")) + 1)
+        with suppress(ValueError, IndexError):
+            self._next = max(self._next, int(part.stem.split("-")[1]) + 1)
         return columns
 
     def _check(self, part: Path, found: dict[str, Any]) -> None:
@@ -321,11 +338,15 @@ class PartsFolder:
                 _write_table(part, kept)
             else:
                 part.unlink()
-        self._read()
+        self.read()
 
-    def new_part(self) -> Path:
-        """Where the next part goes; each call names another place."""
-        path = self.path / _PART.format(self._next)
+    def new_part(self, run: str = "") -> Path:
+        """Where the next part goes; each call names another place.
+
+        Args:
+            run: A word for this run, where a worker of another one that was killed may still write.
+        """
+        path = self.path / f"part-{self._next:06}{run and '-' + run}.parquet"
         self._next += 1
         return path
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from agegender.batch import stop_on_signal
 from agegender.bulk.lists import read_list
 from agegender.bulk.local import predict_local
-from agegender.bulk.table import Origin, Row, Totals, open_folder, path_text, totals_of
+from agegender.bulk.table import Failure, Origin, Totals, open_folder, path_text
 from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_bar
 from agegender.errors import ConfigError
 from agegender.images import find_images
 from agegender.models.card import fingerprint
 from agegender.runtime import without_chatter
 from agegender.wording import say_duration
+
+Engine = Literal["local", "ray"]
 
 LINE_SECONDS: Final = 30.0
 """Where progress cannot be drawn over itself, a line of it comes this often."""
@@ -33,6 +36,8 @@ def run(
     lists: Sequence[Path] = (),
     model: str | None,
     chips: bool,
+    engine: Engine = "local",
+    address: str | None = None,
     force: bool = False,
     quiet: bool = False,
 ) -> int:
@@ -44,6 +49,8 @@ def run(
         lists: Files that name further photos.
         model: Name of the model; ``None`` takes the default one.
         chips: Whether each photo already is a face chip.
+        engine: What does the work.
+        address: Of the Ray cluster; ``None`` starts one on this machine.
         force: Whether to do all of them anew.
         quiet: Whether to tell no progress, and name no photo that failed.
 
@@ -56,6 +63,10 @@ def run(
         OSError: The folder cannot be written.
         KeyboardInterrupt: The run was stopped by a signal; what was done by then is written.
     """
+    if engine == "ray":
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray tells its makers
+        import ray.data  # noqa: F401 - whether it is there shows before the work
+
     prepare_outputs({}, {"--parquet": parquet})
     photos = [path_text(path) for path in find_images(paths)]
     for file in lists:
@@ -81,13 +92,18 @@ def run(
         new = Totals()
         with stop_on_signal() as stop, _telling(len(missing), quiet=quiet) as tell:
 
-            def answered(rows: list[Row]) -> None:
+            def answered(totals: Totals, failures: Sequence[Failure]) -> None:
                 nonlocal new
-                new += totals_of(rows)
-                tell(1, rows)
+                new += totals
+                tell(totals.photos, failures)
 
             began = time.monotonic()
-            predict_local(missing, predictor, parts, answered, stop=stop)
+            if engine == "ray":
+                from agegender.bulk.ray_engine import predict_on_ray
+
+                predict_on_ray(missing, parts, answered, address=address, stop=stop)
+            else:
+                predict_local(missing, predictor, parts, answered, stop=stop)
         seconds = time.monotonic() - began
         if new.photos < len(missing):
             complain(f"stopped after {new.photos:,} of {len(missing):,} photos; the same command goes on")
@@ -108,21 +124,20 @@ def _summary(totals: Totals, folder: Path) -> str:
 
 
 @contextmanager
-def _telling(total: int, *, quiet: bool) -> Iterator[Callable[[int, Sequence[Row]], None]]:
+def _telling(total: int, *, quiet: bool) -> Iterator[Callable[[int, Sequence[Failure]], None]]:
     """Tells how far the work is: a bar on a terminal, else a line now and then; and which photos failed."""
     if quiet:
-        yield lambda _count, _rows: None
+        yield lambda _count, _failures: None
         return
     drawn = sys.stderr is not None and sys.stderr.isatty()
     began = told = time.monotonic()
     done = 0
 
-    def tell(count: int, rows: Sequence[Row]) -> None:
+    def tell(count: int, failures: Sequence[Failure]) -> None:
         nonlocal done, told
         done += count
-        for row in rows:
-            if row["error"] is not None and row.get("face") in {None, 1}:
-                complain(f"{row['path']}: {row['error']}")
+        for path, error in failures:
+            complain(f"{path}: {error}")
         bar.update(count)
         now = time.monotonic()
         if not drawn and now - told >= LINE_SECONDS and done:
