@@ -1,7 +1,8 @@
 """The command line: `agegender COMMAND`, or `python -m agegender COMMAND` in a checkout.
 
-`predict`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and `bench` are commands of
-the package. `app` and `train` start the programs that come with it, which have options of their own.
+`predict`, `video`, `summary`, `serve`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare`
+and `bench` are commands of the package. `app` and `train` start the programs that come with it, which have
+options of their own.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
 do; 130 interrupted.
@@ -10,6 +11,7 @@ do; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -24,7 +26,13 @@ from agegender.runtime import prepare_tensorflow
 _PROGRAMS: Final = ("app", "train")
 """Commands whose arguments go to another program as they are."""
 
-_EXTRA_OF: Final = {"app": "app", "export": "export"}
+_EXTRA_OF: Final = {
+    "app": "app",
+    "export": "export",
+    "serve": "serve",
+    "summary": "bulk",
+    "video": "video",
+}
 """What to install for a command that lacks a package; for all others it is "train"."""
 
 _EXTRA_WITH: Final = {"pyarrow": "bulk"}
@@ -72,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _dispatch(command: str, arguments: dict[str, Any]) -> int:
+def _dispatch(command: str, arguments: dict[str, Any]) -> int:  # noqa: PLR0912 - a branch a command
     """Calls the subcommand; each is imported when it runs, so that help and wrong usage answer at once."""
     run: Callable[..., int]
     match command:
@@ -80,6 +88,8 @@ def _dispatch(command: str, arguments: dict[str, Any]) -> int:
             from agegender.commands.bulk import run
         case "predict":
             from agegender.commands.predict import run
+        case "video":
+            from agegender.commands.video import run
         case "evaluate":
             from agegender.commands.evaluate import run
         case "audit":
@@ -94,6 +104,10 @@ def _dispatch(command: str, arguments: dict[str, Any]) -> int:
             from agegender.commands.card import run
         case "compare":
             from agegender.commands.compare import run
+        case "summary":
+            from agegender.commands.summary import run
+        case "serve":
+            from agegender.commands.serve import run
         case "app":
             from agegender.commands.programs import run_app as run
         case "train":
@@ -117,25 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--chips", action="store_true", help="each picture is a face chip: detect nothing")
     _add_json(predict)
     predict.add_argument("--csv", metavar="FILE", type=_file, help="write one row a face")
-    predict.add_argument("--annotate", metavar="DIR", type=Path, help="write copies with boxes and labels")
-    many = predict.add_argument_group("many photos")
-    many.add_argument(
-        "--parquet",
-        metavar="DIR",
-        type=Path,
-        help="write a folder of Parquet; the same command again does only what is missing in it",
-    )
-    many.add_argument(
-        "--list",
-        metavar="FILE",
-        type=Path,
-        action="append",
-        dest="lists",
-        default=[],
-        help="also the photos that a file names: text, one a line, or Parquet with a column path",
-    )
-    many.add_argument("--force", action="store_true", help="do all of them anew")
-    many.add_argument("--quiet", action="store_true", help="no progress and no name of a photo that failed")
+    _add_annotate(predict)
+    _add_many(predict)
+
+    _add_video(commands)
 
     evaluate = commands.add_parser("evaluate", help="measure a model on labelled face chips")
     evaluate.add_argument(
@@ -194,9 +193,61 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(compare)
     bench = commands.add_parser("bench", help="measure speed and memory on this machine")
     _add_json(bench)
+    _add_serve(commands)
+    summary = commands.add_parser("summary", help="count the people of many photos by age and gender")
+    summary.add_argument(
+        "source", metavar="PARQUET_OR_JSON", type=Path, help="what predict --parquet or --json wrote"
+    )
+    _add_json(summary)
     commands.add_parser("app", help="open the app; its options are those of `streamlit run`")
     commands.add_parser("train", help="train a network; `train --help` lists its options")
     return parser
+
+
+def _add_video(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    video = commands.add_parser("video", help="follow the people in videos, and predict each of them once")
+    video.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder or a glob")
+    _add_model(video)
+    video.add_argument(
+        "--every",
+        metavar="SECONDS",
+        type=_seconds,
+        help="how often to look for faces (default: 0.2, or less often in videos of over an hour)",
+    )
+    _add_json(video)
+    video.add_argument("--csv", metavar="FILE", type=_file, help="write one row a person")
+    _add_annotate(video)
+
+
+def _add_many(predict: argparse.ArgumentParser) -> None:
+    many = predict.add_argument_group("many photos")
+    many.add_argument(
+        "--parquet",
+        metavar="DIR",
+        type=Path,
+        help="write a folder of Parquet; the same command again does only what is missing in it",
+    )
+    many.add_argument(
+        "--list",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        dest="lists",
+        default=[],
+        help="also the photos that a file names: text, one a line, or Parquet with a column path",
+    )
+    many.add_argument("--force", action="store_true", help="do all of them anew")
+    many.add_argument("--quiet", action="store_true", help="no progress and no name of a photo that failed")
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser("serve", help="answer other programs over HTTP")
+    serve.add_argument("--host", default="127.0.0.1", help="where to listen (default: this machine only)")
+    serve.add_argument("--port", type=int, default=8502, help="default: 8502; 0 takes a free one")
+    serve.add_argument(
+        "--token-file", metavar="FILE", type=Path, help="a token that requests have to say; needed for others"
+    )
+    _add_model(serve)
 
 
 def _check_predict(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -209,7 +260,9 @@ def _check_predict(parser: argparse.ArgumentParser, options: argparse.Namespace)
     if options.parquet is not None and (options.json or options.csv or options.annotate):
         parser.error("--parquet is an output of its own: no --json, --csv or --annotate beside it")
     unused = (
-        ("parquet", "lists", "force", "quiet") if options.parquet is None else ("json", "csv", "annotate")
+        ("parquet", "lists", "force", "quiet")
+        if options.parquet is None
+        else ("json", "csv", "annotate", "blur")
     )
     for name in unused:
         delattr(options, name)
@@ -259,6 +312,13 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_json(publish)
 
 
+def _add_annotate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--annotate", metavar="DIR", type=Path, help="write copies with boxes and labels")
+    parser.add_argument(
+        "--blur", choices=("faces",), help="make the faces that are found unrecognisable in these copies"
+    )
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="see the models command for names and the default")
 
@@ -274,6 +334,16 @@ def _positive(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, received {text!r}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds over 0, received {text!r}")
     return value
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -31,6 +32,15 @@ OKABE_ITO: Final[tuple[Color, ...]] = (
 Okabe and Ito, "Color Universal Design", 2008, https://jfly.uni-koeln.de/color/. Their black is left out: it
 vanishes on dark photos.
 """
+
+BLUR_CONFIDENCE: Final = 0.6
+"""Faces that the detector is at least so sure of are blurred: one too many is better than one too few."""
+
+_BLUR_MARGIN: Final = 0.35
+"""Hair, ears and chin lie outside of the detector's box; so much of it is added on each side."""
+
+_BLUR_CELLS: Final = 8
+"""Squares along a head's longer side: four or five over the face itself."""
 
 _INK: Final[Color] = (20, 20, 20)
 _PAPER: Final[Color] = (255, 255, 255)
@@ -60,15 +70,18 @@ class _Plate:
         return self.number_width + self.words_width
 
 
-def annotate(image: NDArray[np.uint8], predictions: Sequence[Prediction]) -> NDArray[np.uint8]:
+def annotate(
+    image: NDArray[np.uint8], predictions: Sequence[Prediction], numbers: Sequence[int] | None = None
+) -> NDArray[np.uint8]:
     """Draws a box around every face, with its number and a short label.
 
-    Numbers start at 1 and follow the order of ``predictions``. Lines and type grow with the photo; labels
-    stay inside it, and where they can, off the faces and off each other.
+    Lines and type grow with the photo; labels stay inside it, and where they can, off the faces and off each
+    other.
 
     Args:
         image: RGB ``uint8`` of shape (h, w, 3); not changed.
         predictions: The faces, with boxes in pixels of ``image``.
+        numbers: Of the faces, which also choose their colours; by default they are counted from 1.
 
     Returns:
         The drawn copy, same shape and type as ``image``.
@@ -77,7 +90,9 @@ def annotate(image: NDArray[np.uint8], predictions: Sequence[Prediction]) -> NDA
     draw = ImageDraw.Draw(canvas)
     boxes = [_whole_pixels(prediction.face.box, canvas.size) for prediction in predictions]
     line = max(1, round(max(canvas.size) / 280))
-    colors = [OKABE_ITO[index % len(OKABE_ITO)] for index in range(len(boxes))]
+    if numbers is None:
+        numbers = range(1, len(boxes) + 1)
+    colors = [OKABE_ITO[(number - 1) % len(OKABE_ITO)] for number in numbers]
     for box, color in zip(boxes, colors, strict=True):
         _draw_box(draw, box, color, line)
 
@@ -85,11 +100,43 @@ def annotate(image: NDArray[np.uint8], predictions: Sequence[Prediction]) -> NDA
     taken: list[Box] = []
     size = _text_size(canvas.size, boxes)
     for index, (prediction, box) in enumerate(zip(predictions, boxes, strict=True)):
-        plate, font = _measure(str(index + 1), short_label(prediction), size, canvas.width)
+        plate, font = _measure(str(numbers[index]), short_label(prediction), size, canvas.width)
         place = _find_place(plate, box, canvas.size, taken, boxes)
         _draw_plate(draw, plate, font, place, colors[index])
         taken.append(place)
     return np.asarray(canvas).copy()
+
+
+def pixelate(
+    image: NDArray[np.uint8], boxes: Iterable[tuple[float, float, float, float]]
+) -> NDArray[np.uint8]:
+    """Makes faces unrecognisable: each becomes a few even squares, with the head around it.
+
+    Args:
+        image: RGB ``uint8`` of shape (h, w, 3); not changed.
+        boxes: Where faces are, in pixels of ``image``; they may reach beyond it.
+
+    Returns:
+        The copy, same shape and type as ``image``.
+    """
+    copy = image.copy()
+    height, width = image.shape[:2]
+    for x1, y1, x2, y2 in boxes:
+        more_x, more_y = _BLUR_MARGIN * (x2 - x1), _BLUR_MARGIN * (y2 - y1)
+        left, right = (min(max(round(x), 0), width) for x in (x1 - more_x, x2 + more_x))
+        top, bottom = (min(max(round(y), 0), height) for y in (y1 - more_y, y2 + more_y))
+        if right <= left or bottom <= top:
+            continue
+        # Cells are as large as the whole head asks for, also where part of it is outside.
+        cell = max(1.0, max(x2 - x1 + 2 * more_x, y2 - y1 + 2 * more_y) / _BLUR_CELLS)
+        cells = max(1, round((right - left) / cell)), max(1, round((bottom - top) / cell))
+        # Of the picture as it was: where two heads overlap, the second must not average the first's squares
+        # into finer steps.
+        coarse = cv2.resize(image[top:bottom, left:right], cells, interpolation=cv2.INTER_AREA)
+        copy[top:bottom, left:right] = cv2.resize(
+            coarse, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST
+        )
+    return copy
 
 
 def _whole_pixels(box: tuple[float, float, float, float], size: tuple[int, int]) -> Box:

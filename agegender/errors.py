@@ -6,6 +6,10 @@ AgeGenderError
 │   ├── EmptyImageError        no bytes, or no pixels
 │   ├── TruncatedImageError    the file ends before the picture does
 │   └── ImageTooLargeError     over the limit of bytes or of pixels
+├── VideoError                 a video that cannot be used; carries .name and .reason
+│   ├── NotAVideoError         no reader knows these bytes, or they hold no moving picture
+│   ├── EmptyVideoError        no bytes, or no frame that can be read
+│   └── VideoTooLargeError     frames of more pixels than allowed
 ├── DatasetError               a dataset folder that is missing, empty or unusable
 ├── ModelError                 anything about models and their weights
 │   ├── UnknownModelError      a name that is not in the registry
@@ -60,6 +64,36 @@ class ImageTooLargeError(ImageError):
     """The file has more bytes, or the picture more pixels, than allowed."""
 
 
+class VideoError(AgeGenderError):
+    """A video that cannot be used.
+
+    Attributes:
+        name: The file name, or what the caller called the bytes.
+        reason: One sentence on what is wrong, without the name.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[VideoError], tuple[str, str]]:
+        """How to pickle it."""
+        return type(self), (self.name, self.reason)
+
+
+class NotAVideoError(VideoError):
+    """No reader recognises the bytes, or they hold no moving picture."""
+
+
+class EmptyVideoError(VideoError):
+    """The file has no bytes, or no frame that can be read."""
+
+
+class VideoTooLargeError(VideoError):
+    """Frames have more pixels than allowed."""
+
+
 class DatasetError(AgeGenderError):
     """A dataset folder is missing, empty or unusable."""
 
@@ -81,8 +115,8 @@ class ConfigError(AgeGenderError):
 
 
 def reason_of(error: Exception) -> str:
-    """Says what went wrong with a picture, without its name: that stands beside it."""
-    if isinstance(error, ImageError):
+    """Says what went wrong with a picture or a video, without its name: that stands beside it."""
+    if isinstance(error, ImageError | VideoError):
         return error.reason
     if isinstance(error, AgeGenderError):
         return str(error)

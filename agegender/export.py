@@ -16,9 +16,10 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,29 @@ NO_FACE: Final = "no face found"
 _FORMULA_STARTS: Final = ("=", "+", "-", "@")
 
 
+TRACKS_TABLE_COLUMNS: Final[tuple[str, ...]] = (
+    "path",
+    "track",
+    "first",
+    "last",
+    "frames",
+    "worth",
+    "best_time",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "age",
+    "age_low",
+    "age_high",
+    "gender",
+    "gender_probability",
+    "warnings",
+    "error",
+)
+"""Columns of `tracks_csv`, in order. Times are seconds; the box is that of the best chip, in pixels."""
+
+
 def predictions_document(model: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Puts the records of several pictures under the name of the model that made them.
 
@@ -65,6 +89,19 @@ def predictions_document(model: str, records: Sequence[dict[str, Any]]) -> dict[
     return {"model": model, "images": list(records)}
 
 
+def videos_document(model: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Puts the records of several videos under the name of the model that made them.
+
+    Args:
+        model: Name of the model.
+        records: What `VideoResult.to_dict` gives.
+
+    Returns:
+        ``model`` and ``videos``, ready for `to_json`.
+    """
+    return {"model": model, "videos": list(records)}
+
+
 def faces_csv(records: Sequence[dict[str, Any]]) -> str:
     r"""Lays the faces of several pictures out as one table, in the form that `to_csv` writes.
 
@@ -76,31 +113,61 @@ def faces_csv(records: Sequence[dict[str, Any]]) -> str:
         between lines. A picture that failed, or that shows no face, keeps one row without a face number, so
         that no input vanishes from the table; ``error`` or ``warnings`` says which of the two it is.
     """
-    text = io.StringIO()
     # Not through pandas: importing it takes longer than predicting a photo.
-    table = csv.DictWriter(text, FACES_TABLE_COLUMNS, lineterminator="\n")
+    return _csv(FACES_TABLE_COLUMNS, (row for record in records for row in _face_rows(record)))
+
+
+def tracks_csv(records: Sequence[dict[str, Any]]) -> str:
+    r"""Lays the people of several videos out as one table, as `faces_csv` does it for pictures.
+
+    Args:
+        records: What `VideoResult.to_dict` gives.
+
+    Returns:
+        One row a track, with the columns `TRACKS_TABLE_COLUMNS`. A video that failed, or that shows no face,
+        keeps one row.
+    """
+    return _csv(TRACKS_TABLE_COLUMNS, (row for record in records for row in _track_rows(record)))
+
+
+def _csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
-    for record in records:
-        table.writerows({name: _csv_cell(value) for name, value in row.items()} for row in _face_rows(record))
+    table.writerows({name: _csv_cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 
 def _face_rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    path, error = record["path"], record["error"]
     if not record["faces"]:
-        yield {"path": path, "warnings": None if error else NO_FACE, "error": error}
+        yield _empty_row(record)
     for number, face in enumerate(record["faces"], start=1):
-        low, high = face["age_interval"] or (None, None)
-        yield {
-            "path": path,
-            "face": number,
-            **dict(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True)),
-            **{name: face[name] for name in ("confidence", "age", "gender", "gender_probability")},
-            "age_low": low,
-            "age_high": high,
-            "warnings": "; ".join(face["warnings"]) or None,
-            "error": error,
-        }
+        row = {"path": record["path"], "face": number, "confidence": face["confidence"]}
+        yield row | _answer_cells(face) | {"error": record["error"]}
+
+
+def _track_rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if not record["tracks"]:
+        yield _empty_row(record)
+    for track in record["tracks"]:
+        times = {name: track[name] for name in ("track", "first", "last", "frames", "worth", "best_time")}
+        yield {"path": record["path"]} | times | _answer_cells(track) | {"error": record["error"]}
+
+
+def _empty_row(record: dict[str, Any]) -> dict[str, Any]:
+    error = record["error"]
+    return {"path": record["path"], "warnings": None if error else NO_FACE, "error": error}
+
+
+def _answer_cells(face: dict[str, Any]) -> dict[str, Any]:
+    low, high = face["age_interval"] or (None, None)
+    return {
+        **dict(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True)),
+        **{name: face[name] for name in ("age", "gender", "gender_probability")},
+        "age_low": low,
+        "age_high": high,
+        "warnings": "; ".join(face["warnings"]) or None,
+    }
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -171,13 +238,31 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
     if target.exists() and not target.is_file():
         target.write_bytes(content)  # a pipe or a device such as /dev/null: written to, never replaced
         return
-    target = target.resolve()  # a link stays a link, its target gets the new content
+    with open_atomically(target) as file:
+        file.write(content)
+
+
+@contextmanager
+def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Opens a new file that takes its place when the context is left, and vanishes where that fails.
+
+    Args:
+        path: Where to; missing parent folders are made.
+
+    Yields:
+        The file, to write and to read.
+
+    Raises:
+        OSError: The place cannot be written.
+    """
+    target = Path(path).resolve()  # a link stays a link, its target gets the new content
     target.parent.mkdir(parents=True, exist_ok=True)
     # The same folder, because a rename is atomic only within one file system.
     # A name of its own, not a longer one of the target's, which may have no room for it.
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        temporary.write_bytes(content)
+        with temporary.open("w+b") as file:
+            yield file
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

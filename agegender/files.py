@@ -213,6 +213,44 @@ def _walk(folder: Path, unlistable: list[Path]) -> Iterator[tuple[str, list[str]
         yield parent, names
 
 
+def find_files(patterns: Iterable[str | os.PathLike[str]], suffixes: Collection[str]) -> list[Path]:
+    """Finds the files that a person's words mean, by the rules of `agegender.images.find_images`.
+
+    Args:
+        patterns: Files, folders and globs, one or several; ``~`` is the home folder.
+        suffixes: Endings of the files that are wanted in folders, lower case, with the dot.
+
+    Returns:
+        Paths in sorted order, each file once. Relative patterns give relative paths.
+    """
+    if isinstance(patterns, str | os.PathLike):
+        patterns = [patterns]
+    found: dict[str, Path] = {}
+    for pattern in patterns:
+        for path in _expand(Path(os.path.expanduser(pattern)), suffixes):  # noqa: PTH111 - Path's raises on ~nobody
+            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100 - Path's keeps the ".."
+    return sorted(found.values())
+
+
+def _expand(pattern: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    if pattern.is_dir():
+        yield from _below(pattern, suffixes)
+    elif os.path.lexists(pattern) or not is_glob(str(pattern)):
+        yield pattern
+    else:
+        suffix = "" if is_glob(pattern.suffix) else pattern.suffix
+        for path in glob(pattern):
+            if path.is_dir():
+                yield from _below(path, suffixes)
+            elif path.suffix.lower() in suffixes or (suffix and path.suffix == suffix):
+                yield path
+
+
+def _below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    for paths in walk_files(folder, suffixes):
+        yield from paths
+
+
 def is_glob(text: str) -> bool:
     """Whether the text has a wildcard in it: ``*``, ``?`` or ``[``."""
     return any(character in text for character in "*?[")

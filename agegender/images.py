@@ -10,7 +10,7 @@ import os
 import stat
 import struct
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import datetime
 from io import SEEK_END, BytesIO, TextIOBase
@@ -28,7 +28,7 @@ from agegender.errors import (
     NotAnImageError,
     TruncatedImageError,
 )
-from agegender.files import glob, is_glob, walk_files
+from agegender.files import find_files
 from agegender.image_formats import FORMATS, ImageFormat
 
 MAX_PIXELS: Final = 120_000_000
@@ -425,29 +425,4 @@ def find_images(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
     Returns:
         Paths in sorted order, each file once. Relative patterns give relative paths.
     """
-    if isinstance(patterns, str | os.PathLike):
-        patterns = [patterns]
-    found: dict[str, Path] = {}
-    for pattern in patterns:
-        for path in _expand(Path(os.path.expanduser(pattern))):  # noqa: PTH111 - Path's raises on ~nobody
-            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100 - Path's keeps the ".."
-    return sorted(found.values())
-
-
-def _expand(pattern: Path) -> Iterator[Path]:
-    if pattern.is_dir():
-        yield from _pictures_below(pattern)
-    elif os.path.lexists(pattern) or not is_glob(str(pattern)):
-        yield pattern
-    else:
-        suffix = "" if is_glob(pattern.suffix) else pattern.suffix
-        for path in glob(pattern):
-            if path.is_dir():
-                yield from _pictures_below(path)
-            elif path.suffix.lower() in IMAGE_SUFFIXES or (suffix and path.suffix == suffix):
-                yield path
-
-
-def _pictures_below(folder: Path) -> Iterator[Path]:
-    for paths in walk_files(folder, IMAGE_SUFFIXES):
-        yield from paths
+    return find_files(patterns, IMAGE_SUFFIXES)

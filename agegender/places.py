@@ -41,7 +41,7 @@ TRAIN_COMMAND: Final = "agegender train" if INSTALLED else "python train.py"
 """How training is started."""
 
 
-_IN_APP: Final = frozenset({"app", "train", "bulk"})
+_IN_APP: Final = frozenset({"app", "train", "bulk", "serve", "video"})
 """Extras that a checkout's `requirements.txt` has."""
 
 

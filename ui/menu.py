@@ -12,6 +12,8 @@ from agegender.places import PRODUCT
 MENU = {
     "Ask it": {
         "predict": ":material/familiar_face_and_zone: Predict",
+        "live": ":material/videocam: Live",
+        "video": ":material/movie: Video",
         "explain": ":material/help: Explain",
         "compare_models": ":material/leaderboard: Compare models",
     },

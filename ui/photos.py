@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 
 from agegender import Predictor
-from agegender.drawing import annotate
+from agegender.drawing import BLUR_CONFIDENCE, annotate, pixelate
 from agegender.errors import ImageError
 from agegender.faces import Face
 from agegender.faces.chip import change_margin
@@ -345,26 +345,33 @@ def records(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> list[dict[
     ]
 
 
-def annotated_png(photo: Photo, analysis: Analysis) -> bytes:
+def annotated_png(photo: Photo, analysis: Analysis, *, blur: bool = False) -> bytes:
     """Draws the faces of a readable photo at its own size.
 
     Args:
         photo: The photo.
         analysis: Its result.
+        blur: Whether to make all that may be faces unrecognisable first.
 
     Returns:
         A PNG file.
     """
-    drawn = annotate(read_image(photo.data, name=photo.name), analysis.predictions)
+    image = read_image(photo.data, name=photo.name)
+    if blur:
+        predictor = load_model(analysis.settings.model).predictor
+        found = [face for face, _ in predictor.find_faces(image, min_confidence=BLUR_CONFIDENCE)]
+        image = pixelate(image, [face.box for face in [*found, *analysis.found.faces]])
+    drawn = annotate(image, analysis.predictions)
     return encode(drawn, ".png", cv2.IMWRITE_PNG_COMPRESSION, 3)
 
 
-def annotated_zip(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> bytes:
+def annotated_zip(photos: Sequence[Photo], analyses: Sequence[Analysis], *, blur: bool = False) -> bytes:
     """Packs the annotated pictures of all readable photos.
 
     Args:
         photos: The photos.
         analyses: Their results, in the same order.
+        blur: As `annotated_png`.
 
     Returns:
         A ZIP file of PNG files, each named after its photo.
@@ -374,5 +381,5 @@ def annotated_zip(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> byte
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # PNG does not shrink further
         for name, (photo, analysis) in zip(names, readable, strict=True):
-            archive.writestr(name, annotated_png(photo, analysis))
+            archive.writestr(name, annotated_png(photo, analysis, blur=blur))
     return buffer.getvalue()

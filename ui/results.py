@@ -28,7 +28,7 @@ from ui.photos import (
     records,
 )
 from ui.session import current_settings
-from ui.widgets import choose_part, offer_download, quote, show_drawing, show_link, show_picture
+from ui.widgets import UNFOUND, choose_part, offer_download, quote, show_drawing, show_link, show_picture
 
 _FACES_A_PAGE: Final = 24
 _PHOTO_WIDTH: Final = 900  # pixels on the screen, and no higher than 70 % of that
@@ -200,12 +200,18 @@ def show_downloads(photos: Sequence[Photo], analyses: Sequence[Analysis], model:
     def document() -> str:
         return to_json(predictions_document(model, records(photos, analyses)))
 
-    with st.container(horizontal=True):
+    blur = bool(st.session_state.get("blur")) and bool(readable)
+    with st.container(horizontal=True, vertical_alignment="center"):
         # All are made only when asked for: a PNG of a photo's own size takes time and memory.
         if len(readable) == 1:
             name = f"{PurePath(readable[0][0].name).stem}.annotated.png"
-            offer_download("Annotated photo", partial(annotated_png, *readable[0]), name)
+            offer_download("Annotated photo", partial(annotated_png, *readable[0], blur=blur), name)
         elif readable:
-            offer_download("Annotated photos", partial(annotated_zip, photos, analyses), "annotated.zip")
+            make = partial(annotated_zip, photos, analyses, blur=blur)
+            offer_download("Annotated photos", make, "annotated.zip")
         offer_download("CSV", table, "faces.csv")
         offer_download("JSON", document, "faces.json")
+        if readable:
+            st.toggle("Blur faces in annotated photos", key="blur", persist_state="session")
+    if blur:
+        st.caption(UNFOUND)

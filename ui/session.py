@@ -85,7 +85,7 @@ def choose_photos() -> list[Photo]:
         key=_UPLOADER,
         help=f"Up to {Limits.from_environment().upload // MEGABYTE:,} MB at a time. *Forget* makes room.",
     )
-    given.uploads = {file.file_id: given.uploads.get(file.file_id) or _read(file) for file in files}
+    given.uploads = {file.file_id: given.uploads.get(file.file_id) or read_upload(file) for file in files}
     _show_earlier(given)
     photos = _without_copies([*given.uploads.values(), *given.earlier.values()])
     forget_all_but([*photos, *given.snapshot.values(), example()])
@@ -119,8 +119,14 @@ def take_snapshot() -> Photo | None:
     file = st.camera_input("Take a snapshot", key="snapshot", resolution="720p", width=640)
     st.caption("Browsers lend the camera to pages on HTTPS or localhost only.")
     given = _given()
-    given.snapshot = {} if file is None else {file.file_id: _read(file, "snapshot.jpg")}
+    given.snapshot = {} if file is None else {file.file_id: read_upload(file, "snapshot.jpg")}
     return next(iter(given.snapshot.values()), None)
+
+
+def keep_photo(photo: Photo) -> None:
+    """Puts a photo that no widget holds among those of before, the latest first."""
+    given = _given()
+    given.earlier = {photo.digest: photo, **given.earlier}
 
 
 def put_snapshot_aside() -> None:
@@ -179,8 +185,8 @@ def _given() -> _Given:
     return given
 
 
-def _read(file: UploadedFile, name: str | None = None) -> Photo:
-    """The photo in a file. Its bytes are Streamlit's own: a widget gives a copy, made anew each run."""
+def read_upload(file: UploadedFile, name: str | None = None) -> Photo:
+    """What is in an uploaded file. Its bytes are Streamlit's own: a widget gives a new copy each run."""
     context = get_script_run_ctx()
     found = context.uploaded_file_mgr.get_files(context.session_id, [file.file_id]) if context else []
     return Photo(name or file.name, found[0].data if found else file.getvalue())

@@ -25,6 +25,11 @@ from agegender.prediction import AgeEstimate, GenderEstimate
 
 Item = TypeVar("Item")
 
+UNFOUND: Final = (
+    ":material/visibility: **A face that was not found stays visible**: turned away, covered, small or dark. "
+    "Look through the copy before you pass it on."
+)
+
 _LOGGER: Final = logging.getLogger(__name__)
 _DRAWING_WIDTH: Final = 420  # pixels at most; a card on a phone has less
 _PATH: Final = re.compile(r"(?<![\w.:/\\])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"`:;,)]+[/\\])*[^\s/\\'\"`:;,)]+")
@@ -144,6 +149,7 @@ _FILES: Final = {
     ".csv": ("text/csv", "table"),
     ".json": ("application/json", "data_object"),
     ".md": ("text/markdown", "article"),
+    ".mp4": ("video/mp4", "movie"),
     ".png": ("image/png", "image"),
     ".zip": ("application/zip", "folder_zip"),
 }

@@ -6,7 +6,9 @@
     compare    several systems side by side
     fairness   one model by group
     dataset    the labels of a dataset
+    summary    people that many photos show
     audit      labels of one photo in conflict, the parts of a split side by side
+    video      the people in a video
     style      what all figures share
 
 Every figure follows the same rules, so that it can be shown anywhere:
@@ -41,13 +43,16 @@ from agegender.charts.explain import contribution_chart, occlusion_chart, stabil
 from agegender.charts.faces import Drawing, draw_answer
 from agegender.charts.fairness import fairness_points
 from agegender.charts.style import description
+from agegender.charts.summary import people_bars
 from agegender.charts.training import MAX_RUNS, epoch_time_curve, learning_rate_curve, training_curve
+from agegender.charts.video import age_over_time, people_by_band, track_timeline
 
 __all__ = [
     "MAX_RUNS",
     "MAX_SYSTEMS",
     "Drawing",
     "age_histogram",
+    "age_over_time",
     "ages_by_ethnicity",
     "answer_ranges",
     "band_lines",
@@ -64,12 +69,15 @@ __all__ = [
     "label_gaps",
     "learning_rate_curve",
     "occlusion_chart",
+    "people_bars",
+    "people_by_band",
     "range_confusion",
     "reliability_diagram",
     "set_lines",
     "source_balance",
     "split_shares",
     "stability_chart",
+    "track_timeline",
     "trade_off",
     "training_curve",
     "year_distribution",

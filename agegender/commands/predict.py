@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from agegender.commands import (
     write_all,
     write_json,
 )
-from agegender.drawing import annotate
+from agegender.drawing import BLUR_CONFIDENCE, annotate, pixelate
 from agegender.errors import ConfigError, ModelError, reason_of
 from agegender.export import (
     NO_FACE,
@@ -54,11 +54,17 @@ class Outputs:
         json: A file, or "-" for standard output.
         csv: A file.
         annotated: A folder for annotated copies.
+        blur: Whether faces are made unrecognisable in these.
     """
 
     json: str | None = None
     csv: str | None = None
     annotated: Path | None = None
+    blur: bool = False
+
+    def __post_init__(self) -> None:
+        if self.blur and self.annotated is None:
+            raise ConfigError("--blur is for copies: name a folder for them with --annotate")
 
     @property
     def in_words(self) -> bool:
@@ -74,6 +80,7 @@ def run(
     json: str | None,
     csv: str | None,
     annotate: Path | None,
+    blur: str | None,
 ) -> int:
     """Predicts every picture that the paths name.
 
@@ -84,10 +91,10 @@ def run(
         ConfigError: Nothing matches, or an output would replace an input.
         ModelError: The model is unknown or not trained.
     """
-    patterns, outputs = paths, Outputs(json=json, csv=csv, annotated=annotate)
+    patterns, outputs = paths, Outputs(json=json, csv=csv, annotated=annotate, blur=blur is not None)
     found = find_images(patterns)
     if outputs.annotated is not None:
-        found = _without_copies(found, patterns, outputs.annotated)
+        found = without_copies(found, patterns, outputs.annotated)
     if not found:
         raise ConfigError(f"no picture matches {' '.join(map(repr, patterns))}")
     check_outputs(found, outputs)
@@ -127,7 +134,7 @@ def predict_files(paths: Sequence[Path], predictor: Predictor, *, chips: bool, o
     copies = annotated_paths(paths, outputs.annotated) if outputs.annotated is not None else {}
 
     def predict(path: Path) -> tuple[dict[str, Any], list[Prediction]]:
-        return _predict_one(path, predictor, chips=chips, copy=copies.get(path))
+        return _predict_one(path, predictor, chips=chips, copy=copies.get(path), blur=outputs.blur)
 
     records: list[dict[str, Any]] = []
     try:
@@ -158,33 +165,38 @@ def predict_files(paths: Sequence[Path], predictor: Predictor, *, chips: bool, o
     return SOME_FAILED if failed else OK
 
 
-def annotated_paths(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
+def annotated_paths(
+    paths: Sequence[Path], folder: Path, kept: Collection[str] = _KEPT_SUFFIXES, other: str = ".png"
+) -> dict[Path, Path]:
     """Names the annotated copies.
 
     Copies keep their place below the folder that the pictures have in common, so equal names in two folders
-    stay apart. JPEG and PNG keep their name; any other format gets ".png" appended.
+    stay apart.
 
     Args:
-        paths: The pictures.
+        paths: The pictures, or videos.
         folder: Where the copies go.
+        kept: Endings of formats in which copies are written, too: these keep their names.
+        other: What is appended to any other name.
 
     Returns:
         The copy's path for each picture, all different as `unique_names` makes them.
     """
     wanted = [
-        relative if relative.suffix.lower() in _KEPT_SUFFIXES else relative.with_name(f"{relative.name}.png")
+        relative if relative.suffix.lower() in kept else relative.with_name(f"{relative.name}{other}")
         for relative in _below_common_folder(paths)
     ]
     names = unique_names(path.as_posix() for path in wanted)
     return {path: folder / name for path, name in zip(paths, names, strict=True)}
 
 
-def check_outputs(paths: Sequence[Path], outputs: Outputs) -> None:
+def check_outputs(paths: Sequence[Path], outputs: Outputs, copies: Mapping[Path, Path] | None = None) -> None:
     """Makes sure, before the work, that results can be written and meet neither each other nor a picture.
 
     Args:
-        paths: The pictures.
+        paths: The pictures, or videos.
         outputs: Where results go.
+        copies: Paths of the annotated copies, where these are not those of pictures.
 
     Raises:
         ConfigError: Two outputs meet, one is a picture, or one cannot be written.
@@ -193,18 +205,20 @@ def check_outputs(paths: Sequence[Path], outputs: Outputs) -> None:
     prepare_outputs(files, {"--annotate": outputs.annotated}, inputs=paths)
     if outputs.annotated is None:
         return
-    copies = annotated_paths(paths, outputs.annotated).values()
-    folders = {folder.resolve() for folder in {parent for copy in copies for parent in copy.parents}}
+    targets = (copies or annotated_paths(paths, outputs.annotated)).values()
+    folders = {folder.resolve() for folder in {parent for copy in targets for parent in copy.parents}}
     for option, target in files.items():
         if target not in {None, STANDARD_OUTPUT} and Path(target).resolve() in folders:
             raise ConfigError(f"{option} {target} has to be a folder for annotated copies")
     read = {path.resolve() for path in paths}
-    for copy in copies:
+    for copy in targets:
         if copy.resolve() in read:  # through a link
             raise ConfigError(f"{copy} is a link to one of the pictures; name another folder for the copies")
 
 
-def _without_copies(paths: Sequence[Path], patterns: Sequence[str], folder: Path) -> list[Path]:
+def without_copies(
+    paths: Sequence[Path], patterns: Sequence[str], folder: Path, what: str = "pictures"
+) -> list[Path]:
     """Leaves out what lies where the annotated copies go: copies of earlier runs would be drawn upon again.
 
     Raises:
@@ -215,11 +229,11 @@ def _without_copies(paths: Sequence[Path], patterns: Sequence[str], folder: Path
     named = inside & {Path(os.path.expanduser(pattern)) for pattern in patterns}  # noqa: PTH111 - see find_images
     if named or (inside and len(inside) == len(paths)):
         raise ConfigError(
-            f"{min(named or inside)} lies in {folder}, where annotated copies would mix with the pictures; "
+            f"{min(named or inside)} lies in {folder}, where annotated copies would mix with the {what}; "
             "name another folder for them"
         )
     if inside:
-        complain(f"left out: {len(inside)} pictures in {folder}, where the annotated copies go")
+        complain(f"left out: {len(inside)} {what} in {folder}, where the annotated copies go")
     return [path for path in paths if path not in inside]
 
 
@@ -233,7 +247,7 @@ def _below_common_folder(paths: Sequence[Path]) -> list[Path]:
 
 
 def _predict_one(
-    path: Path, predictor: Predictor, *, chips: bool, copy: Path | None
+    path: Path, predictor: Predictor, *, chips: bool, copy: Path | None, blur: bool
 ) -> tuple[dict[str, Any], list[Prediction]]:
     """Reads a picture, predicts it and draws its copy; what goes wrong ends up in the record's error."""
     size: tuple[int, int] | None = None
@@ -243,6 +257,9 @@ def _predict_one(
         pixels = read_image(path)
         size = (pixels.shape[1], pixels.shape[0])
         faces = [predictor.predict_chip_image(pixels)] if chips else predictor.predict(pixels)
+        if copy is not None and blur:
+            found = [face for face, _ in predictor.find_faces(pixels, min_confidence=BLUR_CONFIDENCE)]
+            pixels = pixelate(pixels, [face.box for face in [*found, *(one.face for one in faces)]])
         if copy is not None:
             save_picture(Image.fromarray(annotate(pixels, faces)), copy)
     except ModelError:

@@ -47,6 +47,8 @@ class FakePredictor:
     looks: ClassVar[list[tuple[int, int]]] = []
     """Width and height of every picture that was looked at since the test began."""
 
+    card: ClassVar[dict[str, object]] = {}
+
     def __init__(self, model: str = "vggface", *, detector: object = None) -> None:
         self.model = model
 

@@ -56,6 +56,30 @@ def test_every_face_gets_a_card(open_page, predictor):
     assert [button.label for button in app.get("download_button")] == ["Annotated photo", "CSV", "JSON"]
 
 
+def test_faces_can_be_blurred_in_what_is_downloaded(open_page, predictor):
+    app = open_page()
+    app = app.file_uploader(key="uploads").set_value([photo(100)]).run()
+    assert "stays visible" not in texts(app)
+    app = app.toggle(key="blur").set_value(True).run()
+    assert not app.exception
+    assert "A face that was not found stays visible" in texts(app)
+    noise = np.random.default_rng(1).integers(0, 256, (120, 100, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    settings = Settings("vggface", 0, 0.9)
+    analysis = Analysis(Found((100, 120), tuple(face for face, _ in predictor().find_faces(noise))), settings)
+    clear, blurred = (
+        np.asarray(
+            Image.open(io.BytesIO(annotated_png(Photo("a.png", buffer.getvalue()), analysis, blur=blur)))
+        )
+        for blur in (False, True)
+    )
+    assert (clear == noise).all()
+    inside = blurred[12:58, 2:48].astype(int)
+    assert np.abs(np.diff(inside, axis=1)).mean() < 10
+    assert (blurred[90:] == noise[90:]).all()
+
+
 def test_a_model_without_distribution_and_gender_shows_an_interval_alone(open_page, predictor):
     app = open_page()
     app.sidebar.selectbox(key="model").select("age_only")
