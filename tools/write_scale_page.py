@@ -51,9 +51,13 @@ def figures(measured: dict[str, Any], price: float) -> str:
     table.append("|---:" * (3 + len(CORES)) + "|")
     for size in SIZES:
         hours = size * cpu / 3.6e6
-        spans = " | ".join(f"{hours / n:,.1f} h" for n in CORES)
+        spans = " | ".join(_span(hours / n) for n in CORES)
         table.append(f"| {size:,} | {hours:,.0f} | {hours * price:,.0f} | {spans} |")
     return "\n\n".join([*lines, "\n".join(table)]) + "\n"
+
+
+def _span(hours: float) -> str:
+    return f"{hours:,.0f} h" if hours > 3 else f"{60 * hours:,.0f} min"
 
 
 def written(page: str, measured: dict[str, Any], price: float) -> str:

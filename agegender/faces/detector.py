@@ -7,7 +7,7 @@ Four habits of the cascade, which are those of the `mtcnn` package 1.0.0, shape 
 - It needs some room around a face: of 120 faces larger than their picture, chin and forehead cut off, it
   found a third, and nine in ten once the picture had a grey frame. So every picture is also shown to it small
   and framed.
-- It was trained on upright faces, and of faces on their side or head it finds one in eight, with landmarks as
+- It was trained on upright faces, and of faces on their side or head it finds one in six, with landmarks as
   if they were upright. But its first network proposes most of these too, so that a look at the proposals
   turned (`FaceDetector._look_turned`) finds them for a few patches more.
 - It cuts patches with coordinates that span ``size - 1`` pixels and reports them as if they spanned ``size``,
