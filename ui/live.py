@@ -30,7 +30,9 @@ PRIVACY: Final = (
 )
 
 _KEY: Final = "live"
-_STATE: Final = "live state"
+STATE: Final = "live state"
+"""Under this key a session keeps who is before its camera; dropped when the page is left, see menu.py."""
+
 _MOST_PIXELS: Final = 1_000_000
 _SNAPSHOT_PIXELS: Final = 20_000_000
 
@@ -72,7 +74,7 @@ def show_camera(model: str) -> None:
     Args:
         model: Who answers.
     """
-    state: _State = st.session_state.setdefault(_STATE, _State())
+    state: _State = st.session_state.setdefault(STATE, _State())
 
     def on_frame() -> None:
         sent = st.session_state[_KEY].get("frame")
@@ -84,7 +86,17 @@ def show_camera(model: str) -> None:
         if isinstance(sent, dict) and _keep(sent, state.snapshots + 1):
             state.snapshots += 1
 
-    _component(key=_KEY, data=state.answer, on_frame_change=on_frame, on_snapshot_change=on_snapshot)
+    def on_stopped() -> None:
+        if st.session_state[_KEY].get("stopped"):
+            state.follower, state.answer = None, {}
+
+    _component(
+        key=_KEY,
+        data=state.answer,
+        on_frame_change=on_frame,
+        on_snapshot_change=on_snapshot,
+        on_stopped_change=on_stopped,
+    )
     if state.snapshots:
         words = "The snapshot is" if state.snapshots == 1 else f"{state.snapshots} snapshots are"
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -118,7 +130,7 @@ def _drawn(number: int, face: Prediction) -> dict[str, Any]:
         "track": number,
         "box": [round(edge, 1) for edge in face.face.box],
         "age": "" if age is None else say_age(age).removeprefix("looks "),
-        "gender": "" if gender is None else say_gender(gender),
+        "gender": "" if gender is None else say_gender(gender).partition(" (")[0],
     }
 
 
