@@ -1,8 +1,8 @@
 """The command line: `agegender COMMAND`, or `python -m agegender COMMAND` in a checkout.
 
-`predict`, `video`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare` and `bench` are
-commands of the package. `app` and `train` start the programs that come with it, which have options of their
-own.
+`predict`, `video`, `summary`, `serve`, `evaluate`, `audit`, `publish`, `export`, `card`, `models`, `compare`
+and `bench` are commands of the package. `app` and `train` start the programs that come with it, which have
+options of their own.
 
 Exit codes: 0 all inputs handled; 1 some inputs failed, named on standard error; 2 wrong usage or nothing to
 do; 130 interrupted.
@@ -14,23 +14,29 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from agegender.errors import AgeGenderError
 from agegender.files import printable
 from agegender.places import install_command
 from agegender.runtime import prepare_tensorflow
 
-if TYPE_CHECKING:
-    from agegender.commands.predict import Outputs
-
 _PROGRAMS: Final = ("app", "train")
 """Commands whose arguments go to another program as they are."""
 
-_EXTRA_OF: Final = {"app": "app", "export": "export", "video": "video"}
+_EXTRA_OF: Final = {
+    "app": "app",
+    "export": "export",
+    "serve": "serve",
+    "summary": "bulk",
+    "video": "video",
+}
 """What to install for a command that lacks a package; for all others it is "train"."""
+
+_EXTRA_WITH: Final = {"pyarrow": "bulk", "ray": "ray"}
+"""What to install for a package, whichever command lacks it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,120 +50,71 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given and given[0] in _PROGRAMS:
-        options = argparse.Namespace(command=given[0], arguments=given[1:])
+        options: dict[str, Any] = {"command": given[0], "arguments": given[1:]}
     else:
-        options = _parser().parse_args(given)
+        parser = _parser()
+        parsed = parser.parse_args(given)
+        if parsed.command == "predict":
+            _check_predict(parser, parsed)
+        options = vars(parsed)
+    command = options.pop("command")
     try:
-        return _dispatch(options)
+        return _dispatch(command, options)
     except KeyboardInterrupt:
-        print(f"agegender {options.command}: interrupted", file=sys.stderr)
+        print(f"agegender {command}: interrupted", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "agegender":
             raise
-        extra = _EXTRA_OF.get(options.command, "train")
-        missing = f"needs the package {error.name}, which is not installed: {install_command(extra)}"
-        print(f"agegender {options.command}: {missing}", file=sys.stderr)
+        package = error.name.partition(".")[0]
+        extra = _EXTRA_WITH.get(package) or _EXTRA_OF.get(command, "train")
+        missing = f"needs the package {package}, which is not installed: {install_command(extra)}"
+        print(f"agegender {command}: {missing}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (AgeGenderError, OSError) as error:
-        print(printable(f"agegender {options.command}: {error}"), file=sys.stderr)
+        print(printable(f"agegender {command}: {error}"), file=sys.stderr)
         return 2
 
 
-def _dispatch(options: argparse.Namespace) -> int:  # noqa: PLR0911 - one return a command
+def _dispatch(command: str, arguments: dict[str, Any]) -> int:  # noqa: PLR0912 - a branch a command
     """Calls the subcommand; each is imported when it runs, so that help and wrong usage answer at once."""
-    match options.command:
+    run: Callable[..., int]
+    match command:
+        case "predict" if "parquet" in arguments:
+            from agegender.commands.bulk import run
         case "predict":
-            from agegender.commands import predict
-
-            return predict.run(
-                options.paths, model=options.model, chips=options.chips, outputs=_outputs(options)
-            )
+            from agegender.commands.predict import run
         case "video":
-            from agegender.commands import video
-
-            return video.run(
-                options.paths, model=options.model, every=options.every, outputs=_outputs(options)
-            )
+            from agegender.commands.video import run
         case "evaluate":
-            from agegender.commands import evaluate
-
-            return evaluate.run(
-                options.data,
-                model=options.model,
-                split=options.split,
-                detect=options.detect,
-                corruptions=options.corruptions,
-                limit=options.limit,
-                json=options.json,
-            )
+            from agegender.commands.evaluate import run
         case "audit":
-            from agegender.commands import audit
-
-            return audit.run(
-                options.data,
-                suspects=options.suspects,
-                json=options.json,
-                csv=options.csv,
-                pictures=options.pictures,
-            )
+            from agegender.commands.audit import run
         case "models":
-            from agegender.commands import models
-
-            return models.run(json=options.json)
+            from agegender.commands.models import run
         case "publish":
-            from agegender.commands import publish
-
-            return publish.run(
-                runs={"age": options.age, "gender": options.gender, "both": options.both},
-                recipe=options.recipe,
-                data=options.data,
-                name=options.name,
-                title=options.title,
-                notes=options.note,
-                corruptions=options.corruptions,
-                detect=options.detect,
-                share=options.share,
-                light=options.light,
-                again=options.again,
-                json=options.json,
-            )
+            from agegender.commands.publish import run
         case "export":
-            from agegender.commands import export
-
-            return export.run(options.model, format=options.format, output=options.output)
+            from agegender.commands.export import run
         case "card":
-            from agegender.commands import card
-
-            return card.run(options.name, output=options.output, data=options.data)
+            from agegender.commands.card import run
         case "compare":
-            from agegender.commands import compare
-
-            return compare.run(json=options.json)
+            from agegender.commands.compare import run
+        case "summary":
+            from agegender.commands.summary import run
+        case "serve":
+            from agegender.commands.serve import run
         case "app":
-            from agegender.commands import programs
-
-            return programs.run_app(options.arguments)
+            from agegender.commands.programs import run_app as run
         case "train":
-            from agegender.commands import programs
-
-            return programs.run_training(options.arguments)
+            from agegender.commands.programs import run_training as run
         case _:
-            from agegender.commands import bench
-
-            return bench.run(json_path=options.json)
-
-
-def _outputs(options: argparse.Namespace) -> Outputs:
-    """Where the results of pictures and videos go."""
-    from agegender.commands.predict import Outputs
-
-    blur = options.blur is not None
-    return Outputs(json=options.json, csv=options.csv, annotated=options.annotate, blur=blur)
+            from agegender.commands.bench import run
+    return run(**arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -169,25 +126,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     predict = commands.add_parser("predict", help="predict every face of photos")
-    predict.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder or a glob")
+    predict.add_argument("paths", nargs="*", metavar="PATH", help="a file, a folder or a glob")
     _add_model(predict)
     predict.add_argument("--chips", action="store_true", help="each picture is a face chip: detect nothing")
     _add_json(predict)
     predict.add_argument("--csv", metavar="FILE", type=_file, help="write one row a face")
     _add_annotate(predict)
+    _add_many(predict)
 
-    video = commands.add_parser("video", help="follow the people in videos, and predict each of them once")
-    video.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder or a glob")
-    _add_model(video)
-    video.add_argument(
-        "--every",
-        metavar="SECONDS",
-        type=_seconds,
-        help="how often to look for faces (default: 0.2, or less often in videos of over an hour)",
-    )
-    _add_json(video)
-    video.add_argument("--csv", metavar="FILE", type=_file, help="write one row a person")
-    _add_annotate(video)
+    _add_video(commands)
 
     evaluate = commands.add_parser("evaluate", help="measure a model on labelled face chips")
     evaluate.add_argument(
@@ -246,9 +193,84 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(compare)
     bench = commands.add_parser("bench", help="measure speed and memory on this machine")
     _add_json(bench)
+    _add_serve(commands)
+    summary = commands.add_parser("summary", help="count the people of many photos by age and gender")
+    summary.add_argument(
+        "source", metavar="PARQUET_OR_JSON", type=Path, help="what predict --parquet or --json wrote"
+    )
+    _add_json(summary)
     commands.add_parser("app", help="open the app; its options are those of `streamlit run`")
     commands.add_parser("train", help="train a network; `train --help` lists its options")
     return parser
+
+
+def _add_video(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    video = commands.add_parser("video", help="follow the people in videos, and predict each of them once")
+    video.add_argument("paths", nargs="+", metavar="PATH", help="a file, a folder or a glob")
+    _add_model(video)
+    video.add_argument(
+        "--every",
+        metavar="SECONDS",
+        type=_seconds,
+        help="how often to look for faces (default: 0.2, or less often in videos of over an hour)",
+    )
+    _add_json(video)
+    video.add_argument("--csv", metavar="FILE", type=_file, help="write one row a person")
+    _add_annotate(video)
+
+
+def _add_many(predict: argparse.ArgumentParser) -> None:
+    many = predict.add_argument_group("many photos")
+    many.add_argument(
+        "--parquet",
+        metavar="DIR",
+        type=Path,
+        help="write a folder of Parquet; the same command again does only what is missing in it",
+    )
+    many.add_argument(
+        "--list",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        dest="lists",
+        default=[],
+        help="also the photos that a file names: text, one a line, or Parquet with a column path",
+    )
+    many.add_argument("--engine", choices=("local", "ray"), default="local", help="default: local")
+    many.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster (default: one on this machine)")
+    many.add_argument("--force", action="store_true", help="do all of them anew")
+    many.add_argument("--quiet", action="store_true", help="no progress and no name of a photo that failed")
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser("serve", help="answer other programs over HTTP")
+    serve.add_argument("--host", default="127.0.0.1", help="where to listen (default: this machine only)")
+    serve.add_argument("--port", type=int, default=8502, help="default: 8502; 0 takes a free one")
+    serve.add_argument(
+        "--token-file", metavar="FILE", type=Path, help="a token that requests have to say; needed for others"
+    )
+    _add_model(serve)
+
+
+def _check_predict(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Ends the program where options of predict do not go together, and takes those away that say nothing."""
+    ray = options.engine == "ray"
+    many = options.lists or options.force or options.quiet or ray
+    if not (options.paths or options.lists):
+        parser.error("the following arguments are required: PATH")
+    if options.parquet is None and many:
+        parser.error("--list, --engine, --force and --quiet go with --parquet DIR")
+    if options.address and not ray:
+        parser.error("--address is that of a Ray cluster: say --engine ray")
+    if options.parquet is not None and (options.json or options.csv or options.annotate):
+        parser.error("--parquet is an output of its own: no --json, --csv or --annotate beside it")
+    unused = (
+        ("parquet", "lists", "force", "quiet", "engine", "address")
+        if options.parquet is None
+        else ("json", "csv", "annotate", "blur")
+    )
+    for name in unused:
+        delattr(options, name)
 
 
 def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -282,6 +304,14 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action=argparse.BooleanOptionalAction,
         help="write the light form, which predicts without TensorFlow "
         "(default: yes; with --again only where asked for)",
+    )
+    publish.add_argument(
+        "--sets",
+        metavar="DIR",
+        nargs="+",
+        default=[],
+        help="measure on other sources too, on the part that each keeps for it; with no run and no --again "
+        "only that is done to the model NAME",
     )
     publish.add_argument("--share", action="store_true", help="store layers that a pair has in common once")
     _add_json(publish)

@@ -21,7 +21,7 @@ def cores() -> int:
 
 
 class _Batch(threading.local):
-    """What a thread of `in_order` knows of the others: how many of them are at work, in a list they share."""
+    """What a thread of a `Crew` knows of the others: how many of them are at work, in a list they share."""
 
     at_work: list[object] | None = None
     threads: int = 0
@@ -38,8 +38,33 @@ def others_are_busy() -> bool:
     return _batch.at_work is not None and len(_batch.at_work) >= _batch.threads
 
 
+class Crew:
+    """Threads that work side by side, each on an item of its own, and know whether all of them are busy.
+
+    Args:
+        threads: How many threads there are.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._at_work: list[object] = []
+
+    def work_on(self, item: Item, work: Callable[[Item], Result]) -> Result:
+        """Does the work in one of the threads, which calls this; see `others_are_busy`."""
+        _batch.at_work, _batch.threads = self._at_work, self.threads
+        self._at_work.append(item)
+        try:
+            return work(item)
+        finally:
+            self._at_work.pop()  # any one: they are only counted
+            _batch.at_work = None
+
+
 def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], stop: threading.Event | None = None
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    stop: threading.Event | None = None,
+    threads: int | None = None,
 ) -> Generator[Result, None, None]:
     """Works on items in one thread a core, and gives the results in the items' order.
 
@@ -50,6 +75,7 @@ def in_order(
         work: What to do with an item; called from several threads at once.
         items: Taken one by one, as they are needed.
         stop: Once set, no further item is begun; those that are begun are finished and given.
+        threads: Another number of threads.
 
     Yields:
         The results.
@@ -57,25 +83,15 @@ def in_order(
     Raises:
         Exception: What ``work`` raises, in the item's turn. Nothing follows then.
     """
-    threads = cores()
+    crew = Crew(threads or cores())
     rest = iter(items)
-    at_work: list[object] = []
     waiting: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(threads)
-
-    def among_others(item: Item) -> Result:
-        _batch.at_work, _batch.threads = at_work, threads
-        at_work.append(item)
-        try:
-            return work(item)
-        finally:
-            at_work.pop()  # any one: they are only counted
-
+    pool = ThreadPoolExecutor(crew.threads)
     try:
         while True:
-            while len(waiting) < 2 * threads and not (stop and stop.is_set()):
+            while len(waiting) < 2 * crew.threads and not (stop and stop.is_set()):
                 try:
-                    waiting.append(pool.submit(among_others, next(rest)))
+                    waiting.append(pool.submit(crew.work_on, next(rest), work))
                 except StopIteration:
                     break
             if not waiting:

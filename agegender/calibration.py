@@ -76,7 +76,6 @@ class AgeCalibration:
         n: Chips it was fitted on.
         split: What they were taken from.
         sharpness: Exponent of the probabilities; over 1 makes the distribution narrower.
-        tail_sharpness: Exponent of those that "bands" compares with its thresholds.
         band_tails: Threshold of each of the nine age bands, probabilities, for "bands".
         knots, lower_offsets, upper_offsets: Years, for "residuals".
     """
@@ -86,7 +85,6 @@ class AgeCalibration:
     n: int
     split: str = "calibration"
     sharpness: float = 1.0
-    tail_sharpness: float = 1.0
     band_tails: tuple[float, ...] = ()
     knots: tuple[float, ...] = ()
     lower_offsets: tuple[float, ...] = ()
@@ -103,7 +101,7 @@ class AgeCalibration:
         """JSON-ready, for the card: what the method uses."""
         unused: dict[str, tuple[str, ...]] = {
             "bands": ("knots", "lower_offsets", "upper_offsets"),
-            "residuals": ("band_tails", "tail_sharpness", "sharpness"),
+            "residuals": ("band_tails", "sharpness"),
         }
         return {key: value for key, value in asdict(self).items() if key not in unused[self.method]}
 
@@ -149,7 +147,7 @@ class AgeCalibration:
             low = np.ceil(years + np.interp(years, self.knots, self.lower_offsets))
             high = np.floor(years + np.interp(years, self.knots, self.upper_offsets))
         else:
-            tails = _smaller_tails(sharpen(distribution, self.tail_sharpness))
+            tails = _smaller_tails(sharpen(distribution, 1.0))
             low, high = _hull(tails >= np.array(self.band_tails)[_BAND_OF_YEAR], years)
         low = np.clip(np.minimum(low, years), 0, MAX_AGE)
         high = np.clip(np.maximum(high, years), 0, MAX_AGE)
@@ -197,6 +195,7 @@ def fit_age(
     predicted: NDArray[np.floating[Any]],
     distribution: NDArray[np.floating[Any]] | None,
     coverage: float = COVERAGE,
+    weights: ArrayLike | None = None,
 ) -> AgeCalibration:
     """Fits answer and interval on chips that neither trained the network nor chose its epoch.
 
@@ -205,6 +204,8 @@ def fit_age(
         predicted: The network's own years, shape (n,).
         distribution: Its distributions, shape (n, 117), or ``None`` for a network without.
         coverage: Share of labels the interval is to hold.
+        weights: How much each chip counts, shape (n,), over 0; ``None`` for alike. Only intervals of
+            "bands" take them.
 
     Returns:
         The calibration: "bands" where there is a distribution, "residuals" otherwise.
@@ -213,12 +214,13 @@ def fit_age(
     if distribution is None:
         return _fit_residuals(ages, predicted, coverage)
     tails = _smaller_tails(sharpen(distribution, 1.0))
+    counts = np.ones(len(ages)) if weights is None else np.asarray(weights, dtype=np.float64)
     return AgeCalibration(
         "bands",
         coverage,
         len(ages),
         sharpness=_fit_sharpness(ages, distribution),
-        band_tails=_fit_band_tails(ages, tails[np.arange(len(ages)), ages], coverage),
+        band_tails=_fit_band_tails(ages, tails[np.arange(len(ages)), ages], coverage, counts),
     )
 
 
@@ -236,21 +238,31 @@ def _fit_sharpness(ages: NDArray[np.int64], distribution: NDArray[np.floating[An
     return round(float(found.x), 3)
 
 
-def _fit_band_tails(ages: NDArray[np.int64], own: NDArray[np.float64], coverage: float) -> tuple[float, ...]:
+def _fit_band_tails(
+    ages: NDArray[np.int64], own: NDArray[np.float64], coverage: float, weights: NDArray[np.float64]
+) -> tuple[float, ...]:
     """Thresholds of the nine bands; ``own`` is each face's smaller tail at its labelled year, shape (n,)."""
     bands, least = age_band(ages), min(_LEAST_BAND, len(ages))
-    members = [own[bands == band] for band in range(len(AGE_BANDS))]
-    return tuple(-_conformal_quantile(-(m if len(m) >= least else own), coverage) for m in members)
+    members = [bands == band for band in range(len(AGE_BANDS))]
+    members = [mask if mask.sum() >= least else np.ones(len(ages), dtype=bool) for mask in members]
+    return tuple(-_conformal_quantile(-own[mask], coverage, weights[mask]) for mask in members)
 
 
-def _conformal_quantile(scores: NDArray[np.floating[Any]], share: float) -> float:
+def _conformal_quantile(
+    scores: NDArray[np.floating[Any]], share: float, weights: NDArray[np.float64] | None = None
+) -> float:
     """The ⌈(n + 1) · share⌉-th smallest of n scores, the highest where that is over n.
 
     A fresh score is at most that with probability ``share`` or more, if n is large enough for it (Vovk,
-    Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005).
+    Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005). With weights it is the score up to
+    which their sum reaches that share, a fresh one of average weight counted in (Tibshirani, Foygel Barber,
+    Candès and Ramdas, "Conformal prediction under covariate shift", 2019).
     """
-    rank = min(len(scores), int(np.ceil((len(scores) + 1) * share)))
-    return float(np.sort(scores)[rank - 1])
+    order = np.argsort(scores, kind="stable")
+    shares = np.ones(len(scores)) if weights is None else weights[order] / weights.mean()
+    reached = np.cumsum(shares) >= share * (len(scores) + 1) - 1e-9  # of floating point
+    rank = int(np.argmax(reached)) if reached.any() else len(scores) - 1
+    return float(scores[order][rank])
 
 
 def _fit_residuals(

@@ -112,3 +112,14 @@ class WeightsNotFoundError(ModelError):
 
 class ConfigError(AgeGenderError):
     """An option, a config key or a combination of them makes no sense."""
+
+
+def reason_of(error: Exception) -> str:
+    """Says what went wrong with a picture or a video, without its name: that stands beside it."""
+    if isinstance(error, ImageError | VideoError):
+        return error.reason
+    if isinstance(error, AgeGenderError):
+        return str(error)
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"unexpected {type(error).__name__}: {error}"

@@ -15,6 +15,7 @@ import fnmatch
 import json
 import os
 import re
+import sys
 import unicodedata
 import zipfile
 import zlib
@@ -155,6 +156,24 @@ def _shortened(stem: str, ending: str) -> str:
     while len(os.fsencode(stem + ending)) > MAX_NAME_BYTES and len(stem) > 1:
         stem = stem[:-1]
     return stem + ending
+
+
+def lock_file(descriptor: int) -> bool:
+    """Locks an open file for this process until it is closed; false where another process holds it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def walk_files(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], list[Path]]:

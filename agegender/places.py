@@ -41,15 +41,19 @@ TRAIN_COMMAND: Final = "agegender train" if INSTALLED else "python train.py"
 """How training is started."""
 
 
+_IN_APP: Final = frozenset({"app", "train", "bulk", "serve", "video"})
+"""Extras that a checkout's `requirements.txt` has."""
+
+
 def install_command(extra: str) -> str:
     """How to install what a part of the work needs beyond predicting.
 
     Args:
-        extra: One of the package's extras: "app", "train", "track", "video", "export" or "dev".
+        extra: One of the package's extras.
     """
     if INSTALLED:
         return f"pip install 'agegender[{extra}]'"
-    return f"pip install -r requirements{'' if extra in {'app', 'train', 'video'} else f'-{extra}'}.txt"
+    return f"pip install -r requirements{'' if extra in _IN_APP else f'-{extra}'}.txt"
 
 
 def weights_folders(weights_dir: str | os.PathLike[str] | None = None) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""TensorFlow's process-wide settings, for programs to choose before TensorFlow is first imported.
+"""Settings of a whole process: TensorFlow's, to be chosen before it is first imported, and the allocator's.
 
 Only entry points call this (the app, the command lines); the package itself never touches the
 environment, because a program that embeds it may have settings of its own.
@@ -6,12 +6,13 @@ environment, because a program that embeds it may have settings of its own.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 
@@ -57,3 +58,17 @@ def without_chatter() -> Iterator[None]:
             kept.seek(0)
             os.write(2, b"".join(line for line in kept if not _CHATTER.match(line)))
             os.close(stderr)
+
+
+_M_MMAP_THRESHOLD: Final = -3  # as malloc.h numbers it
+_LARGE_BLOCK: Final = 2**18  # bytes
+
+
+def return_large_blocks() -> None:
+    """Has glibc give memory of large arrays back as soon as they are freed.
+
+    Once one array of a photo's size was freed, glibc keeps blocks of that size for later, anew in each of a
+    dozen arenas that visitors' threads allocate from; 200 photos left 600 MB behind that nobody used.
+    """
+    with suppress(OSError, AttributeError, TypeError):  # another C library has ways of its own
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)

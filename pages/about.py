@@ -4,12 +4,15 @@ from typing import Any
 
 import streamlit as st
 
+from agegender.charts.fairness import FairnessFigure
 from agegender.errors import ModelError
 from agegender.models.card import read_card
 from ui import cards
 from ui.models import choose_model
 from ui.session import EXAMPLE_CREDIT
-from ui.widgets import show_failure
+from ui.widgets import choose_one, show_failure
+
+FIGURES: dict[str, FairnessFigure] = {"perceived gender": "accuracy", "age": "bias"}
 
 LINKS = """
 - [UTKFace](https://susanqq.github.io/UTKFace/), the faces and labels the models learn from.
@@ -42,6 +45,16 @@ def show_meaning(card: dict[str, Any]) -> None:
         )
 
 
+def show_groups(card: dict[str, Any]) -> None:
+    measured = cards.measured_groups(card)
+    if not measured:
+        return
+    st.subheader("Whom it serves worse")
+    chosen = measured[choose_one("Photos", measured, key="photos", width="content")]
+    figure = FIGURES[choose_one("Figure", FIGURES, key="fairness", width="content")]
+    cards.show_fairness(chosen, figure)
+
+
 def show_terms(card: dict[str, Any]) -> None:
     st.subheader("What it is for, and what not")
     st.markdown(card.get("intended_use", ""))
@@ -70,6 +83,7 @@ except ModelError as error:
     show_failure(error)
     st.stop()
 show_meaning(card)
+show_groups(card)
 show_terms(card)
 cards.show_card(card)
 st.subheader("Read on")

@@ -15,6 +15,7 @@ def show_charts(comparison: compare.Comparison) -> None:
     if chosen:
         compare.show_by_group(chosen, figure, order)
         compare.show_calibration(chosen, order)
+        compare.show_sets(comparison, chosen, order)
     else:
         st.info("Choose a system to see its charts.", icon=":material/compare:")
 

@@ -34,13 +34,13 @@ def show_results(photos: Sequence[Photo], settings: Settings) -> None:
     results.show_photo(photos[shown], analyses[shown])
     if len(photos) == 1:
         results.show_downloads(photos, analyses, settings.model)
-    results.show_faces(with_chips(photos[shown], analyses[shown]))
+    results.show_faces(with_chips(photos[shown], analyses[shown]), settings.model)
 
 
 st.title("How old does this face look?")
 st.markdown(
     "Every face in a photo gets an age and the gender it is perceived as. That is how old you look "
-    "**to a model trained on UTKFace labels**, not how old you are."
+    "**to a model that learnt from labelled photos**, not how old you are."
 )
 st.caption(PRIVACY)
 settings = results.choose_settings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -11,11 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from numpy.typing import NDArray
 
+from agegender.charts.style import description
 from agegender.data.table import default_data_folders
-from agegender.faces.crop import CHIP_LANDMARKS
+from agegender.faces.crop import CHIP_LANDMARKS, CHIP_PAD
 from agegender.faces.face import Face
 from agegender.labels import ETHNICITIES
 
@@ -76,6 +79,18 @@ def write_source(folder: Path, pictures: dict[str, NDArray[np.uint8]], *, age: s
     return folder
 
 
+def assert_rules_of_figures(figures: dict[str, go.Figure]) -> None:
+    """Figures take on the theme, leave scrolling alone, and each says in words of its own what it shows."""
+    for name, figure in figures.items():
+        layout = json.loads(figure.to_json())["layout"]
+        assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0,0,0,0)", name
+        assert "color" not in layout.get("font", {}), name
+        assert layout["dragmode"] is False, name
+        assert layout["xaxis"]["fixedrange"] and layout["yaxis"]["fixedrange"], name
+        assert description(figure).endswith(".") and len(description(figure)) > 10, name
+    assert len({description(figure) for figure in figures.values()}) == len(figures)
+
+
 def photo_around(chip: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """A photo of 300 px with a chip of 200 px in its middle; `FACE_IN_PHOTO` is where its face is."""
     photo = make_chip(rng, 300)
@@ -86,6 +101,22 @@ def photo_around(chip: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
 FACE_IN_PHOTO = Face(
     (70.0, 60.0, 230.0, 240.0), 0.99, tuple((x + 50, y + 50) for x, y in CHIP_LANDMARKS.tolist())
 )
+
+
+class PhotoDetector:
+    """Sees `FACE_IN_PHOTO` in padded photos, but not in dark ones."""
+
+    def detect_many(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
+        box = tuple(value + CHIP_PAD for value in FACE_IN_PHOTO.box)
+        points = tuple((x + CHIP_PAD, y + CHIP_PAD) for x, y in FACE_IN_PHOTO.landmarks)
+        return [[] if image[150, 150].max() < 30 else [Face(box, 0.9, points)] for image in images]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of files dealt out to two processes those with slow tests come first, so that neither ends alone."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

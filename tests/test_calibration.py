@@ -284,3 +284,19 @@ def test_gender_calibrations_survive_json():
 def test_what_is_no_gender_calibration_is_refused():
     with pytest.raises(ModelError, match="gender calibration"):
         GenderCalibration.from_dict({"heat": 2})
+
+
+def test_a_chip_of_more_weight_moves_the_threshold_as_copies_of_it_would():
+    rng = np.random.default_rng(8)
+    ages, centre = rng.integers(26, 36, 4000), rng.normal(30, 4, 4000)
+    distribution = np.exp(-0.5 * ((np.arange(117) - centre[:, None]) / 4) ** 2)
+    distribution /= distribution.sum(axis=1, keepdims=True)
+    far = np.abs(ages - centre) > 6
+    alike = fit_age(ages, centre, distribution)
+    assert fit_age(ages, centre, distribution, weights=np.full(4000, 7.0)) == alike
+    weighted = fit_age(ages, centre, distribution, weights=np.where(far, 3.0, 1.0))
+    copies = np.repeat(np.arange(4000), np.where(far, 3, 1))
+    copied = fit_age(ages[copies], centre[copies], distribution[copies])
+    assert weighted.band_tails[4] == pytest.approx(copied.band_tails[4], rel=0.02)
+    assert weighted.band_tails[4] < 0.9 * alike.band_tails[4]
+    assert weighted.sharpness == alike.sharpness

@@ -19,7 +19,10 @@ LIGHT_MODULES = (
     "agegender.audit.label_table",
     "agegender.charts",
     "agegender.commands.compare",
+    "agegender.commands.bulk",
     "agegender.commands.models",
+    "agegender.commands.serve",
+    "agegender.commands.summary",
     "agegender.data.augment",
     "agegender.evaluation.corruptions",
     "agegender.explain",
@@ -34,6 +37,7 @@ LIGHT_MODULES = (
     "agegender.runs.records",
     "agegender.training.config",
     "agegender.training.recipes",
+    "agegender.training.tracking",
 )
 """A page that shows a table, or a list of models, must not wait for TensorFlow, which these import late if at
 all. The linter holds those that never do."""
@@ -64,7 +68,7 @@ def test_all_is_sorted_and_resolves():
 
 def test_nothing_heavy_loads_before_there_is_something_to_predict():
     statements = "\n".join(f"import {module}" for module in LIGHT_MODULES) + "\nagegender.Predictor()"
-    assert imported_by(statements, "tensorflow", "keras", "streamlit", "mtcnn") == []
+    assert imported_by(statements, "tensorflow", "keras", "streamlit", "mtcnn", "trackio") == []
 
 
 def error_classes() -> list[type[Exception]]:

@@ -17,6 +17,7 @@ EXTRAS_OF = {
     "requirements.txt": ("", "app"),
     "requirements-dev.txt": ("dev",),
     "requirements-export.txt": ("export",),
+    "requirements-ray.txt": ("ray",),
     "requirements-track.txt": ("track",),
 }
 
@@ -70,6 +71,18 @@ def test_the_project_sets_no_upper_ends_and_the_files_do():
             assert {end.operator for end in requirement.specifier} <= {">="}, requirement
     for requirement in in_file("requirements.txt").values():
         assert {end.operator for end in requirement.specifier} & {"<", "=="}, requirement
+
+
+def test_the_lock_file_names_all_that_is_needed_by_hash_and_nowhere_to_get_it_from():
+    lines = [
+        line for line in (ROOT / "requirements-lock.txt").read_text("utf-8").splitlines() if line[0] != "#"
+    ]
+    found = [re.fullmatch(r"([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}", line) for line in lines]
+    assert all(found)
+    locked = {match[1]: match[2] for match in found if match}
+    for requirement in in_file("requirements-dev.txt").values():
+        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        assert requirement.specifier.contains(locked.get(name, "")), f"{name}: python -m tools.write_lock"
 
 
 def test_the_core_is_small():

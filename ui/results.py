@@ -10,9 +10,12 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
+from agegender.errors import ModelError
 from agegender.export import faces_csv, predictions_document, to_json
 from agegender.faces.detector import DEFAULT_MIN_CONFIDENCE
+from agegender.models.card import read_card
 from agegender.prediction import Prediction
+from agegender.reports.cautions import cautions
 from agegender.wording import say_age, say_gender, say_probability
 from ui.models import choose_model
 from ui.photos import (
@@ -119,8 +122,8 @@ def choose_face(photo: Photo, analysis: Analysis) -> int:
     return int(chosen) - 1
 
 
-def show_faces(predictions: Sequence[Prediction]) -> None:
-    """Shows a card for every face, a page at a time where they are many."""
+def show_faces(predictions: Sequence[Prediction], model: str) -> None:
+    """Shows a card for every face, a page at a time where they are many, and what they are worth."""
     age = next((prediction.age for prediction in predictions if prediction.age is not None), None)
     if age is not None:
         bars = "" if age.distribution is None else "; the bars say how likely the model holds each year"
@@ -128,11 +131,20 @@ def show_faces(predictions: Sequence[Prediction]) -> None:
             "How to read the charts: the orange line is the estimate; blue is the interval in brackets, made "
             f"to hold the labelled age of {say_probability(age.coverage)} of faces{bars}."
         )
+    for sentence in _cautions(model, predictions):
+        st.caption(f":material/info: {sentence}")
     numbered = choose_part(list(enumerate(predictions, start=1)), _FACES_A_PAGE, "faces", key="faces_page")
     cards = st.grid(min_column_width=290, border=True)
     for number, prediction in numbered:
         with cards.cell():
             _show_card(number, prediction)
+
+
+def _cautions(model: str, predictions: Sequence[Prediction]) -> list[str]:
+    try:
+        return cautions(read_card(model), predictions)
+    except ModelError:  # the answers are there all the same
+        return []
 
 
 def _show_card(number: int, prediction: Prediction) -> None:

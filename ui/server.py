@@ -6,7 +6,6 @@ The limits are settings of whoever starts the app, read from the environment; se
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import os
@@ -14,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import App, runtime
 
 from agegender.errors import AgeGenderError
+from agegender.runtime import return_large_blocks
 
 MEGABYTE: Final = 1_000_000
 
@@ -48,8 +48,6 @@ _STREAM: Final = "/_stcore/stream"
 _UPLOAD: Final = "/_stcore/upload_file/"
 _WAIT_SECONDS: Final = 10
 _TIDY_SECONDS: Final = 60.0
-_M_MMAP_THRESHOLD: Final = -3  # as malloc.h numbers it
-_LARGE_BLOCK: Final = 2**18  # bytes
 _BUSY: Final = f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="{_WAIT_SECONDS}">
 <title>Busy · Age and gender</title>
@@ -119,19 +117,9 @@ async def warmed_up(app: App) -> AsyncGenerator[None]:
         except AgeGenderError as error:  # the page will say it to whoever needs it
             logging.getLogger(__name__).warning("%s", error)
 
-    _return_large_blocks()
+    return_large_blocks()
     threading.Thread(target=warm_up, daemon=True).start()
     yield
-
-
-def _return_large_blocks() -> None:
-    """Has glibc give memory of large arrays back as soon as they are freed.
-
-    Once one array of a photo's size was freed, glibc keeps blocks of that size for later, anew in each of a
-    dozen arenas that visitors' threads allocate from; 200 photos left 600 MB behind that nobody used.
-    """
-    with suppress(OSError, AttributeError, TypeError):  # another C library has ways of its own
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 def tidy_memory() -> None:

@@ -4,7 +4,9 @@
     explain    one answer: maps over the face, the distribution in full, versions of the face
     training   curves of training runs
     compare    several systems side by side
+    fairness   one model by group
     dataset    the labels of a dataset
+    summary    people that many photos show
     audit      labels of one photo in conflict, the parts of a split side by side
     video      the people in a video
     style      what all figures share
@@ -26,6 +28,7 @@ from agegender.charts.compare import (
     group_points,
     range_confusion,
     reliability_diagram,
+    set_lines,
     trade_off,
 )
 from agegender.charts.dataset import (
@@ -38,7 +41,9 @@ from agegender.charts.dataset import (
 )
 from agegender.charts.explain import contribution_chart, occlusion_chart, stability_chart, year_distribution
 from agegender.charts.faces import Drawing, draw_answer
+from agegender.charts.fairness import fairness_points
 from agegender.charts.style import description
+from agegender.charts.summary import people_bars
 from agegender.charts.training import MAX_RUNS, epoch_time_curve, learning_rate_curve, training_curve
 from agegender.charts.video import age_over_time, people_by_band, track_timeline
 
@@ -57,15 +62,18 @@ __all__ = [
     "draw_answer",
     "epoch_time_curve",
     "ethnicity_balance",
+    "fairness_points",
     "gaps_by_band",
     "gender_balance",
     "group_points",
     "label_gaps",
     "learning_rate_curve",
     "occlusion_chart",
+    "people_bars",
     "people_by_band",
     "range_confusion",
     "reliability_diagram",
+    "set_lines",
     "source_balance",
     "split_shares",
     "stability_chart",

@@ -27,6 +27,9 @@ _SYMBOLS: Final = (
 )
 _DASHES: Final = ("solid", "dash", "dot")
 
+TEST_SET: Final = "UTKFace test"
+"""What the test split is called beside photos of other sources."""
+
 MAX_SYSTEMS: Final = len(_SYMBOLS)
 """How many systems one figure can tell apart; the looks of later ones repeat."""
 
@@ -202,6 +205,47 @@ def group_points(entries: Sequence[Entry], figure: Figure, order: Sequence[str])
         scattermode="group",
         scattergap=0.35,
     )
+
+
+def set_lines(entries: Sequence[Entry], order: Sequence[str]) -> go.Figure:
+    """Draws the accuracy of gender on the test split and on photos of other sources, a line a system.
+
+    Args:
+        entries: Entries of `agegender.reports.comparison.compare_models` with ``sets``.
+        order: As for `trade_off`.
+
+    Returns:
+        The figure, with bootstrap intervals where there are any; a set without a figure leaves a gap.
+    """
+    looks, form = _looks(order), _FORMATS["gender_accuracy"]
+    names = list(dict.fromkeys(name for entry in entries for name in entry.get("sets", {})))
+    traces, sentences = [], ["Accuracy of gender on the test split, then on photos of other sources."]
+    for entry in entries:
+        rows = [entry, *(entry.get("sets", {}).get(name, {}) for name in names)]
+        values = [row.get("gender_accuracy") for row in rows]
+        if values[0] is None or not any(value is not None for value in values[1:]):
+            continue
+        look = looks[entry["name"]]
+        spread = [
+            row if value is not None else {"gender_accuracy": 0}
+            for row, value in zip(rows, values, strict=True)
+        ]
+        traces.append(
+            {
+                **_points(entry["name"], look, size=9),
+                "mode": "lines+markers",
+                "line": {"color": look.color, "dash": look.dash, "width": 2},
+                "x": [TEST_SET, *names],
+                "y": values,
+                "error_y": _error_bars(spread, "gender_accuracy"),
+                "customdata": [row.get("n") for row in rows],
+                "hovertemplate": f"%{{y:{form}}} (%{{customdata:,}} faces)",
+            }
+        )
+        least = min(value for value in values[1:] if value is not None)
+        sentences.append(f"{entry['name']}: from {values[0]:{form}} to {least:{form}}.")
+    sentence = " ".join(sentences).replace("%", " %")
+    return _figure(traces, sentence, "gender_accuracy", xaxis={"type": "category"}, hovermode="x unified")
 
 
 def reliability_diagram(entries: Sequence[Entry], order: Sequence[str]) -> go.Figure:

@@ -80,27 +80,19 @@ def occlusion_chart(chip: NDArray[np.uint8], found: OcclusionMap, task: Task) ->
     values = found.age if task == "age" else found.female
     if values is None:
         raise ValueError(f"there is no {task} in this occlusion map")
-    if task == "age":
-        row, column = np.unravel_index(int(np.abs(values).argmax()), values.shape)
-        largest = float(values[row, column])
-        place = strongest_place(values, sign=1 if largest > 0 else -1)
-        change = "younger" if largest > 0 else "older"
-        sentence = (
-            f"Most depends on {place}: covered, the face looks {abs(largest):.1f} years {change}."
-            if place
-            else "Covering a place changes nothing."
-        )
-        return _face_map(chip, values, task, "years", sentence)
-    row, column = np.unravel_index(int(np.abs(values).argmax()), values.shape)
-    largest = float(values[row, column])
+    largest = float(values.flat[int(np.abs(values).argmax())])
     place = strongest_place(values, sign=1 if largest > 0 else -1)
-    whole = found.whole[1].female if found.whole[1] else float("nan")
+    if task == "age":
+        change = f"the face looks {abs(largest):.1f} years {'younger' if largest > 0 else 'older'}"
+    else:
+        whole = found.whole[1].female if found.whole[1] else float("nan")
+        after = say_probability(whole - largest)
+        change = f"the probability of female goes from {say_probability(whole)} to {after}"
     sentence = (
-        f"Most depends on {place}: covered, the probability of female goes from {say_probability(whole)} "
-        f"to {say_probability(whole - largest)}."
-        if place
-        else "Covering a place changes nothing."
+        f"Most depends on {place}: covered, {change}." if place else "Covering a place changes nothing."
     )
+    if task == "age":
+        return _face_map(chip, values, task, "years", sentence)
     return _face_map(chip, 100 * values, task, "points", sentence)
 
 

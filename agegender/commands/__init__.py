@@ -1,5 +1,8 @@
 """What the subcommands of `python -m agegender` share: where words, warnings, bars and JSON go.
 
+Each is a module of its own with a function ``run``. Its arguments are the command's options, by their names
+and in the words of `agegender.__main__`; where one was not given it is ``None``, or what its help says.
+
 Results go to standard output, everything else to standard error, so that output can be piped.
 """
 

@@ -58,14 +58,6 @@ def run(
 ) -> int:
     """Audits labelled faces.
 
-    Args:
-        data: Folders; ``None`` takes those that ``UTKFACE_DIR`` names.
-        suspects: Whether to look for suspicious labels, which takes TensorFlow and most of the time.
-        json: Where the figures go: a file, "-" for standard output, or ``None`` for words.
-        csv: A file for the findings, one row each, or ``None``.
-        pictures: A folder for contact sheets of pairs and of suspicious labels, or ``None``. They show
-            people's faces.
-
     Returns:
         0, or 1 where some labelled files could not be read.
 

@@ -74,11 +74,8 @@ ColdAndWarm = dict[str, dict[str, float]]
 """Milliseconds by stage, each ``cold``, in the first photo after loading, and ``warm``, a median."""
 
 
-def run(*, json_path: str | None) -> int:
+def run(*, json: str | None) -> int:
     """Measures the default model on the built-in example picture.
-
-    Args:
-        json_path: A file, "-" for standard output, or ``None`` for words.
 
     Returns:
         0.
@@ -86,7 +83,7 @@ def run(*, json_path: str | None) -> int:
     Raises:
         ModelError: The model is not trained.
     """
-    prepare_outputs({"--json": json_path})
+    prepare_outputs({"--json": json})
     with progress_bar(7, "Measuring", "step") as bar:
         process = time_process([sys.executable, "-m", "agegender", "predict", str(EXAMPLE)], REPEATS)
         bar.update()
@@ -126,8 +123,8 @@ def run(*, json_path: str | None) -> int:
         figures["folder"] = measure_folder(predictor, [EXAMPLE] * FOLDER_PHOTOS)
         bar.update()
     figures["peak_memory_mb"] = peak_memory_mb()
-    if json_path is not None:
-        write_json(figures, json_path)
+    if json is not None:
+        write_json(figures, json)
     else:
         for line in _in_words(figures):
             say(line)

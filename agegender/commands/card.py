@@ -14,11 +14,6 @@ from agegender.reports.card import card_markdown
 def run(name: str | None, *, output: str | None, data: list[str] | None) -> int:
     """Renders a model's card as Markdown.
 
-    Args:
-        name: A model, or a base that models start from; ``None`` takes the default model.
-        output: A file to write; ``None`` prints it.
-        data: A dataset folder whose split is to be compared with the one the model was made with.
-
     Returns:
         0, or 1 where the split is another one, which is then said on standard error.
 

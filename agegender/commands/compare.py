@@ -24,9 +24,6 @@ _HEADER: Final = (
 def run(*, json: str | None) -> int:
     """Compares the models by their cards.
 
-    Args:
-        json: A file, "-" for standard output, or ``None`` for tables in words.
-
     Returns:
         0.
 

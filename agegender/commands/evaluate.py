@@ -31,17 +31,6 @@ def run(
 ) -> int:
     """Evaluates a model on labelled faces.
 
-    Args:
-        data: Folders; ``None`` takes the one that ``UTKFACE_DIR`` names.
-        model: Name of the model; ``None`` takes the default one.
-        split: "train", "validation", "test" or "dev"; ``None`` takes all files.
-        detect: Whether each chip goes through detection and cropping first; pictures that are no chips always
-            do.
-        corruptions: Whether the chips are also measured under each of the seven corruptions; not together
-            with ``detect``.
-        limit: At most so many files, drawn at random with a fixed seed.
-        json: A file, "-" for standard output, or ``None`` for words.
-
     Returns:
         0, or 1 where some files could not be read.
 

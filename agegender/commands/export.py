@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 def run(model: str | None, *, format: Format, output: str) -> int:
     """Exports a model.
 
-    Args:
-        model: Name of the model; ``None`` takes the default one.
-        format: "litert" or "onnx".
-        output: The file to write.
-
     Returns:
         0.
 

@@ -15,9 +15,6 @@ NOT_HERE: Final = "not here"
 def run(*, json: str | None) -> int:
     """Lists the models.
 
-    Args:
-        json: A file, "-" for standard output, or ``None`` for a table in words.
-
     Returns:
         0.
 

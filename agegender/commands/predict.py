@@ -7,10 +7,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from agegender.batch import in_order, stop_on_signal
@@ -28,7 +27,7 @@ from agegender.commands import (
     write_json,
 )
 from agegender.drawing import BLUR_CONFIDENCE, annotate, pixelate
-from agegender.errors import AgeGenderError, ConfigError, ImageError, ModelError, VideoError
+from agegender.errors import ConfigError, ModelError, reason_of
 from agegender.export import (
     NO_FACE,
     faces_csv,
@@ -42,31 +41,9 @@ from agegender.runtime import without_chatter
 from agegender.wording import describe
 
 if TYPE_CHECKING:
-    from agegender.predictor import FoundFace
+    from agegender.predictor import Predictor
 
 _KEPT_SUFFIXES: Final = JPEG_SUFFIXES | {".png"}
-
-Pixels = NDArray[np.uint8]
-
-
-class PhotoPredictor(Protocol):
-    """What this command needs of `agegender.Predictor`."""
-
-    @property
-    def model(self) -> str:
-        """Name of the model."""
-
-    def predict(self, source: Pixels) -> list[Prediction]:
-        """Every face of a photo."""
-
-    def find_faces(self, source: Pixels, *, min_confidence: float | None = None) -> list[FoundFace]:
-        """Every face of a photo, without an answer."""
-
-    def predict_chip_image(self, source: Pixels) -> Prediction:
-        """The one face of a picture that is a chip."""
-
-    def predict_chips(self, chips: Pixels) -> Sequence[Any]:
-        """Estimates for chips of shape (n, h, w, 3)."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +72,17 @@ class Outputs:
         return self.json is None and self.csv is None and self.annotated is None
 
 
-def run(patterns: Sequence[str], *, model: str | None, chips: bool, outputs: Outputs) -> int:
-    """Predicts every picture that the patterns name.
-
-    Args:
-        patterns: Files, folders and globs.
-        model: Name of the model; ``None`` takes the default one.
-        chips: Whether each picture already is a face chip.
-        outputs: Where results go.
+def run(
+    *,
+    paths: Sequence[str],
+    model: str | None,
+    chips: bool,
+    json: str | None,
+    csv: str | None,
+    annotate: Path | None,
+    blur: str | None,
+) -> int:
+    """Predicts every picture that the paths name.
 
     Returns:
         0, or 1 where some pictures failed.
@@ -111,20 +91,21 @@ def run(patterns: Sequence[str], *, model: str | None, chips: bool, outputs: Out
         ConfigError: Nothing matches, or an output would replace an input.
         ModelError: The model is unknown or not trained.
     """
-    paths = find_images(patterns)
+    patterns, outputs = paths, Outputs(json=json, csv=csv, annotated=annotate, blur=blur is not None)
+    found = find_images(patterns)
     if outputs.annotated is not None:
-        paths = without_copies(paths, patterns, outputs.annotated)
-    if not paths:
+        found = without_copies(found, patterns, outputs.annotated)
+    if not found:
         raise ConfigError(f"no picture matches {' '.join(map(repr, patterns))}")
-    check_outputs(paths, outputs)
+    check_outputs(found, outputs)
 
     from agegender.predictor import Predictor  # after the checks: it imports TensorFlow
 
     predictor = Predictor() if model is None else Predictor(model)
-    return predict_files(paths, predictor, chips=chips, outputs=outputs)
+    return predict_files(found, predictor, chips=chips, outputs=outputs)
 
 
-def predict_files(paths: Sequence[Path], predictor: PhotoPredictor, *, chips: bool, outputs: Outputs) -> int:
+def predict_files(paths: Sequence[Path], predictor: Predictor, *, chips: bool, outputs: Outputs) -> int:
     """Predicts pictures, as many at a time as there are cores, and writes what was asked for.
 
     A picture that fails is named on standard error and recorded with its error; the rest goes on. Words and
@@ -266,7 +247,7 @@ def _below_common_folder(paths: Sequence[Path]) -> list[Path]:
 
 
 def _predict_one(
-    path: Path, predictor: PhotoPredictor, *, chips: bool, copy: Path | None, blur: bool
+    path: Path, predictor: Predictor, *, chips: bool, copy: Path | None, blur: bool
 ) -> tuple[dict[str, Any], list[Prediction]]:
     """Reads a picture, predicts it and draws its copy; what goes wrong ends up in the record's error."""
     size: tuple[int, int] | None = None
@@ -303,14 +284,3 @@ def _print_faces(path: str, faces: Sequence[Prediction]) -> None:
         say(f"{path}: {NO_FACE}")
     for number, face in enumerate(faces, start=1):
         say(f"{path}: face {number}: {describe(face)}")
-
-
-def reason_of(error: Exception) -> str:
-    """Says what is wrong with a picture or a video, without its name: that stands beside it."""
-    if isinstance(error, ImageError | VideoError):
-        return error.reason
-    if isinstance(error, AgeGenderError):
-        return str(error)
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return f"unexpected {type(error).__name__}: {error}"

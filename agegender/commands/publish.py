@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agegender.commands import OK, prepare_outputs, progress_bars, say, write_json
 from agegender.data.table import read_dataset
@@ -18,36 +19,23 @@ if TYPE_CHECKING:
 
 def run(
     *,
-    runs: dict[NetworkTask, Path | None],
+    age: Path | None,
+    gender: Path | None,
+    both: Path | None,
     recipe: str | None,
     data: list[str] | None,
     name: str | None,
     title: str | None,
-    notes: list[str],
+    note: list[str],
     corruptions: bool,
     detect: bool,
     share: bool,
     light: bool | None,
     again: bool,
+    sets: list[str],
     json: str | None,
 ) -> int:
     """Publishes runs, or calibrates and measures a published model anew, and shows the test figures.
-
-    Args:
-        runs: Run of each network, as a path or as its name, or ``None``: of "age" and "gender", or of "both"
-            alone.
-        recipe: Instead of runs: the recipe whose finished runs are published, under its name.
-        data: The dataset folder; ``None`` takes the one that ``UTKFACE_DIR`` names.
-        name: The model's name; ``None`` takes the default model's and replaces it.
-        title: One line for people; ``None`` takes the registry's, or the name.
-        notes: Remarks for the card.
-        corruptions: Whether the test split is also measured dark, blurred, covered and turned.
-        detect: Whether it is also measured through detection and cropping.
-        share: Whether a pair stores the layers that its networks have in common once.
-        light: Whether to write the light form, which predicts without TensorFlow; ``None`` does for a new
-            model, and leaves that of one measured again as it is.
-        again: Whether to calibrate and measure the model ``name`` anew instead; no run is then named.
-        json: Where to write the card as JSON, besides ``weights/<name>/card.json``.
 
     Returns:
         0.
@@ -56,14 +44,13 @@ def run(
         ConfigError: No run is named, or the runs do not fit together.
         DatasetError: The folder is missing or holds no labelled chip.
     """
-    given = {
-        task: folder if folder.is_dir() else RUNS_DIR / folder
-        for task, folder in runs.items()
-        if folder is not None
-    }
+    named: dict[NetworkTask, Path | None] = {"age": age, "gender": gender, "both": both}
+    given = {task: run if run.is_dir() else RUNS_DIR / run for task, run in named.items() if run is not None}
     if again and (given or recipe):
         raise ConfigError("--again measures a model that is published: name no run and no recipe")
-    if not again and (bool(given) == bool(recipe) or ("both" in given and len(given) > 1)):
+    sets_alone = bool(sets) and not (again or given or recipe)
+    nothing_named = not again and not sets_alone and bool(given) == bool(recipe)
+    if nothing_named or ("both" in given and len(given) > 1):
         raise ConfigError(
             "name --age RUN, --gender RUN or one of them, --recipe NAME alone or --both RUN alone"
         )
@@ -72,18 +59,23 @@ def run(
         given = finished_runs(recipe, RUNS_DIR)
     name = name or (Path(recipe).stem if recipe else DEFAULT_MODEL)
     title = title or (MODELS[name].title if name in MODELS else name)
-    dataset = read_dataset(data)
+    measured_on = [read_dataset(folder) for folder in sets]
+    dataset = None if sets_alone else read_dataset(data)
 
     from agegender.faces import FaceDetector  # after the checks: these import TensorFlow
     from agegender.publishing.publish import measure_again, publish
+    from agegender.publishing.sets import measure_sets
 
     with progress_bars("file") as progress:
-        if again:
+        if dataset is None:
+            card = measure_sets(name, measured_on, progress=progress)
+        elif again:
             card = measure_again(
                 name,
                 dataset,
                 corruptions=corruptions,
                 detect=detect,
+                sets=measured_on,
                 light=bool(light),
                 progress=progress,
             )
@@ -93,9 +85,10 @@ def run(
                 name,
                 dataset,
                 title=title,
-                notes=tuple(notes),
+                notes=tuple(note),
                 corruptions=corruptions,
                 detector=FaceDetector() if detect else None,
+                sets=measured_on,
                 share=share,
                 light=light is not False,
                 progress=progress,
@@ -103,12 +96,19 @@ def run(
     if json is not None:
         write_json(card, json)
         return OK
-    metrics = card["metrics"]
-    figures = []
-    if "age" in metrics:
-        figures.append(f"age error {metrics['age']['mae']:.2f} years")
-    if "gender" in metrics:
-        figures.append(f"gender accuracy {metrics['gender']['accuracy']:.1%}".replace("%", " %"))
-    say(f"{name}: {', '.join(figures)} on {metrics['n']} test chips.")
+    say(f"{name}: {_say_figures(card['metrics'])} on {card['metrics']['n']} test chips.")
+    for source, metrics in card.get("sets", {}).items():
+        say(f"  {_say_figures(metrics)} on {metrics['n']} photos of {source}, {metrics['split']}.")
     say(f"Its card: python -m agegender card {name}. Try it: python -m agegender predict --model {name} PATH")
     return OK
+
+
+def _say_figures(metrics: Mapping[str, Any]) -> str:
+    age, gender, figures = metrics.get("age", {}), metrics.get("gender", {}), []
+    if age.get("ranges_n"):
+        figures.append(f"age in the labelled range {age['in_range']:.1%}")
+    elif age:
+        figures.append(f"age error {age['mae']:.2f} years")
+    if gender:
+        figures.append(f"gender accuracy {gender['accuracy']:.1%}")
+    return ", ".join(figures).replace("%", " %")

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from agegender.batch import stop_on_signal
 from agegender.commands import OK, SOME_FAILED, complain, progress_bar, say, write_all, write_json
-from agegender.commands.predict import Outputs, annotated_paths, check_outputs, reason_of, without_copies
-from agegender.errors import ConfigError, ModelError
+from agegender.commands.predict import Outputs, annotated_paths, check_outputs, without_copies
+from agegender.errors import ConfigError, ModelError, reason_of
 from agegender.export import NO_FACE, open_atomically, tracks_csv, videos_document, write_atomically
 from agegender.runtime import without_chatter
 from agegender.video.analysis import VideoResult, follow_video
@@ -37,14 +37,26 @@ class VideoPredictor(FramePredictor, Protocol):
         """Estimates for chips of shape (n, h, w, 3)."""
 
 
-def run(patterns: Sequence[str], *, model: str | None, every: float | None, outputs: Outputs) -> int:
+def run(
+    *,
+    paths: Sequence[str],
+    model: str | None,
+    every: float | None,
+    json: str | None,
+    csv: str | None,
+    annotate: Path | None,
+    blur: str | None,
+) -> int:
     """Follows the people in every video that the patterns name.
 
     Args:
-        patterns: Files, folders and globs.
+        paths: Files, folders and globs.
         model: Name of the model; ``None`` takes the default one.
         every: How often to look for faces, in seconds; ``None`` as `follow_video` does it.
-        outputs: Where results go.
+        json: A file, or "-" for standard output.
+        csv: A file.
+        annotate: A folder for annotated copies.
+        blur: Not ``None`` where faces are made unrecognisable in these.
 
     Returns:
         0, or 1 where some videos failed, or could be read in part only.
@@ -53,20 +65,21 @@ def run(patterns: Sequence[str], *, model: str | None, every: float | None, outp
         ConfigError: Nothing matches, or an output would replace an input.
         ModelError: The model is unknown or not trained.
     """
-    paths = find_videos(patterns)
+    patterns, outputs = paths, Outputs(json=json, csv=csv, annotated=annotate, blur=blur is not None)
+    found = find_videos(patterns)
     if outputs.annotated is not None:
-        paths = without_copies(paths, patterns, outputs.annotated, "videos")
-    if not paths:
+        found = without_copies(found, patterns, outputs.annotated, "videos")
+    if not found:
         raise ConfigError(f"no video matches {' '.join(map(repr, patterns))}")
     copies: dict[Path, Path] = {}
     if outputs.annotated is not None:
-        copies = annotated_paths(paths, outputs.annotated, {_COPIED_AS}, _COPIED_AS)
-    check_outputs(paths, outputs, copies)
+        copies = annotated_paths(found, outputs.annotated, {_COPIED_AS}, _COPIED_AS)
+    check_outputs(found, outputs, copies)
 
     from agegender.predictor import Predictor  # after the checks: it may import TensorFlow
 
     predictor = Predictor() if model is None else Predictor(model)
-    return follow_files(paths, predictor, every=every, outputs=outputs, copies=copies)
+    return follow_files(found, predictor, every=every, outputs=outputs, copies=copies)
 
 
 def follow_files(

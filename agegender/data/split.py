@@ -49,7 +49,7 @@ TEST_SHARE: Final = 0.1
 
 SPLIT_SALT: Final = "agegender-split-133"
 """Mixed into each digest. A hash cannot stratify, but it can be chosen: of many salts, this one leaves the
-shares of age bands, genders and ethnicity codes on UTKFace most alike (tools/once/choose_split_salt.py)."""
+shares of age bands, genders and ethnicity codes on UTKFace most alike."""
 
 
 def split_position(digest: str, salt: str = SPLIT_SALT) -> float:

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from agegender.evaluation.metrics import CS_YEARS
-from agegender.labels import AGE_BAND_NAMES, GENDERS, age_band, group_codes
+from agegender.evaluation.metrics import CS_YEARS, range_label_faces
+from agegender.labels import AGE_BAND_NAMES, GENDERS, age_band, group_codes, say_years
 
 RESAMPLES: Final = 1000
 BOOTSTRAP_SEED: Final = 20
@@ -27,6 +27,14 @@ LEAST_FACES: Final = 20
 
 ADULTS: Final = (21, 60)
 """Years, both included: one of the two usual ways to cut UTKFace leaves out all others."""
+
+CHILDREN: Final = (0, 9)
+"""Years, both included: of these, gender is hardest to tell."""
+
+TEENAGERS: Final = (10, 19)
+"""Years, both included, as FairFace has them: these are taken for adults most."""
+
+_STAGES: Final = {"adults": ADULTS, "children": CHILDREN, "teenagers": TEENAGERS}
 
 _FEMALE: Final = 1
 _DECIMALS: Final = 4
@@ -41,23 +49,26 @@ class Baseline:
     Attributes:
         age: Median labelled age of the training split, in years.
         gender: Its most common gender label.
+        split: What they were taken from.
     """
 
     age: float
     gender: str
+    split: str = "train"
 
 
-def fit_baseline(train: pd.DataFrame) -> Baseline:
-    """The best fixed answers for a training split.
+def fit_baseline(rows: pd.DataFrame, split: str = "train") -> Baseline:
+    """The best fixed answers for a split.
 
     Args:
-        train: One row a chip with the columns ``age`` (years) and ``gender`` (codes).
+        rows: One row a chip with the columns ``age`` (years) and ``gender`` (codes).
+        split: Its name.
 
     Returns:
         The median, which no other fixed age beats in mean absolute error, and the most common gender.
     """
-    codes = np.bincount(train["gender"].to_numpy(np.int64), minlength=len(GENDERS))
-    return Baseline(float(np.median(train["age"])), GENDERS[int(codes.argmax())])
+    codes = np.bincount(rows["gender"].to_numpy(np.int64), minlength=len(GENDERS))
+    return Baseline(float(np.median(rows["age"])), GENDERS[int(codes.argmax())], split)
 
 
 def measure_groups(
@@ -81,12 +92,19 @@ def measure_groups(
 
     Returns:
         JSON-ready, floats rounded to four decimals: how it was measured, and under "overall", "adults" (of
-        `ADULTS` years, for the sake of papers that measure on them alone), "by_age",
-        "by_gender", "by_ethnicity", "by_age_and_gender", "by_age_and_ethnicity" and
-        "by_gender_and_ethnicity" the figures of each group that has faces, named like "0-4", "female" or
-        "0-4, female". A group's figures are ``n`` and, from `LEAST_FACES` faces on, "age" and "gender",
-        where each figure is ``{"value", "low", "high"}``, except those of the baseline, which have no
-        interval. Groups are those of the labels.
+        `ADULTS` years, for the sake of papers that measure on them alone), "children" (of `CHILDREN`),
+        "teenagers" (of `TEENAGERS`), "by_age", "by_gender", "by_ethnicity", "by_age_and_gender",
+        "by_age_and_ethnicity" and "by_gender_and_ethnicity" the figures of each group that has faces, named
+        like "0-4", "female" or "0-4, female". A group's figures are ``n`` and, from `LEAST_FACES` faces on,
+        "age" and "gender", where each figure is ``{"value", "low", "high"}``, except those of the baseline,
+        which have no interval. Groups are those of the labels; where all ages are ranges, those are the
+        groups of age.
+
+        Errors in years are of faces with an exact age. Where labels are ranges, "age" has the figures of
+        `range_label_metrics` too, and ``bias_outside``: by how many years the prediction is over (or, below
+        zero, under) the range on average. "ethnicity_gap" has under "gender" how far ``accuracy`` of the
+        worst ethnic group lies below that of the best, both named: with few faces a group, chance alone
+        makes several points of it, and its interval says so.
 
     Raises:
         ValueError: ``clusters`` is not of shape (n,).
@@ -103,17 +121,19 @@ def measure_groups(
         "resamples": resamples,
         "seed": seed,
         "least_faces": LEAST_FACES,
-        "baseline": {**asdict(baseline), "split": "train"},
+        "baseline": asdict(baseline),
         "overall": _figures(np.ones(len(table), dtype=bool), quantities, draws),
-        "adults": {
-            "ages": list(ADULTS),
-            **_figures(table["age"].between(*ADULTS).to_numpy(), quantities, draws),
-        },
     }
+    low, high = table.get("age_min", table["age"]), table.get("age_max", table["age"])
+    for name, (first, last) in _STAGES.items():
+        mask = (low >= first).to_numpy() & (high <= last).to_numpy()
+        document[name] = {"ages": [first, last], **_figures(mask, quantities, draws)}
     for name, members in _groupings(table):
         document[name] = {
             group: _figures(mask, quantities, draws) for group, mask in members.items() if mask.any()
         }
+        if name == "by_ethnicity" and "gender" in quantities:
+            document["ethnicity_gap"] = {"gender": _gap(members, quantities["gender"]["accuracy"], draws)}
     return document
 
 
@@ -132,17 +152,25 @@ def _quantities(table: pd.DataFrame, baseline: Baseline) -> dict[str, dict[str, 
     found: dict[str, dict[str, _Quantity]] = {}
     if "predicted_age" in table:
         age, low, high = (table[name].to_numpy(np.float64) for name in ("age", "low", "high"))
-        error = table["predicted_age"].to_numpy(np.float64) - age
+        predicted = table["predicted_age"].to_numpy(np.float64)
+        first, last = (table.get(end, table["age"]).to_numpy(np.float64) for end in ("age_min", "age_max"))
+        exact = first == last
+        error = predicted - age
         fixed = np.abs(baseline.age - age)
         found["age"] = {
-            "mae": _Quantity(np.abs(error), every),
-            "cs5": _Quantity((np.abs(error) <= CS_YEARS).astype(np.float64), every),
-            "bias": _Quantity(error, every),
-            "interval_coverage": _Quantity(((low <= age) & (age <= high)).astype(np.float64), every),
+            "mae": _Quantity(np.abs(error), exact),
+            "cs5": _Quantity((np.abs(error) <= CS_YEARS).astype(np.float64), exact),
+            "bias": _Quantity(error, exact),
+            "interval_coverage": _Quantity(((low <= age) & (age <= high)).astype(np.float64), exact),
             "interval_width": _Quantity(high - low, every),
-            "baseline_mae": _Quantity(fixed, every, interval=False),
-            "baseline_cs5": _Quantity((fixed <= CS_YEARS).astype(np.float64), every, interval=False),
+            "baseline_mae": _Quantity(fixed, exact, interval=False),
+            "baseline_cs5": _Quantity((fixed <= CS_YEARS).astype(np.float64), exact, interval=False),
         }
+        if not exact.all():
+            within = range_label_faces(first, last, predicted, low, high)
+            outside = np.floor(predicted + 0.5)
+            within["bias_outside"] = outside - np.clip(outside, first, last)
+            found["age"] |= {name: _Quantity(of_each, ~exact) for name, of_each in within.items()}
     if "female" in table:
         codes = table["gender"].to_numpy(np.int64)
         right = ((table["female"].to_numpy() >= 0.5) == (codes == _FEMALE)).astype(np.float64)
@@ -159,7 +187,7 @@ def _quantities(table: pd.DataFrame, baseline: Baseline) -> dict[str, dict[str, 
 def _groupings(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, NDArray[np.bool_]]]]:
     """Each way of grouping: its name, and which faces are in each group."""
     codes: Mapping[str, tuple[NDArray[np.int64], tuple[str, ...]]] = {
-        "age": (age_band(table["age"].to_numpy()), AGE_BAND_NAMES),
+        "age": _age_groups(table),
         "gender": (table["gender"].to_numpy(np.int64), GENDERS),
         "ethnicity": group_codes(table["group"]),
     }
@@ -176,6 +204,35 @@ def _groupings(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, NDArray[np.
             for second, also in single[other].items()
         }
         yield f"by_{one}_and_{other}", both
+
+
+def _age_groups(table: pd.DataFrame) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The nine bands, or the labels' own ranges where there is nothing else."""
+    if "age_min" in table and (table["age_min"] < table["age_max"]).all():
+        ranges = table[["age_min", "age_max"]].astype(int).apply(tuple, axis=1)
+        names = sorted(set(ranges))
+        codes = ranges.map({ends: code for code, ends in enumerate(names)}).to_numpy(np.int64)
+        return codes, tuple(say_years(*ends).replace("–", "-") for ends in names)
+    return age_band(table["age"].to_numpy()), AGE_BAND_NAMES
+
+
+def _gap(
+    members: Mapping[str, NDArray[np.bool_]], quantity: _Quantity, draws: NDArray[np.float32]
+) -> Figures | None:
+    """How far the worst group is behind the best; ``None`` for fewer than two groups of enough faces."""
+    groups = {name: mask for name, mask in members.items() if mask.sum() >= LEAST_FACES}
+    if len(groups) < 2:
+        return None
+    means = {name: float(quantity.of_each[mask].mean()) for name, mask in groups.items()}
+    best, worst = max(means, key=lambda name: means[name]), min(means, key=lambda name: means[name])
+    drawn = [
+        draws[:, mask] @ quantity.of_each[mask] / np.maximum(draws[:, mask].sum(axis=1), 1)
+        for mask in (groups[best], groups[worst])
+    ]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(drawn[0] - drawn[1], (tail, 1 - tail))
+    ends = {"value": means[best] - means[worst], "low": float(low), "high": float(high)}
+    return {"best": best, "worst": worst, **{key: round(end, _DECIMALS) for key, end in ends.items()}}
 
 
 def _draws(photos: NDArray[Any], resamples: int, seed: int) -> NDArray[np.float32]:

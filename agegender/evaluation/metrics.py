@@ -68,16 +68,28 @@ def range_label_metrics(
     Raises:
         ValueError: The arrays are not of one shape (n,).
     """
-    first, last, years, lower, upper = _columns(lowest, highest, predicted, low, high)
-    years = np.floor(years + 0.5)
+    columns = _columns(lowest, highest, predicted, low, high)
+    return {name: _mean(of_each) for name, of_each in range_label_faces(*columns).items()}
+
+
+def range_label_faces(
+    first: NDArray[np.float64],
+    last: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64]]:
+    """What `range_label_metrics` averages, of each face: float64 of shape (n,), shares as 0 and 1."""
+    years = np.floor(predicted + 0.5)
     outside = np.maximum(0, first - years) + np.maximum(0, years - last)
     middle = (first + last) / 2
-    return {
-        "in_range": _mean(outside == 0),
-        "years_outside": _mean(outside),
-        "interval_touches": _mean((lower <= last) & (first <= upper)),
-        "interval_holds_middle": _mean((lower <= middle) & (middle <= upper)),
+    found = {
+        "in_range": outside == 0,
+        "years_outside": outside,
+        "interval_touches": (low <= last) & (first <= high),
+        "interval_holds_middle": (low <= middle) & (middle <= high),
     }
+    return {name: np.asarray(of_each, np.float64) for name, of_each in found.items()}
 
 
 def gender_metrics(

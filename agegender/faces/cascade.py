@@ -170,18 +170,23 @@ class Cascade:
         return boxes
 
     def refine(
-        self, pictures: Sequence[Pyramid], boxes: Sequence[NDArray[np.float64]]
+        self,
+        pictures: Sequence[Pyramid],
+        boxes: Sequence[NDArray[np.float64]],
+        turns: Sequence[int] | None = None,
     ) -> list[NDArray[np.float64]]:
         """Runs the second network.
 
         Args:
             pictures: As for `detect`.
             boxes: As `propose` gives them.
+            turns: How many quarter turns each picture is turned counterclockwise before it is looked at;
+                its boxes are those of the turned picture (`turn_boxes`), and so are the answers.
 
         Returns:
             Fewer and better squares, shape (n, 4), a picture.
         """
-        answers = self._on_patches(self._rnet, pictures, boxes, R_SIDE, R_BATCH)
+        answers = self._on_patches(self._rnet, pictures, boxes, turns, R_SIDE)
         refined = []
         for own, answer in zip(boxes, answers, strict=True):
             sure = np.flatnonzero(answer[:, -1] > _logit(_R_THRESHOLD))
@@ -190,7 +195,11 @@ class Cascade:
         return refined
 
     def confirm(
-        self, pictures: Sequence[Pyramid], boxes: Sequence[NDArray[np.float64]], min_confidence: float
+        self,
+        pictures: Sequence[Pyramid],
+        boxes: Sequence[NDArray[np.float64]],
+        min_confidence: float,
+        turns: Sequence[int] | None = None,
     ) -> list[Detections]:
         """Runs the third network.
 
@@ -198,11 +207,12 @@ class Cascade:
             pictures: As for `detect`.
             boxes: As `refine` gives them.
             min_confidence: As for `detect`.
+            turns: As for `refine`.
 
         Returns:
             As `detect`.
         """
-        answers = self._on_patches(self._onet, pictures, boxes, O_SIDE, O_BATCH)
+        answers = self._on_patches(self._onet, pictures, boxes, turns, O_SIDE)
         found = []
         for own, answer in zip(boxes, answers, strict=True):
             confidence = 1 / (1 + np.exp(-answer[:, -1].astype(np.float64)))
@@ -224,10 +234,12 @@ class Cascade:
         network: LiteRTModel,
         pictures: Sequence[Pyramid],
         boxes: Sequence[NDArray[np.float64]],
+        turns: Sequence[int] | None,
         side: int,
-        batch: int,
     ) -> list[NDArray[np.float32]]:
         """Runs the second or third network on boxes of shape (n, 4); returns its answers, a picture each."""
+        turns = turns or [0] * len(pictures)
+        batch = R_BATCH if side == R_SIDE else O_BATCH
         counts = [len(own) for own in boxes]
         owners, every = np.repeat(np.arange(len(boxes)), counts), np.concatenate([np.empty((0, 4)), *boxes])
 
@@ -238,7 +250,11 @@ class Cascade:
             for index in range(owner[0], owner[-1] + 1):
                 own = np.flatnonzero(owner == index)
                 if own.size:
-                    patches[own] = _patches(pictures[index].pixels, box[own], side)
+                    height, width = pictures[index].size
+                    turned = (height, width) if turns[index] % 2 == 0 else (width, height)
+                    upright = turn_boxes(box[own], turned, -turns[index])
+                    patch = _patches(pictures[index].pixels, upright, side)
+                    patches[own] = np.rot90(patch, turns[index], axes=(1, 2))
             answers = [network(patches[start : start + batch])[0] for start in range(0, len(box), batch)]
             return np.concatenate(answers)[: len(box)]
 
@@ -246,6 +262,25 @@ class Cascade:
         answers = self._side_by_side(run, range(0, len(every), _BATCHES * batch))
         joined = np.concatenate([np.empty((0, width), np.float32), *answers])
         return [joined[first:last] for first, last in pairwise(np.cumsum([0, *counts]))]
+
+
+def turn_boxes(boxes: NDArray[np.float64], size: tuple[int, int], quarter_turns: int) -> NDArray[np.float64]:
+    """Turns boxes as ``np.rot90`` turns the picture that they lie in.
+
+    Args:
+        boxes: Shape (n, 4): x1, y1, x2, y2.
+        size: Height and width of the picture before it is turned.
+        quarter_turns: How often it is turned counterclockwise; negative for clockwise.
+
+    Returns:
+        The boxes in the turned picture, of the same shape.
+    """
+    height, width = size
+    for _ in range(quarter_turns % 4):
+        x1, y1, x2, y2 = boxes.T
+        boxes = np.stack([y1, width - x2, y2, width - x1], axis=1)
+        height, width = width, height
+    return boxes
 
 
 def _load(name: str, *, copies: int) -> LiteRTModel:

@@ -199,6 +199,11 @@ def fit_face(face: Face) -> Similarity:
     return Similarity(turn, target_centre - turn * source_centre)
 
 
+def tilt_of(to_chip: Similarity, face: Face) -> float:
+    """How far the crop turns a face beyond its quarter turns: degrees, clockwise, -180 to 180."""
+    return float(np.degrees(np.angle(to_chip.turn * 1j**face.quarter_turns)))
+
+
 def pad_chip(chip: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Gives a chip the room around it that a face detector needs.
 
@@ -221,7 +226,7 @@ def _pose_warnings(to_chip: Similarity, face: Face) -> list[str]:
     """Judges the pose from where the landmarks land on the chip: crude, and enough for a warning."""
     landed = to_chip.turn * _as_complex(face.landmarks) + to_chip.shift
     warnings = []
-    if abs(np.degrees(np.angle(to_chip.turn))) > _LARGEST_TILT:
+    if abs(tilt_of(to_chip, face)) > _LARGEST_TILT:
         warnings.append(TILTED)
     if abs(_turn_of(landed) - _turn_of(_as_complex(CHIP_LANDMARKS))) > _LARGEST_TURN:
         warnings.append(TURNED)

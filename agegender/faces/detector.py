@@ -1,12 +1,15 @@
 """Finding faces: MTCNN's cascade, shown every picture in the ways that suit it.
 
-Three habits of the cascade, which are those of the `mtcnn` package 1.0.0, shape this module:
+Four habits of the cascade, which are those of the `mtcnn` package 1.0.0, shape this module:
 
 - Its time grows with the area of the picture, and it looks for faces from 20 px up in whatever it is given.
   So large photos are shrunk before they reach it, and its answers are scaled back.
 - It needs some room around a face: of 120 faces larger than their picture, chin and forehead cut off, it
   found a third, and nine in ten once the picture had a grey frame. So every picture is also shown to it small
   and framed.
+- It was trained on upright faces, and of faces on their side or head it finds one in six, with landmarks as
+  if they were upright. But its first network proposes most of these too, so that a look at the proposals
+  turned (`FaceDetector._look_turned`) finds them for a few patches more.
 - It cuts patches with coordinates that span ``size - 1`` pixels and reports them as if they spanned ``size``,
   so what it reports drifts by up to a pixel from the centre to the edges of the picture. `_View.to_source`
   undoes that: on a 40 px face one pixel is as much as landmarks scatter anyway.
@@ -16,8 +19,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -25,13 +28,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.faces.cascade import Cascade, Detections
-from agegender.faces.crop import check_rgb
+from agegender.faces.cascade import Cascade, Detections, turn_boxes
+from agegender.faces.crop import check_rgb, fit_face, tilt_of
 from agegender.faces.face import Face
 from agegender.faces.pyramid import WINDOW, Pyramid
 
 DEFAULT_MAX_SIDE: Final = 1280
-"""Photos are shrunk to this long side, in pixels, before detection.
+"""Photos are shrunk to this long side, in pixels, before detection; long strips less (`_long_sides`).
 
 Measured by tools/bench_detection.py (docs/measurements/detection.json): it finds nearly all faces from 1/48
 of the photo's long side up (27 px at this size; 83 px in a phone's photo of 4,000), 85 % at 1/64 and
@@ -52,6 +55,13 @@ _FRAMED_SHARE: Final = 0.25
 """The small view answers for faces from this share of the long side up, which is 40 px on its canvas; the
 large view sees others better. Its pyramid's first level, for faces of 20 to 28 px, can be spared."""
 
+_FRAMED_RATIO: Final = 2.5
+_LARGEST_RATIO: Final = 64.0
+"""Between these ratios of a picture's sides its small view is longer, with a short side of 64 px."""
+
+_LONGEST_VIEW: Final = 32_000
+"""Pixels. OpenCV cuts patches out of nothing longer."""
+
 _GREY: Final = 127
 _BATCH_PIXELS: Final = 1_000_000
 """Views go through the networks together up to about this many pixels in all: chips gain by it, photos would
@@ -60,10 +70,33 @@ only add up their memory, about 35 bytes a pixel."""
 _VISIBLE_SHARE: Final = 0.25
 """Boxes reach beyond the picture where a face does; less of a face than this share of its box is none."""
 
+_BEYOND_DOUBT: Final = 0.999
+_LARGEST_SURE_TILT: Final = 30.0
+"""A face of at least this confidence and at most this tilt, in degrees, is upright. Others are looked at in
+the other directions too, a few patches each. Measured by tools/bench_turned.py
+(docs/measurements/turned.json), as is what follows."""
+
+_SURE: Final = 0.995
+"""Where a picture shows no upright face of this confidence, all that is proposed is looked at turned."""
+
+_TURNED_CONFIDENCE: Final = 0.95
+"""Three more looks are three more chances to take something for a face, so that more is asked of it."""
+
+_TURNED_ODDS: Final = math.exp(2)
+"""Of two answers for one face, upright and turned, the turned one has to have so many times the odds."""
+
+_PROPOSALS_PER_PIXEL: Final = 1e-4
+_FEWEST_PROPOSALS: Final = 5
+"""How many proposals of a view are looked at turned, the most likely first: what bounds the time. Where that
+shows a face, all others are looked at in that direction."""
+
 _SAME_FACE_IOU: Final = 0.6
 _SAME_FACE_DISTANCE: Final = 0.15
 """Two boxes are one face if they overlap this much (intersection over union), or if the mean distance of
 their landmarks is below this share of the smaller box's side."""
+
+_TURNED_FACE_OVERLAP: Final = 0.5
+"""Nobody has a face in two directions: boxes of two that share this much of the smaller one show one face."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +119,49 @@ class _View:
     picture: tuple[int, int]
     smallest: float
 
-    def to_source(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Turns the cascade's coordinates, shape (n, 2) as x and y, into pixels of the picture."""
-        height, width = self.canvas.size
-        size = np.array([width, height], dtype=np.float64)
+    @property
+    def most_proposals(self) -> int:
+        """How many of its proposals are looked at turned before there is reason to look at all."""
+        return max(_FEWEST_PROPOSALS, int(_PROPOSALS_PER_PIXEL * math.prod(self.canvas.size)))
+
+    def to_source(self, points: NDArray[np.float64], quarter_turns: int = 0) -> NDArray[np.float64]:
+        """Turns the cascade's coordinates, shape (n, 2) as x and y, into pixels of the picture.
+
+        Args:
+            points: Found on the canvas after so many quarter turns.
+            quarter_turns: 0 to 3, counterclockwise.
+        """
+        size = np.array(self.canvas.size[::-1], dtype=np.float64)
+        for back in range(quarter_turns, 0, -1):
+            # Before this turn the picture was as wide as the canvas, or as the canvas is high.
+            points = np.stack([size[(back - 1) % 2] - points[:, 1], points[:, 0]], axis=1)
         # The cascade's x is sampled at pixel index x · (size - 1) / size, and index 0 is the *centre* of the
         # first pixel, half a pixel to the right of the edge that `Face` counts from.
         on_canvas = points * ((size - 1) / size) + 0.5
         return (on_canvas - np.array(self.offset)) / np.array(self.scale)
+
+    def squares(self, faces: Sequence[Face]) -> NDArray[np.float64]:
+        """The squares around faces of the picture in the cascade's coordinates, shape (n, 4)."""
+        size = np.array(self.canvas.size[::-1], dtype=np.float64)
+        corners = np.reshape([face.box for face in faces], (-1, 2, 2)) * self.scale + self.offset
+        centre = corners.mean(axis=1)
+        reach = (corners[:, 1] - corners[:, 0]).max(axis=1, keepdims=True) / 2
+        ends = np.stack([centre - reach, centre + reach], axis=1)
+        return ((ends - 0.5) * (size / (size - 1))).reshape(-1, 4)
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """Boxes of an upright view, shape (n, 4), that are looked at after so many quarter turns."""
+
+    view: _View
+    boxes: NDArray[np.float64]
+    turns: int
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are more boxes than are looked at without reason."""
+        return len(self.boxes) > self.view.most_proposals
 
 
 class FaceDetector:
@@ -103,8 +171,9 @@ class FaceDetector:
     threads; together they use no more memory for the networks than one of them.
 
     Args:
-        max_side: Photos are shrunk to this long side, in pixels, before detection. Faces are found from about
-            20 px up at that size. Time grows with its square; `DEFAULT_MAX_SIDE` says what the default finds.
+        max_side: Photos are shrunk to this long side, in pixels, before detection; long strips less, to the
+            area of a square of this side at most. Faces are found from about 20 px up at that size. Time
+            grows with its square; `DEFAULT_MAX_SIDE` says what the default finds.
         threads: How many threads of the processor detections may use; ``None`` for one a core, at most four.
 
     Raises:
@@ -189,17 +258,94 @@ class FaceDetector:
         for image in images:
             check_rgb(image)
 
+        cascade = self.load()
         found: list[list[Face]] = [[] for _ in images]
         for views in self._batches(images):
             shown = [view.canvas for view in views]
-            for view, detections in zip(views, self.load().detect(shown, min_confidence), strict=True):
+            proposals = cascade.propose(shown)
+            upright = cascade.confirm(shown, cascade.refine(shown, proposals), min_confidence)
+            for view, detections in zip(views, upright, strict=True):
                 found[view.index] += _to_faces(detections, view)
+            self._look_turned(views, proposals, found, min_confidence)
         return [
             sorted(
                 _drop_repeats([face for face in faces if face.size >= min_face]),
                 key=lambda face: face.box[0] + face.box[2],
             )
             for faces in found
+        ]
+
+    def _look_turned(
+        self,
+        views: Sequence[_View],
+        proposals: Sequence[NDArray[np.float64]],
+        found: list[list[Face]],
+        min_confidence: float,
+    ) -> None:
+        """Looks for faces that are not upright, where there is reason to.
+
+        Args:
+            views: All views of some pictures.
+            proposals: What the first network proposes in each.
+            found: Faces by picture: those found upright, to which those found turned are added.
+            min_confidence: As for `detect`.
+        """
+        least = max(min_confidence, _TURNED_CONFIDENCE)
+        pictures = {view.index for view in views}
+        self._compare_directions(views, {index: found[index] for index in pictures}, found, least)
+        undecided = {
+            index
+            for index in pictures
+            if not any(
+                face.confidence >= _SURE and not face.quarter_turns for face in _drop_repeats(found[index])
+            )
+        }
+        looks = [
+            _Look(view, boxes, turns)
+            for view, boxes in zip(views, proposals, strict=True)
+            if view.index in undecided
+            for turns in (1, 2, 3)
+        ]
+        likely = [replace(look, boxes=look.boxes[: look.view.most_proposals]) for look in looks]
+        faces = self._look(likely, least, refine=True)
+        again = [look for look, some in zip(looks, faces, strict=True) if some and look.has_more]
+        turned: dict[int, list[Face]] = {index: [] for index in undecided}
+        for look, some in zip(looks + again, faces + self._look(again, least, refine=True), strict=True):
+            turned[look.view.index] += some
+            found[look.view.index] += some
+        self._compare_directions(views, turned, found, least)
+
+    def _compare_directions(
+        self,
+        views: Sequence[_View],
+        faces: Mapping[int, Sequence[Face]],
+        found: list[list[Face]],
+        min_confidence: float,
+    ) -> None:
+        """Looks at faces by picture in other directions, unless they are beyond doubt."""
+        doubtful = {index: list(filter(_is_doubtful, _drop_repeats(some))) for index, some in faces.items()}
+        looks = [
+            _Look(view, view.squares([face]), turns)
+            for view in views
+            for face in doubtful.get(view.index, ())
+            if face.size >= view.smallest
+            for turns in (1, 2, 3)  # upright they were looked at already
+            if turns != face.quarter_turns
+        ]
+        for refine in (False, True):  # a box that was made for another direction may be off, or lose by it
+            for look, some in zip(looks, self._look(looks, min_confidence, refine=refine), strict=True):
+                found[look.view.index] += some
+
+    def _look(self, looks: Sequence[_Look], min_confidence: float, *, refine: bool) -> list[list[Face]]:
+        """Has boxes confirmed, before that also refined; returns the faces of each look."""
+        canvases, turns = [look.view.canvas for look in looks], [look.turns for look in looks]
+        boxes = [turn_boxes(look.boxes, look.view.canvas.size, look.turns) for look in looks]
+        if refine:
+            boxes = self.load().refine(canvases, boxes, turns)
+        found = self.load().confirm(canvases, boxes, min_confidence, turns)
+        return [
+            _to_faces(detections, look.view, look.turns)
+            for look, detections in zip(looks, found, strict=True)
         ]
 
     def _batches(self, images: Sequence[NDArray[np.uint8]]) -> Iterator[list[_View]]:
@@ -256,19 +402,37 @@ def _views(index: int, image: NDArray[np.uint8], max_side: int) -> list[_View]:
         scale = (shown[1] / width, shown[0] / height)
         return _View(index, canvas, scale, (x, y), (width, height), smallest)
 
-    framed = np.full((_FRAMED_CANVAS, _FRAMED_CANVAS, 3), _GREY, np.float32)
-    rows, columns = _size(image, _FRAMED_SIDE)
-    x, y = (_FRAMED_CANVAS - columns) // 2, (_FRAMED_CANVAS - rows) // 2
+    large_side, framed_side = _long_sides(image.shape, max_side)
+    rows, columns = _size(image, framed_side)
+    frame = _FRAMED_CANVAS - _FRAMED_SIDE
+    canvas = (_FRAMED_CANVAS,) * 2 if framed_side == _FRAMED_SIDE else (rows + frame, columns + frame)
+    framed = np.full((*canvas, 3), _GREY, np.float32)
+    x, y = (canvas[1] - columns) // 2, (canvas[0] - rows) // 2
     place = framed[y : y + rows, x : x + columns]
     if longest <= _FRAMED_SIDE:
         place[:] = _resize(image, _FRAMED_SIDE)
         return [view(Pyramid(framed), (rows, columns), x, y, 0.0)]
-    large = Pyramid(_resize(image, min(longest, max_side)))
+    large = Pyramid(_resize(image, large_side))
     place[:] = large.shrink((rows, columns))
+    smallest = _FRAMED_SHARE * longest * _FRAMED_SIDE / framed_side
     return [
         view(large, large.size, 0, 0, 0.0),
-        view(Pyramid(framed, first_level=1), (rows, columns), x, y, _FRAMED_SHARE * longest),
+        view(Pyramid(framed, first_level=1), (rows, columns), x, y, smallest),
     ]
+
+
+def _long_sides(shape: tuple[int, ...], max_side: int) -> tuple[int, int]:
+    """The long sides, in pixels, of the large and of the small view of a picture.
+
+    A panorama or a long screenshot that was scaled by its long side alone would show no face at all. From a
+    ratio of the sides of 2 on the large view may be longer, and from 4 on it has the area of a square
+    photo's, so that it takes no more time. The small view stays high enough for a face.
+    """
+    longest, shortest = max(shape[:2]), min(shape[:2])
+    ratio = longest / shortest
+    large = min(longest, round(max_side * max(1, min(ratio / 2, math.sqrt(ratio)))), _LONGEST_VIEW)
+    framed = round(_FRAMED_SIDE * max(1, min(ratio, _LARGEST_RATIO) / _FRAMED_RATIO))
+    return large, max(_FRAMED_SIDE, min(framed, large))
 
 
 def _size(image: NDArray[np.uint8], longest: int) -> tuple[int, int]:
@@ -286,13 +450,14 @@ def _resize(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     return cv2.resize(image, (width, height), interpolation=interpolation).astype(np.uint8, copy=False)
 
 
-def _to_faces(detections: Detections, view: _View) -> list[Face]:
-    """Turns what was found in a view into faces of the picture."""
+def _to_faces(detections: Detections, view: _View, quarter_turns: int = 0) -> list[Face]:
+    """Turns what was found in a view, after so many quarter turns, into faces of the picture."""
     faces = []
     for box, confidence, landmarks in zip(
         detections.boxes, detections.confidences, detections.landmarks, strict=True
     ):
-        points = view.to_source(np.concatenate([box.reshape(2, 2), landmarks]))
+        points = view.to_source(np.concatenate([box.reshape(2, 2), landmarks]), quarter_turns)
+        points[:2] = np.sort(points[:2], axis=0)
         (x1, y1), (x2, y2) = np.clip(points[:2], 0, view.picture)
         whole = float(np.prod(points[1] - points[0]))
         left_eye, right_eye, nose, mouth_left, mouth_right = ((float(x), float(y)) for x, y in points[2:])
@@ -300,6 +465,7 @@ def _to_faces(detections: Detections, view: _View) -> list[Face]:
             box=(float(x1), float(y1), float(x2), float(y2)),
             confidence=float(confidence),
             landmarks=(left_eye, right_eye, nose, mouth_left, mouth_right),
+            quarter_turns=quarter_turns,
         )
         if (
             np.isfinite(points).all()
@@ -310,10 +476,21 @@ def _to_faces(detections: Detections, view: _View) -> list[Face]:
     return faces
 
 
+def _is_doubtful(face: Face) -> bool:
+    """Whether another direction may suit a face better."""
+    tilt = abs(tilt_of(fit_face(face), face))
+    return face.quarter_turns > 0 or face.confidence < _BEYOND_DOUBT or tilt > _LARGEST_SURE_TILT
+
+
 def _drop_repeats(faces: Sequence[Face]) -> list[Face]:
-    """Keeps the most confident of boxes that show one face."""
+    """Keeps the most confident of boxes that show one face; among equals, upright ones."""
+
+    def rank(face: Face) -> float:
+        handicap = _TURNED_ODDS if face.quarter_turns else 1.0
+        return face.confidence / (face.confidence + handicap * (1 - face.confidence))
+
     kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: -face.confidence):
+    for face in sorted(faces, key=rank, reverse=True):
         if not any(_is_same_face(face, other) for other in kept):
             kept.append(face)
     return kept
@@ -324,6 +501,9 @@ def _is_same_face(one: Face, other: Face) -> bool:
     u1, v1, u2, v2 = other.box
     shared = max(0.0, min(x2, u2) - max(x1, u1)) * max(0.0, min(y2, v2) - max(y1, v1))
     union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - shared
+    if one.quarter_turns != other.quarter_turns:
+        # Landmarks of different directions cannot be compared, and boxes overlap less.
+        return shared > _TURNED_FACE_OVERLAP * min((x2 - x1) * (y2 - y1), (u2 - u1) * (v2 - v1))
     if shared > _SAME_FACE_IOU * union:
         return True
     apart = np.linalg.norm(np.subtract(one.landmarks, other.landmarks), axis=1).mean()

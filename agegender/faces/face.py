@@ -19,12 +19,15 @@ class Face:
         box: ``(x1, y1, x2, y2)``, half-open (``x2`` and ``y2`` lie just outside), clipped to the image.
         confidence: The detector's probability that this is a face, 0 to 1.
         landmarks: Five points: left eye, right eye, nose tip, left and right corner of the mouth, where
-            left and right are those of the picture, not of the person.
+            left and right are those of the picture once the face is upright, not of the person.
+        quarter_turns: How often the picture has to be turned counterclockwise for the face to be upright, as
+            ``np.rot90`` counts: 0 to 3.
     """
 
     box: tuple[float, float, float, float]
     confidence: float
     landmarks: tuple[Point, Point, Point, Point, Point]
+    quarter_turns: int = 0
 
     @property
     def size(self) -> float:

@@ -6,6 +6,8 @@ by group, has a file of its own; `read_card` gives both as one.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +23,7 @@ Runtime = Literal["LiteRT", "Keras"]
 
 CARD_FILE: Final = "card.json"
 METRICS_FILE: Final = "metrics.json"
-MEASURED: Final = ("metrics", "groups", "corruptions", "detect")
+MEASURED: Final = ("metrics", "groups", "corruptions", "detect", "sets")
 """The keys of a card that stand in `METRICS_FILE`."""
 HISTORY_FILE: Final = "history.csv"
 
@@ -135,3 +137,17 @@ def _parsed(path: Path, state: tuple[int, int, int]) -> dict[str, Any]:
 def runtime_of(card: Mapping[str, Any]) -> Runtime:
     """What answers for the model of a card: its light form, where it ships one."""
     return "LiteRT" if card.get("light") else "Keras"
+
+
+def fingerprint(card: Mapping[str, Any]) -> str:
+    """One checksum of all that a model's answers depend on: its files and its calibration.
+
+    Args:
+        card: The model's card.
+
+    Returns:
+        The SHA-256, in hexadecimal digits, of the SHA-256 of each file that answers and of the calibration.
+    """
+    files = (card.get("light") or {}).get("files") or card.get("files")
+    parts = json.dumps([files, card.get("calibration")], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()

@@ -6,6 +6,7 @@ that went on from a published model, with what that model's card records.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -21,10 +22,27 @@ from agegender.runs.records import read_history, read_json
 from agegender.training.config import TrainingConfig
 from agegender.training.start import network_to_start_from
 
-LICENCE: Final = {
-    "weights": "Research and education only, non-commercial: trained on UTKFace, whose licence is that.",
-    "data": "UTKFace: non-commercial research; the photos belong to their owners.",
-    "code": "MIT",
+DATA_LICENCES: Final = {
+    # By source: what it is called, on what terms it is, and whether these bind whoever uses the weights.
+    "utkface": ("UTKFace", "non-commercial research; the photos belong to their owners", True),
+    "fairface": (
+        "FairFace",
+        "CC BY 4.0; Kärkkäinen and Joo, FairFace: Face attribute dataset for balanced race, gender, and age, "
+        "WACV 2021",
+        False,
+    ),
+    "appa-real": (
+        "APPA-REAL",
+        "research only; Agustsson and others, Apparent and real age estimation in still images with deep "
+        "residual regressors on APPA-REAL database, FG 2017",
+        True,
+    ),
+    "all-age-faces": (
+        "All-Age-Faces",
+        "research, without a licence text; Cheng and others, Exploiting effective facial patches for robust "
+        "gender recognition, 2019",
+        True,
+    ),
 }
 BASE_LICENCES: Final = (
     # What a run's record of its base says, and what that means.
@@ -84,6 +102,7 @@ class FinishedRun:
 def provenance(networks: list[FinishedRun]) -> dict[str, Any]:
     """What the card says of where a model made of these runs comes from."""
     first = networks[0].environment
+    sources = list(first["split"].get("sources", {"utkface": 0}))
     # A run that went on from another records both; the other's record is in the card beside it.
     bases = {
         str(network.environment.get("base", "unknown")).partition(", then run ")[0] for network in networks
@@ -94,7 +113,7 @@ def provenance(networks: list[FinishedRun]) -> dict[str, Any]:
     return {
         "base": base,
         **({"teachers": teachers} if teachers else {}),
-        "data": {"name": "UTKFace", **first["dataset"]},
+        "data": {"name": ", ".join(_names(sources)), **first["dataset"]},
         "split": {**first["split"], "file": SPLIT_FILE},
         "training": {
             network.task: {
@@ -104,8 +123,24 @@ def provenance(networks: list[FinishedRun]) -> dict[str, Any]:
             }
             for network in networks
         },
-        "licence": {**LICENCE, "base": known},
+        "licence": {**_data_licence(sources), "code": "MIT", "base": known},
     }
+
+
+def _names(sources: Iterable[str]) -> list[str]:
+    return [DATA_LICENCES.get(source.lower(), (source,))[0] for source in sources]
+
+
+def _data_licence(sources: Iterable[str]) -> dict[str, str]:
+    """The terms of the weights, which are those of what they learnt from, and of each source."""
+    unknown = ("", "terms not known to this project: ask whoever made it", True)
+    terms = {source: DATA_LICENCES.get(source.lower(), unknown) for source in sources}
+    binding = _names(source for source, (*_, binds) in terms.items() if binds)
+    weights = "As the data: attribution."
+    if binding:
+        weights = f"Research and education only, non-commercial: trained on {', '.join(binding)}."
+    data = [f"{name}: {terms[source][1]}" for source, name in zip(terms, _names(terms), strict=True)]
+    return {"weights": weights, "data": ". ".join(data) + "."}
 
 
 def _run_record(folder: Path, *, depth: int = 0) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from agegender.data.split_file import SPLIT_FILE, write_split
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError
 from agegender.evaluation.corruptions import evaluate_corruptions
-from agegender.evaluation.evaluate import Evaluation, evaluate
+from agegender.evaluation.evaluate import evaluate
 from agegender.evaluation.groups import fit_baseline, measure_groups
 from agegender.faces import FaceDetector
 from agegender.labels import NetworkTask
@@ -38,6 +38,7 @@ from agegender.progress import Progress
 from agegender.publishing.answers import answer_files
 from agegender.publishing.light import write_light
 from agegender.publishing.provenance import FinishedRun, provenance, whole_history
+from agegender.publishing.sets import figures, measure_on_sets, name_sets
 from agegender.runs.records import BEST_WEIGHTS, RUNS_DIR
 from agegender.training.loop import take_apart
 
@@ -48,7 +49,7 @@ _WITHOUT_EFFECT: Final = ("dropout", "age_head")
 
 INTENDED_USE: Final = (
     "Teaching how such models are trained and measured; exploring one's own photos; research on age and "
-    "gender estimation. Output is how a face looks to annotators of UTKFace, not what a person is."
+    "gender estimation. Output is how a face looks to those who labelled the photos, not what a person is."
 )
 LIMITS: Final = (
     "Not for decisions about people: no identification, access, hiring, pricing, policing or age checks.",
@@ -81,6 +82,7 @@ def publish(
     notes: tuple[str, ...] = (),
     corruptions: bool = True,
     detector: FaceDetector | None = None,
+    sets: Sequence[Dataset] = (),
     share: bool = False,
     light: bool = True,
     weights_dir: Path | None = None,
@@ -96,6 +98,7 @@ def publish(
         notes: Remarks for the card, such as what the model learned from.
         corruptions: Whether the test split is also measured under each corruption: seven more passes.
         detector: When given, the test split is also measured through detection and the crop of photos.
+        sets: Other labelled photos to measure it on, as `measure_sets` does.
         share: Whether layers that both networks of a pair have in common are stored once.
         light: Whether to write the light form too, which predicts without TensorFlow.
         weights_dir: Where models live; ``None`` for the first place that `agegender.places` lists.
@@ -154,6 +157,8 @@ def publish(
             detector=detector,
             progress=progress,
         )
+        if sets:
+            card["sets"] = measure_on_sets(name, folder.parent, sets, progress)
         write_card(folder, card)
         _move_in(folder, home)
     return read_card(name, home)
@@ -166,6 +171,7 @@ def measure_again(
     corruptions: bool = False,
     detect: bool = False,
     detector: Callable[[], FaceDetector] = FaceDetector,
+    sets: Sequence[Dataset] = (),
     light: bool = False,
     weights_dir: Path | None = None,
     progress: Progress | None = None,
@@ -178,6 +184,7 @@ def measure_again(
         corruptions: Whether to measure under corruptions where the card has no such figures yet.
         detect: The same of figures through detection.
         detector: Makes what those are measured through.
+        sets: As for `publish`; all that the card has figures on must be among them.
         light: Whether to write the light form first, anew where there is one.
         weights_dir: Where models live; ``None`` for the first place that `agegender.places` lists.
         progress: Called in each of the passes over files.
@@ -189,10 +196,11 @@ def measure_again(
         UnknownModelError: There is no such model.
         WeightsNotFoundError: It has not been published here.
         ConfigError: The dataset is in another state than the model was trained on: no figure of it belongs
-            in the card.
+            in the card. Or a set is missing.
         ModelError: The light form does not answer as the networks do.
     """
     card = read_card(name, weights_dir)
+    name_sets(sets, card)
     splits = _take_apart(dataset, RUNS_DIR, progress)
     if splits.hash != card["split"]["hash"]:
         raise ConfigError(
@@ -216,6 +224,8 @@ def measure_again(
             detector=detector() if detect or "detect" in card else None,
             progress=progress,
         )
+        if sets:
+            card["sets"] = measure_on_sets(name, folder.parent, sets, progress)
         write_card(folder, card)
         _move_in(folder, home)
     return read_card(name, weights_dir)
@@ -290,7 +300,10 @@ def _calibrate(
     if raw.age is not None:
         exact = (rows["age_min"] == rows["age_max"]).to_numpy()  # of a range nobody knows the error
         distribution = None if raw.age_distribution is None else raw.age_distribution[exact]
-        calibration["age"] = fit_age(rows["age"][exact], raw.age[exact], distribution)
+        # Sources count alike, however many photos each has: a face from outside is like none of them.
+        sources = rows["source"][exact]
+        weights = 1 / sources.map(sources.value_counts())
+        calibration["age"] = fit_age(rows["age"][exact], raw.age[exact], distribution, weights=weights)
     if raw.female is not None:
         calibration["gender"] = fit_gender(rows["gender"], raw.female)
     return {task: fitted.to_dict() for task, fitted in calibration.items()}
@@ -308,7 +321,7 @@ def _measure(
     """The card's figures on the test split."""
     dataset, rows = splits.dataset, splits.rows("test")
     clean = evaluate(predictor, dataset, rows, progress=progress)
-    found: dict[str, Any] = {"metrics": _figures(clean)}
+    found: dict[str, Any] = {"metrics": figures(clean)}
     faces = clean.faces.merge(rows[["file", "ethnicity"]], on="file", validate="one_to_one")
     if "female" in faces:
         below = GenderCalibration.from_dict(calibration["gender"]).uncertain_below
@@ -323,10 +336,5 @@ def _measure(
             clean = evaluate(predictor, dataset, chips, progress=progress)
         found["corruptions"] = evaluate_corruptions(predictor, dataset, chips, clean=clean, progress=progress)
     if detector is not None:
-        found["detect"] = _figures(evaluate(predictor, dataset, rows, detector=detector, progress=progress))
+        found["detect"] = figures(evaluate(predictor, dataset, rows, detector=detector, progress=progress))
     return found
-
-
-def _figures(evaluation: Evaluation) -> dict[str, Any]:
-    document = evaluation.document()
-    return {"split": "test", **{key: value for key, value in document.items() if key != "model"}}

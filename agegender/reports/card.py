@@ -40,6 +40,15 @@ _OVERALL: Final = (
     ("gender", "accuracy_outside", "gender: accuracy of the others", ".1%", None),
 )
 
+_RANGES: Final = (
+    ("age", "in_range", "age: in the labelled range", ".1%", None),
+    ("age", "years_outside", "age: years outside it", ".2f", None),
+    ("age", "interval_touches", "age interval touches the range", ".1%", None),
+    ("age", "interval_holds_middle", "age interval holds its middle", ".1%", None),
+)
+_WEAKEST: Final = 3
+"""So many groups of each grouping are named."""
+
 _RUNTIMES: Final = {
     "LiteRT": "LiteRT, from its light form; TensorFlow only to train and explain",
     "Keras": "TensorFlow, as Keras networks",
@@ -60,7 +69,7 @@ def card_markdown(card: Card) -> str:
         ModelError: The card is damaged.
     """
     sections = (
-        *(_head, _accuracy, _groups, _corruptions, _detection),
+        *(_head, _accuracy, _groups, _sets, _corruptions, _detection),
         *(_calibration, _training, _zero_shot, _use, _licence),
     )
     try:
@@ -169,6 +178,67 @@ def _groups(card: Card) -> Iterable[str]:
             for name, figures in members.items()
         ]
         yield from _table((first, "faces", *(words for _, _, words, _ in known)), rows)
+
+
+def _sets(card: Card) -> Iterable[str]:
+    measured: Mapping[str, Card] = card.get("sets", {})
+    if not measured:
+        return
+    yield "## On photos of other sources"
+    yield ""
+    yield (
+        "What other sources keep for such a check: never trained on, nothing calibrated on it, every photo "
+        "found and cropped as in the app."
+    )
+    yield ""
+    names = [f"{source}, {figures['split']}" for source, figures in measured.items()]
+    overall = [figures["groups"]["overall"] for figures in measured.values()]
+    rows: list[Row] = [("faces", *(f"{figures['n']:,}" for figures in measured.values()))]
+    rows.append(("no face found", *(f"{figures['no_face']:,}" for figures in measured.values())))
+    for task, name, words, form, _ in (*_OVERALL, *_RANGES):
+        cells = [_figure(group.get(task, {}).get(name), form) for group in overall]
+        if set(cells) != {ABSENT}:
+            rows.append((words, *cells))
+    errors = [figures.get("gender", {}).get("ece") for figures in measured.values()]
+    rows.append(("gender: expected calibration error", *(_figure(error, ".4f") for error in errors)))
+    yield from _table(("figure", *names), rows)
+    for source, figures in measured.items():
+        yield f"### {source}: the weakest groups first"
+        yield ""
+        yield from _weakest(figures["groups"])
+        gap = (figures["groups"].get("ethnicity_gap") or {}).get("gender")
+        if gap:
+            points = _figure({end: 100 * gap[end] for end in ("value", "low", "high")}, ".1f")
+            yield f"{gap['worst']} is behind {gap['best']} by {points} points of gender's accuracy."
+            yield ""
+
+
+def _weakest(groups: Card) -> Iterable[str]:
+    """A few groups of each kind, by accuracy of gender from the lowest."""
+    rows = []
+    for key, *_ in _GROUPINGS:
+        known = {
+            name: figures
+            for name, figures in groups.get(key, {}).items()
+            if "accuracy" in figures.get("gender", {})
+        }
+        ranked = sorted(known, key=lambda name: known[name]["gender"]["accuracy"]["value"])
+        for name in ranked[:_WEAKEST]:
+            age, gender = known[name].get("age", {}), known[name]["gender"]
+            off = (
+                age.get("mae")
+                if (age.get("mae") or {}).get("value") is not None
+                else age.get("years_outside")
+            )
+            rows.append(
+                (
+                    _dash(name),
+                    f"{known[name]['n']:,}",
+                    _figure(gender["accuracy"], ".1%"),
+                    _figure(off, ".2f"),
+                )
+            )
+    yield from _table(("group", "faces", "gender accuracy", "years off, or outside the range"), rows)
 
 
 def _corruptions(card: Card) -> Iterable[str]:

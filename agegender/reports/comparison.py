@@ -22,6 +22,7 @@ from agegender.reports.others import (
     read_rivals,
     zero_shot,
 )
+from agegender.reports.set_figures import group_figures, interval_of, set_figures
 from agegender.runs.how_to_train import training_commands
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 Entry = dict[str, Any]
 
 _DECIMALS: Final = 4
-_TASK_FIGURE: Final = {"age": "mae", "gender": "accuracy"}
 _HEADLINES: Final = ("mae", "cs5", "gender_accuracy")
 _LEADERBOARD_COLUMNS: Final = (
     *("name", "kind", "title", "same_split"),
@@ -63,11 +63,12 @@ def compare_models(weights_dir: Path | None = None, *, rivals_file: Path = RIVAL
           ``by_band``, ``by_gender`` and ``by_ethnicity`` (of each group: ``n``, ``mae``,
           ``gender_accuracy`` and their intervals), ``ranges`` (``accuracy``, ``within_one``,
           ``own_answer``, ``confusion``), ``reliability``, ``corruptions`` (``mae_ratio``,
-          ``gender_points_lost``), ``through_detection``, ``training`` (``seconds``, ``hardware``,
-          ``runs``), ``base``, ``teachers`` (models whose answers it learnt from, too), ``licence``.
+          ``gender_points_lost``), ``through_detection``, ``sets`` (by source, see
+          `agegender.reports.set_figures`), ``training`` (``seconds``, ``hardware``, ``runs``), ``base``,
+          ``teachers`` (models whose answers it learnt from, too), ``licence``.
         - ``rivals``: ``kind`` "rival": ``name``, ``version``, ``detector``, ``n``, ``no_face``,
-          ``same_split``, ``mae``, ``cs5``, ``bias``, ``gender_accuracy``, ``by_band``, ``ms_per_face``,
-          ``megabytes``, ``url``, ``licence``.
+          ``same_split``, ``mae``, ``cs5``, ``bias``, ``gender_accuracy``, ``by_band``, ``sets``,
+          ``ms_per_face``, ``megabytes``, ``url``, ``licence``.
         - ``published``: ``kind`` "published": ``name``, ``mae``, ``gender_accuracy``,
           ``gender_accuracy_words``, ``score`` (a leaderboard's own measure), ``source``, ``split``,
           ``adults`` (whether it is of ages 21 to 60 alone), ``url``.
@@ -157,14 +158,14 @@ def _model(row: Mapping[str, Any], weights_dir: Path | None) -> Entry:
         "split_hash": card.get("split", {}).get("hash"),
         "n": metrics.get("n"),
         "mae": age.get("mae"),
-        "mae_interval": _interval(overall, "age", "mae"),
+        "mae_interval": interval_of(overall, "age", "mae"),
         "cs5": age.get("cs5"),
-        "cs5_interval": _interval(overall, "age", "cs5"),
+        "cs5_interval": interval_of(overall, "age", "cs5"),
         **{key: age.get(key) for key in ("bias", "interval_coverage", "interval_width")},
         "gender_accuracy": gender.get("accuracy"),
-        "gender_accuracy_interval": _interval(overall, "gender", "accuracy"),
+        "gender_accuracy_interval": interval_of(overall, "gender", "accuracy"),
         **{key: gender.get(key) for key in ("auc", "ece")},
-        "adults": _group(groups.get("adults", {})),
+        "adults": group_figures(groups.get("adults", {})),
         "by_band": _bands(age, gender, groups.get("by_age", {})),
         "by_gender": _groups(groups.get("by_gender", {})),
         "by_ethnicity": _groups(groups.get("by_ethnicity", {})),
@@ -172,6 +173,7 @@ def _model(row: Mapping[str, Any], weights_dir: Path | None) -> Entry:
         "reliability": gender.get("reliability", []),
         "corruptions": card.get("corruptions", {}).get("mean"),
         "through_detection": _through_detection(card.get("detect")),
+        "sets": {source: set_figures(measured) for source, measured in card.get("sets", {}).items()},
         "training": _training(card),
         "base": card.get("base"),
         "teachers": _teachers(card),
@@ -179,26 +181,8 @@ def _model(row: Mapping[str, Any], weights_dir: Path | None) -> Entry:
     }
 
 
-def _interval(group: Mapping[str, Any], task: str, figure: str) -> list[float] | None:
-    """Ends of a figure's bootstrap interval, where it has one."""
-    found = group.get(task, {}).get(figure)
-    if not isinstance(found, Mapping) or found.get("low") is None:
-        return None
-    return [found["low"], found["high"]]
-
-
 def _groups(members: Mapping[str, Any]) -> dict[str, Entry]:
-    return {name: _group(figures) for name, figures in members.items()}
-
-
-def _group(figures: Mapping[str, Any]) -> Entry:
-    """A group's two figures with their intervals; ``None`` for each that its few faces do not allow."""
-    group: Entry = {"n": figures.get("n")}
-    for task, key in (("age", "mae"), ("gender", "gender_accuracy")):
-        found = figures.get(task, {}).get(_TASK_FIGURE[task])
-        group[key] = found.get("value") if isinstance(found, Mapping) else None
-        group[f"{key}_interval"] = _interval(figures, task, _TASK_FIGURE[task])
-    return group
+    return {name: group_figures(figures) for name, figures in members.items()}
 
 
 def _bands(age: Mapping[str, Any], gender: Mapping[str, Any], by_age: Mapping[str, Any]) -> dict[str, Entry]:
@@ -208,7 +192,7 @@ def _bands(age: Mapping[str, Any], gender: Mapping[str, Any], by_age: Mapping[st
         ages, genders = (metrics.get("by_band", {}).get(name, {}) for metrics in (age, gender))
         if ages or genders:
             bands[name] = {
-                **_group(by_age.get(name, {})),
+                **group_figures(by_age.get(name, {})),
                 "n": (ages or genders).get("n"),
                 "mae": ages.get("mae"),
                 "gender_accuracy": genders.get("accuracy"),

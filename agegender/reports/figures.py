@@ -8,12 +8,15 @@ from typing import Any, Final
 
 from agegender.reports.markdown import table, wrap
 from agegender.reports.systems import Comparison, measured_table
-from agegender.wording import say_figure
+from agegender.wording import ABSENT, say_figure
 
 BEGIN: Final = "<!-- figures: written by python -m agegender.reports; do not edit by hand -->\n"
 END: Final = "<!-- end of figures -->\n"
 
 Card = Mapping[str, Any]
+
+SOURCES: Final = {"fairface": "FairFace", "appa-real": "APPA-REAL"}
+"""What sources are called that are measured on."""
 
 
 def with_figures(text: str, section: str) -> str:
@@ -55,6 +58,7 @@ def summary(card: Card, comparison: Comparison, bench: Mapping[str, Any]) -> str
         f'Where neither gender reaches {below:.0%}, the answer is "can\'t tell": for '
         f"{overall['uncertain_share']['value']:.1%} of the faces; of the others "
         f"{overall['accuracy_outside']['value']:.1%} are right.",
+        *map(set_sentence, card.get("sets", {}), card.get("sets", {}).values()),
         speed_sentence(bench),
     )
     text = "\n".join(wrap(line, "- ", "  ") for line in lines)
@@ -63,6 +67,28 @@ def summary(card: Card, comparison: Comparison, bench: Mapping[str, Any]) -> str
         "systems on the same chips."
     )
     return _spaced(f"{text}\n\n{link}\n")
+
+
+def set_sentence(source: str, measured: Card) -> str:
+    """One sentence on photos of another source, its weakest group first."""
+    age, gender, groups = measured["age"], measured["gender"], measured["groups"]
+    named = {
+        name: figures["gender"]["accuracy"]["value"]
+        for key in ("by_age", "by_ethnicity")
+        for name, figures in groups[key].items()
+        if "gender" in figures
+    }
+    weakest = min(named, key=named.__getitem__)
+    ages = f"age is off by {age['mae']:.2f} years"
+    if age.get("ranges_n"):
+        ages = (
+            f"age is in the labelled range for {age['in_range']:.1%}, {age['years_outside']:.1f} years off it"
+        )
+    return (
+        f"On {measured['n']:,} photos of {SOURCES.get(source, source)}, found and cropped as in the app and "
+        f"not trained on: gender {named[weakest]:.1%} at {weakest.replace('-', '–')}, "
+        f"{gender['accuracy']:.1%} over all; {ages}."
+    )
 
 
 def _range(by_band: Mapping[str, float], form: str, unit: str = "") -> str:
@@ -146,6 +172,7 @@ def report(
         "",
         *band_table(card),
     ]
+    lines += ["", *sets_table(comparison)]
     sentences = f"{speed_sentence(bench)} {throughput_sentence(throughput)}"
     return _spaced("\n".join([*lines, "", *systems_table(comparison), "", wrap(sentences)]) + "\n")
 
@@ -160,6 +187,47 @@ def systems_table(comparison: Comparison) -> list[str]:
     ]
     lines.append(measured_table(comparison))
     return [*lines, "", f"Not trained yet: {', '.join(waiting)}."] if waiting else lines
+
+
+def sets_table(comparison: Comparison) -> list[str]:
+    """Every system and rival on photos of other sources, best at gender first."""
+    found: list[str] = []
+    entries = [*comparison["models"], *comparison["rivals"]]
+    for source in dict.fromkeys(source for entry in entries for source in entry.get("sets", {})):
+        measured = [(entry, entry["sets"][source]) for entry in entries if source in entry.get("sets", {})]
+        measured.sort(key=lambda pair: -(pair[1]["gender_accuracy"] or 0))
+        ranged = any(figures["in_range"] is not None for _, figures in measured)
+        rows = []
+        for entry, figures in measured:
+            gap = figures["ethnicity_gap"]
+            rows.append(
+                (
+                    f"`{entry['name']}`" + (" (rival)" if entry["kind"] == "rival" else ""),
+                    f"{figures['n']:,}",
+                    say_figure(figures["gender_accuracy"], ".1%", figures["gender_accuracy_interval"]),
+                    say_figure(figures["children"]["gender_accuracy"], ".1%"),
+                    say_figure(100 * gap["value"], ".1f") + f" ({gap['worst']})" if gap else ABSENT,
+                    *(
+                        (say_figure(figures["in_range"], ".1%"), say_figure(figures["years_outside"], ".2f"))
+                        if ranged
+                        else (
+                            say_figure(figures["mae"], ".2f"),
+                            say_figure(figures["teenagers"]["mae"], ".2f"),
+                        )
+                    ),
+                )
+            )
+        ages = ("in the range", "years outside it") if ranged else ("age error, years", "teenagers', 10–19")
+        found += [
+            f"On photos of {SOURCES.get(source, source)}, found and cropped as in the app, none trained on:",
+            "",
+            table(
+                ("system", "faces", "gender", "of children, 0–9", "points the worst group is behind", *ages),
+                rows,
+            ),
+            "",
+        ]
+    return found[:-1]
 
 
 def trust_sentences(card: Card) -> list[str]:

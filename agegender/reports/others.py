@@ -11,6 +11,7 @@ from agegender.errors import ModelError
 from agegender.files import MALFORMED, read_json
 from agegender.models.card import CARD_FILE, folders_with, read_card
 from agegender.models.registry import DEFAULT_MODEL
+from agegender.reports.set_figures import set_figures
 
 Entry = dict[str, Any]
 
@@ -50,6 +51,7 @@ def _rival(rival: dict[str, Any], split_hash: str | None) -> Entry:
         **{key: age.get(key) for key in ("mae", "cs5", "bias")},
         "gender_accuracy": gender.get("accuracy"),
         "by_band": _bands(age.get("by_band") or {}, gender.get("by_band") or {}),
+        "sets": {source: set_figures(measured) for source, measured in (rival.get("sets") or {}).items()},
         **{key: rival.get(key) for key in ("ms_per_face", "megabytes", "url", "licence")},
         "against": DEFAULT_MODEL,
     }
@@ -97,6 +99,7 @@ def zero_shot(weights_dir: Path | None = None) -> list[Entry]:
             "bias": None,
             "gender_accuracy": found.get("gender_accuracy"),
             "by_band": {},
+            "sets": {},
             **dict.fromkeys(("ms_per_face", "megabytes", "url")),
             "licence": card.get("licence", {}).get("package"),
             "against": DEFAULT_MODEL,

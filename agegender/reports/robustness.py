@@ -11,18 +11,19 @@ from agegender.reports.markdown import table, wrap
 Figures = Mapping[str, Any]
 
 
-def report(fuzz: Figures, limits: Figures, conditions: Figures) -> str:
+def report(fuzz: Figures, limits: Figures, conditions: Figures, turned: Figures) -> str:
     """Writes the report as Markdown.
 
     Args:
         fuzz: What `python -m tools.fuzz --json` wrote.
         limits: What `python -m tools.fuzz.limits --json` wrote.
         conditions: What `python -m tools.once.measure_conditions --json` wrote.
+        turned: What `python -m tools.bench_turned --json` wrote.
 
     Returns:
         The text.
     """
-    sections = (_opening(), _hostile(fuzz), _limits(limits), _conditions(conditions))
+    sections = (_opening(), _hostile(fuzz), _limits(limits), _conditions(conditions), _turned(turned))
     return "\n\n".join(sections) + "\n"
 
 
@@ -94,3 +95,50 @@ def _conditions(conditions: Figures) -> str:
     ]
     header = ("chips", "tried", *CONDITION_WARNINGS)
     return f"## Faces that cannot be judged\n\n{words}\n\n{table(header, rows)}"
+
+
+def _turned(turned: Figures) -> str:
+    words = wrap(
+        """Faces that lie on their side or stand on their head are looked for where a photo shows no upright
+        face that is sure, and are cropped upright. Pictures of one face each were shown upright and turned.
+        Of those found upright, so many are answered, cropped as the upright ones are, answered in another way
+        without a warning, and so often age is off by over 10 years or gender another than upright. *Before*
+        is the same detector without that look."""
+    )
+    rows = []
+    for name, figures in turned["faces"].items():
+        for degrees in ("90", "180", "270"):
+            for title, when in (("before", "before"), ("now", "after")):
+                shares = [f"{100 * share:.1f} %" for share in figures[when][degrees].values()]
+                rows.append((f"{name}, {degrees}°, {title}", *shares))
+    header = ("faces", "answered", "cropped upright", "otherwise, no warning", "age off", "gender other")
+    upright = wrap(
+        "Upright faces, before and now: "
+        + "; ".join(
+            f"{name}, {figures['n']} pictures: {_share(figures, 'answered')} answered, "
+            f"{_share(figures, 'warned')} with a warning, {_share(figures, 'turned by mistake')} turned by "
+            "mistake"
+            for name, figures in turned["faces"].items()
+        )
+        + "."
+    )
+    cost, photos = turned["without_faces"], turned["without_faces"]["photos"]
+    more = sum(row["faces_after"] - row["faces_before"] for row in photos.values())
+    sizes: dict[str, list[Figures]] = {}
+    for name, row in photos.items():
+        sizes.setdefault(name.rpartition(", ")[2], []).append(row)
+    most = "; ".join(
+        f"of {size}, {max(row['ratio'] for row in rows):.2f} times at most, "
+        f"{max(row['ms_after'] - row['ms_before'] for row in rows):.0f} ms"
+        for size, rows in sizes.items()
+    )
+    time = wrap(
+        f"""{len(photos)} pictures without a face took {cost["median_ratio"]:.2f} times the processor time of
+        before in the median; {most} more. In these {more or "no"} more faces were seen than before."""
+    )
+    return "\n\n".join(("## Faces that are not upright", words, table(header, rows), upright, time))
+
+
+def _share(figures: Figures, name: str) -> str:
+    before, after = (100 * figures[when]["upright"][name] for when in ("before", "after"))
+    return f"{before:.1f} and {after:.1f} %"

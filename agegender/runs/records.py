@@ -17,7 +17,6 @@ Imports no TensorFlow.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -151,7 +150,7 @@ def lock_run(folder: Path) -> Iterator[None]:
     """
     path = folder / ".lock"
     with path.open("a") as file:
-        if not (_lock_file(file.fileno()) and _is_same_file(file.fileno(), path)):
+        if not (files.lock_file(file.fileno()) and _is_same_file(file.fileno(), path)):
             raise ConfigError(f"{folder} is being trained by another process")
         try:
             yield
@@ -159,23 +158,6 @@ def lock_run(folder: Path) -> Iterator[None]:
             # While it is still held: whoever opened it before finds another file in its place, or none.
             with suppress(OSError):
                 path.unlink()
-
-
-def _lock_file(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
 
 
 def _is_same_file(descriptor: int, path: Path) -> bool:

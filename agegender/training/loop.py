@@ -311,6 +311,12 @@ def _training_rows(config: TrainingConfig, partition: Partition) -> dict[str, pd
     if config.task != "age":
         parts["train"] = parts["train"].dropna(subset=["gender"])
     check_labels(parts["train"], config.task, f"to train on in {partition.dataset.folder}")
+    ranged = int((parts["train"]["age_min"] < parts["train"]["age_max"]).sum())
+    if ranged and config.task != "gender" and (config.mixup or config.cutmix):
+        raise ConfigError(
+            f"{ranged} pictures to train on are labelled with a range of ages, which MixUp and CutMix cannot "
+            "mix: train without these, or on exact ages only"
+        )
     if config.limit is not None:
         parts = {n: p.sample(min(config.limit, len(p)), random_state=config.seed) for n, p in parts.items()}
     return parts

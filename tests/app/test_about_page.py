@@ -121,3 +121,19 @@ def test_an_error_is_never_told_as_none():
 def test_bands_that_were_not_measured_are_left_out():
     assert cards.bands_table({}).empty
     assert cards.bands_table({"gender": {"by_band": {"5-9": {"n": 7, "accuracy": 0.5}}}}).shape == (1, 3)
+
+
+def test_groups_are_shown_for_each_kind_of_photos_and_what_was_not_measured_is_said(open_page, card):
+    gap = {"best": "White", "worst": "Black", "value": 0.08, "low": -0.01, "high": 0.12}
+    groups = {**card["groups"], "ethnicity_gap": {"gender": gap}}
+    card["sets"] = {"fairface": {"n": 60, "split": "dev", "no_face": 0, "groups": groups, "gender": {}}}
+    app = open_page(PAGE)
+    assert not app.exception
+    photos = app.segmented_control(key="photos")
+    assert len(photos.options) == 2
+    photos.set_value("fairface (60)").run()
+    assert "Between White and Black lie **8.0 points** of accuracy" in texts(app)
+    assert "anything from 0.0 to 12.0" in texts(app)
+    app.segmented_control(key="fairness").set_value("age").run()
+    assert not app.exception
+    assert "Age bias by group" in texts(app)

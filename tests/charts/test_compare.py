@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,7 @@ from agegender import charts
 from agegender.charts.compare import MAX_SYSTEMS
 from agegender.labels import AGE_BAND_NAMES
 from agegender.prediction import AgeEstimate
+from tests.conftest import assert_rules_of_figures
 
 ORDER = ["good", "small", "rival"]
 
@@ -36,6 +35,7 @@ def entry(name: str, mae: float, accuracy: float, megabytes: float | None = 10.0
         "by_ethnicity": {"White": group(90, 0.1), "Others": {"n": 3, "mae": None, "gender_accuracy": None}},
         "reliability": bins,
         "ece": 0.015,
+        "sets": {"fairface": group(40, 5.0), "appa-real": {"n": 9, "gender_accuracy": None}},
     }
 
 
@@ -48,21 +48,17 @@ def trace(figure, name: str):
     return next(trace for trace in figure.data if trace.name == name)
 
 
-def test_every_figure_takes_on_the_theme_and_has_its_words(entries):
-    figures = [
+def test_figures_keep_the_rules_of_all_figures(entries):
+    figures = (
         charts.trade_off(entries, "mae", "megabytes", ORDER),
         charts.band_lines(entries, "gender_accuracy", ORDER),
         charts.group_points(entries, "mae", ORDER),
         charts.reliability_diagram(entries, ORDER),
+        charts.set_lines(entries, ORDER),
         charts.range_confusion(np.eye(9, dtype=int)),
         charts.answer_ranges({"good": AgeEstimate(31.0, 26.0, 37.0, 0.9)}),
-    ]
-    for figure in figures:
-        assert figure.layout.paper_bgcolor == "rgba(0,0,0,0)"
-        assert figure.layout.dragmode is False
-        assert figure.layout.font.color is None
-        assert charts.description(figure).endswith(".")
-        assert json.loads(figure.to_json())
+    )
+    assert_rules_of_figures({str(place): figure for place, figure in enumerate(figures)})
 
 
 def test_a_system_looks_the_same_in_every_figure_whoever_else_is_shown(entries):
@@ -177,3 +173,13 @@ def test_answers_lie_in_their_intervals():
     assert list(marks.x) == [31.0, 88.0] and list(numbers.text) == ["31", "88"]
     assert figure.layout.xaxis.range[1] == 110
     assert "good 31 (26–37), small 88 (70–110)" in charts.description(figure)
+
+
+def test_other_sources_stand_beside_the_test_split_and_gaps_stay_gaps(entries):
+    entries[1]["sets"] = {}
+    figure = charts.set_lines(entries, ORDER)
+    [line] = figure.data
+    assert list(line.x) == ["UTKFace test", "fairface", "appa-real"]
+    assert line.y[0] == 0.94 and line.y[1] == pytest.approx(0.89) and line.y[2] is None
+    assert line.error_y.arrayminus[1] == pytest.approx(0.02)
+    assert "good: from 94.0 % to 89.0 %." in charts.description(figure)

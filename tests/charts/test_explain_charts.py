@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from agegender import charts
 from agegender.explain import ContributionMap, OcclusionMap, Variant
 from agegender.labels import MAX_AGE
 from agegender.prediction import AgeEstimate, GenderEstimate
+from tests.conftest import assert_rules_of_figures
 
 CHIP = np.random.default_rng(4).integers(0, 256, (40, 40, 3), dtype=np.uint8)
 
@@ -58,16 +58,7 @@ def figures() -> dict:
 
 
 def test_figures_keep_the_rules_of_all_figures():
-    sentences = set()
-    for name, figure in figures().items():
-        layout = json.loads(figure.to_json())["layout"]
-        assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0,0,0,0)", name
-        assert "color" not in layout.get("font", {}), name
-        assert layout["dragmode"] is False, name
-        assert layout["xaxis"]["fixedrange"] and layout["yaxis"]["fixedrange"], name
-        assert charts.description(figure).endswith("."), name
-        sentences.add(charts.description(figure))
-    assert len(sentences) == len(figures())
+    assert_rules_of_figures(figures())
 
 
 def test_a_map_lies_over_the_face_in_grey():

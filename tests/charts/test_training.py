@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from agegender import charts
 from agegender.charts.training import smooth
+from tests.conftest import assert_rules_of_figures
 
 
 def history(val_mae, *, stages: tuple[int, ...] = (), seconds: float = 1800.0) -> pd.DataFrame:
@@ -56,19 +55,8 @@ def all_figures() -> dict:
     }
 
 
-def test_figures_take_on_the_theme_and_leave_scrolling_alone():
-    for name, figure in all_figures().items():
-        layout = json.loads(figure.to_json())["layout"]
-        assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0,0,0,0)", name
-        assert "color" not in layout.get("font", {}), name
-        assert layout["dragmode"] is False, name
-        assert layout["xaxis"]["fixedrange"] and layout["yaxis"]["fixedrange"], name
-
-
-def test_every_figure_has_its_own_words():
-    sentences = [charts.description(figure) for figure in all_figures().values()]
-    assert all(sentence.endswith(".") and len(sentence) > 10 for sentence in sentences)
-    assert len(set(sentences)) == len(sentences)
+def test_figures_keep_the_rules_of_all_figures():
+    assert_rules_of_figures(all_figures())
 
 
 def test_training_is_dotted_validation_solid_and_the_best_starred():

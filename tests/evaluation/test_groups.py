@@ -175,3 +175,35 @@ def test_no_faces_have_no_figures():
 def test_clusters_must_be_one_a_face():
     with pytest.raises(ValueError, match="clusters"):
         measure_groups(people(10), BASELINE, clusters=np.arange(9))
+
+
+def test_of_labels_that_are_ranges_the_figures_are_those_of_ranges():
+    rng = np.random.default_rng(3)
+    low = rng.choice([0, 3, 10, 20], 400)
+    high = pd.Series(low).map({0: 2, 3: 9, 10: 19, 20: 29}).to_numpy()
+    faces = people(400).assign(age_min=low, age_max=high, predicted_age=12.0, low=8.0, high=15.0)
+    groups = measure_groups(faces, BASELINE, resamples=50)
+    assert list(groups["by_age"]) == ["0-2", "3-9", "10-19", "20-29"]
+    overall = values(groups["overall"]["age"])
+    assert overall["mae"] is overall["interval_coverage"] is None
+    assert overall["in_range"] == pytest.approx((low == 10).mean(), abs=1e-4)
+    assert values(groups["by_age"]["0-2"]["age"])["years_outside"] == 10
+    assert values(groups["by_age"]["0-2"]["age"])["bias_outside"] == 10
+    assert values(groups["by_age"]["20-29"]["age"])["bias_outside"] == -8
+    assert values(groups["by_age"]["3-9"]["age"])["interval_touches"] == 1
+    assert groups["children"]["n"] == (high <= 9).sum()
+    assert groups["teenagers"]["n"] == (low == 10).sum()
+
+
+def test_the_gap_between_groups_names_the_two_and_says_what_chance_makes_of_it():
+    table = people(3000, seed=5)
+    right = np.random.default_rng(5).uniform(size=len(table)) < np.where(table["group"] == "Asian", 0.8, 0.95)
+    codes = table["gender"].to_numpy()
+    faces = table.assign(female=np.where(right, codes, 1 - codes) * 0.8 + 0.1)
+    gap = measure_groups(faces, BASELINE)["ethnicity_gap"]["gender"]
+    accuracy = {name: right[table["group"] == name].mean() for name in ETHNICITIES}
+    assert (gap["worst"], gap["best"]) == ("Asian", max(accuracy, key=accuracy.get))
+    assert gap["value"] == pytest.approx(max(accuracy.values()) - accuracy["Asian"], abs=1e-4)
+    assert gap["low"] < gap["value"] < gap["high"] < gap["value"] + 0.06
+    alone = faces[faces["group"] == "Asian"].reset_index(drop=True)
+    assert measure_groups(alone, BASELINE, resamples=50)["ethnicity_gap"]["gender"] is None

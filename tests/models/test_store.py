@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import shutil
+import warnings
 from pathlib import Path
 
 import h5py
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from agegender.errors import ModelError, WeightsNotFoundError
-from agegender.models.store import file_sha256, load_weights, save_float16
+from agegender.models.store import file_sha256, load_legacy_weights, load_weights, save_float16
 
 
 def network(units: int = 4) -> keras.Sequential:
@@ -96,6 +98,58 @@ def test_another_network_s_weights_are_refused(tmp_path):
     save_float16(network(units=5), path)
     with pytest.raises(ModelError, match=r"m\.weights\.h5"):
         load_weights(network(units=4), path)
+
+
+class Hostile:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.made,)
+
+
+def test_loading_weights_executes_nothing(tmp_path):
+    made = tmp_path / "made"
+    pickled, arrays = tmp_path / "pickled.weights.h5", tmp_path / "arrays.weights.h5"
+    pickled.write_bytes(pickle.dumps(Hostile(made)))
+    with arrays.open("wb") as file:
+        np.savez(file, np.array([Hostile(made)], dtype=object))
+    for path in (pickled, arrays):
+        with pytest.raises(ModelError, match=path.name):
+            load_weights(network(), path)
+        with pytest.raises(ModelError, match=path.name):
+            load_legacy_weights(network(), path)
+    assert not made.exists()
+    # A whole model, whose description has code in a layer: its weights are read, its description is not.
+    whole = keras.Sequential(
+        [*network().layers, keras.layers.Lambda(lambda x, path=str(made): (Path(path).touch(), x)[1])]
+    )
+    legacy = tmp_path / "whole.h5"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole.build((None, 6))
+        made.unlink(missing_ok=True)
+        whole.save(legacy)
+    with h5py.File(legacy) as file:
+        assert "Lambda" in file.attrs["model_config"]
+    again = keras.Sequential(
+        [keras.Input((6,)), *(type(layer).from_config(layer.get_config()) for layer in whole.layers[:-1])]
+    )
+    load_legacy_weights(again, legacy)
+    assert_same(whole, again)
+    assert not made.exists()
+
+
+def test_an_index_names_nothing_outside_of_its_folder(tmp_path):
+    save_float16(network(), tmp_path / "m.weights.h5")
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    index = {"metadata": {}, "weight_map": {"/layers/dense/vars": ["../m.weights.h5"]}}
+    (folder / "m.weights.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="not an index"):
+        load_weights(network(), folder / "m.weights.json")
 
 
 # Two networks that share layers

@@ -40,6 +40,9 @@ def card() -> dict[str, Any]:
         }
     )
     figures = measure(faces)
+    ranged = faces.assign(age_min=age // 10 * 10, age_max=age // 10 * 10 + 9)
+    groups = measure_groups(ranged, Baseline(30.0, "male", "dev"), resamples=50)
+    elsewhere = {"split": "dev", "n": n, "no_face": 4, **measure(ranged), "groups": groups}
     kinds = {
         "age": {"mae": 5.0, "mae_ratio": 1.25},
         "gender": {"accuracy": 0.9, "points_lost": 3.4},
@@ -93,6 +96,7 @@ def card() -> dict[str, Any]:
             "mean": {"mae_ratio": 1.25, "gender_points_lost": 3.4},
         },
         "detect": {"split": "test", "n": 290, "no_face": 10, **figures},
+        "sets": {"elsewhere": elsewhere},
     }
 
 
@@ -111,6 +115,8 @@ def test_a_whole_card_has_every_section(card):
         "By age and gender",
         "By age and ethnicity code",
         "By gender and ethnicity code",
+        "On photos of other sources",
+        "elsewhere: the weakest groups first",
         "On bad photos",
         "Through detection",
         "Calibration",
@@ -130,6 +136,20 @@ def test_figures_come_with_their_intervals_and_the_baseline(card):
     assert "95 % confidence intervals" in text
     share = card["groups"]["overall"]["gender"]["uncertain_share"]["value"]
     assert f"| {share:.1%}".replace("%", " %") in text
+
+
+def test_on_other_sources_ranges_are_told_and_the_weakest_group_first(card):
+    text = section(card_markdown(card), "On photos of other sources")
+    found = card["sets"]["elsewhere"]
+    share = f"{found['groups']['overall']['age']['in_range']['value']:.1%}".replace("%", " %")
+    assert f"| age: in the labelled range | {share} (" in text
+    assert "mean absolute error" not in text  # of a range nobody knows it
+    assert "| no face found | 4 |" in text
+    ages = {
+        name: figures["gender"]["accuracy"]["value"] for name, figures in found["groups"]["by_age"].items()
+    }
+    weakest = section(card_markdown(card), "elsewhere: the weakest groups first")
+    assert weakest.split("\n| ")[3].startswith(min(ages, key=ages.get).replace("-", "–"))
 
 
 def test_every_group_has_a_row_and_small_ones_no_figures(card):

@@ -13,7 +13,7 @@ import pytest
 from agegender.assets import COMPARISON
 from agegender.models.card import read_card
 from agegender.reports.__main__ import documents, main
-from agegender.reports.figures import band_table, summary, systems_table
+from agegender.reports.figures import band_table, set_sentence, summary, systems_table
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,6 +52,19 @@ def test_a_band_of_few_faces_has_no_intervals():
     assert re.search(r"^\| 76\+ \| \d+ \| [\d.]+ \| – \| [\d.]+ % \|$", text, flags=re.MULTILINE)
     low = groups["by_age"]["0-4"]["age"]["mae"]["low"]
     assert f"({low:.2f} to" in text
+
+
+def test_photos_of_other_sources_are_told_by_their_weakest_group():
+    def group(accuracy: float) -> dict:
+        return {"n": 50, "gender": {"accuracy": {"value": accuracy}}}
+
+    groups = {"by_age": {"0-2": group(0.71), "3-9": {"n": 4}}, "by_ethnicity": {"Black": group(0.84)}}
+    measured = {"n": 1936, "gender": {"accuracy": 0.9}, "groups": groups}
+    exact = set_sentence("appa-real", {**measured, "age": {"mae": 5.54}})
+    assert "photos of APPA-REAL" in exact
+    assert "gender 71.0% at 0–2, 90.0% over all; age is off by 5.54 years." in exact
+    ranges = {"mae": 9.9, "ranges_n": 1936, "in_range": 0.529, "years_outside": 2.78}
+    assert "labelled range for 52.9%, 2.8 years off it." in set_sentence("mine", {**measured, "age": ranges})
 
 
 def test_the_summary_names_the_ages_at_which_the_model_is_best_and_worst():

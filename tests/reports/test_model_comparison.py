@@ -170,6 +170,19 @@ def test_newer_parts_are_passed_on(compared, publish):
     assert entry["corruptions"] == {"mae_ratio": 1.2, "gender_points_lost": 2.0}
 
 
+def test_figures_on_other_sources_are_there_and_years_off_only_of_exact_ages(compared, publish):
+    ranged = {"n": 40, "split": "dev", "no_face": 2, "age": {"ranges_n": 40, "mae": 9.0, "in_range": 0.6}}
+    ranged["gender"] = {"accuracy": 0.91, "ece": 0.02}
+    ranged["groups"] = {"overall": group(40, 9.0, 0.91), "children": group(20, 3.0, 0.75)}
+    publish(card("vggface", sets={"bands": ranged, "exact": {"n": 10, "age": {"mae": 5.0}}}))
+    found = entry_of(compared(), "vggface")["sets"]
+    assert (found["bands"]["mae"], found["bands"]["in_range"]) == (None, 0.6)
+    assert found["exact"]["mae"] == 5.0
+    assert found["bands"]["children"]["gender_accuracy"] == 0.75
+    assert found["bands"]["gender_accuracy_interval"] == list(around(0.91).values())[1:]
+    assert found["exact"]["ethnicity_gap"] is None
+
+
 def test_a_run_that_both_networks_went_on_from_is_counted_once(compared, publish):
     def run(name: str, seconds: float | None, machine: str, start: dict | None = None) -> dict:
         record = {"run": name, "validation": {"seconds": seconds}, "environment": {"machine": machine}}

@@ -57,7 +57,7 @@ def build_tiny(input_size: tuple[int, int]):
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="tiny")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def tiny(make_config) -> Iterator[Callable[..., TrainingConfig]]:
     """Makes recipes on a backbone of two layers, in steps of 32 chips."""
     from agegender.models import backbones
@@ -102,13 +102,13 @@ def trained(folder: Path, config: TrainingConfig, dataset: Dataset) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def age_run(tmp_path_factory, make_config, dataset) -> Path:
+@pytest.fixture(scope="package")
+def age_run(tmp_path_factory, tiny, dataset) -> Path:
     """The record of an age network with the distribution head."""
-    return trained(tmp_path_factory.mktemp("runs") / "age", make_config("age"), dataset)
+    return trained(tmp_path_factory.mktemp("runs") / "age", tiny("age"), dataset)
 
 
-@pytest.fixture(scope="session")
-def gender_run(tmp_path_factory, make_config, dataset) -> Path:
+@pytest.fixture(scope="package")
+def gender_run(tmp_path_factory, tiny, dataset) -> Path:
     """The record of a gender network."""
-    return trained(tmp_path_factory.mktemp("runs") / "gender", make_config("gender"), dataset)
+    return trained(tmp_path_factory.mktemp("runs") / "gender", tiny("gender"), dataset)

@@ -45,11 +45,10 @@ def run(folder: Path, dataset: Dataset, strategy: loop.StrategyName, **how: bool
 
 
 def mirrored(dataset: Dataset, folder: Path) -> None:
-    """The same recipe on one device, on two, and on two with an interruption."""
+    """The same recipe on one device, and on two with an interruption in the middle of its second stage."""
     processor = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
     run(folder / "one", dataset, "none")
-    run(folder / "two", dataset, "mirrored")
 
     begin = loop.Progress.on_epoch_begin
 
@@ -60,10 +59,10 @@ def mirrored(dataset: Dataset, folder: Path) -> None:
 
     loop.Progress.on_epoch_begin = interrupt
     try:
-        run(folder / "interrupted", dataset, "mirrored")
+        run(folder / "two", dataset, "mirrored")
     except KeyboardInterrupt:
         loop.Progress.on_epoch_begin = begin
-    run(folder / "interrupted", dataset, "mirrored", resume=True)
+    run(folder / "two", dataset, "mirrored", resume=True)
     try:
         loop.train(recipe(batch_size=33), dataset, folder, strategy="mirrored")
     except ConfigError as error:

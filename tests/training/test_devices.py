@@ -89,7 +89,7 @@ def wait(process: subprocess.Popen) -> None:
 
 @pytest.fixture(scope="module")
 def spread(fake_utkface, tmp_path_factory) -> Path:
-    """Runs on one device, on two virtual ones, and on two with an interruption."""
+    """Runs on one device, and on two virtual ones with an interruption."""
     folder = tmp_path_factory.mktemp("spread")
     wait(start(fake_utkface, folder, "mirrored"))
     return folder
@@ -118,11 +118,10 @@ def assert_same_run(folder: Path, expected: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["two", "interrupted"])
-def test_two_devices_end_where_one_does(spread, name):
-    assert_same_run(spread / name, spread / "one")
-    assert read_json(spread / name / "environment.json")["strategy"] == "mirrored"
-    assert read_json(spread / name / "status.json")["state"] == "finished"
+def test_two_devices_end_where_one_does_even_when_interrupted(spread):
+    assert_same_run(spread / "two", spread / "one")
+    assert read_json(spread / "two" / "environment.json")["strategy"] == "mirrored"
+    assert read_json(spread / "two" / "status.json")["state"] == "finished"
 
 
 @pytest.mark.slow

@@ -14,25 +14,14 @@ from agegender.data.sampling import SamplingRule
 from agegender.data.split import assign_splits, partition
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import DatasetError
-from agegender.faces.crop import CHIP_PAD
 from agegender.publishing.publish import publish
 from agegender.runs.records import LANDMARKS_CACHE, read_history, read_json
 from agegender.training import loop
-from tests.conftest import FACE_IN_PHOTO, Face, make_chip, photo_around, write_source
+from tests.conftest import PhotoDetector, make_chip, photo_around, write_source
 
 DARK = (0, 1, 3, 4, 5)
 
 pytestmark = pytest.mark.usefixtures("eager")
-
-
-class Detector:
-    """Sees `FACE_IN_PHOTO`, but in dark photos."""
-
-    def detect_many(self, images):
-        box = tuple(value + CHIP_PAD for value in FACE_IN_PHOTO.box)
-        points = tuple((x + CHIP_PAD, y + CHIP_PAD) for x, y in FACE_IN_PHOTO.landmarks)
-        face = Face(box, 0.9, points)
-        return [[] if image[150, 150].max() < 30 else [face] for image in images]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +57,7 @@ def test_a_run_learns_from_all_sources_and_from_nothing_that_is_measured(
     tmp_path, tiny, folders, served, monkeypatch
 ):
     dataset = read_dataset(folders)
-    find_faces(dataset, detector=Detector(), cache=tmp_path / LANDMARKS_CACHE)
+    find_faces(dataset, detector=PhotoDetector(), cache=tmp_path / LANDMARKS_CACHE)
     monkeypatch.setattr(landmarks, "FaceDetector", lambda: pytest.fail("faces are looked for again"))
     config = tiny(
         "both",
@@ -113,7 +102,7 @@ def test_a_model_of_many_sources_is_calibrated_on_all_and_its_ages_on_exact_ones
     tmp_path, tiny, folders, monkeypatch
 ):
     dataset = read_dataset(folders)
-    find_faces(dataset, detector=Detector(), cache=tmp_path / LANDMARKS_CACHE)
+    find_faces(dataset, detector=PhotoDetector(), cache=tmp_path / LANDMARKS_CACHE)
     monkeypatch.setattr(landmarks, "FaceDetector", lambda: pytest.fail("faces are looked for again"))
     folder = tmp_path / "run"
     folder.mkdir()
@@ -134,7 +123,7 @@ def test_a_model_of_many_sources_is_calibrated_on_all_and_its_ages_on_exact_ones
 def test_a_trial_on_few_chips_looks_for_few_faces(tmp_path, tiny, folders, served, monkeypatch):
     seen = []
 
-    class Counting(Detector):
+    class Counting(PhotoDetector):
         def detect_many(self, images):
             seen.extend(images)
             return super().detect_many(images)
@@ -151,7 +140,7 @@ def test_photos_without_any_face_are_refused(tmp_path, tiny, monkeypatch):
     rng = np.random.default_rng(1)
     noise = {f"train/{i}.jpg": rng.integers(0, 25, (300, 300, 3), dtype=np.uint8) for i in range(150)}
     dataset: Dataset = read_dataset(write_source(tmp_path / "photos", noise))
-    monkeypatch.setattr(landmarks, "FaceDetector", Detector)
+    monkeypatch.setattr(landmarks, "FaceDetector", PhotoDetector)
     folder = tmp_path / "run"
     folder.mkdir()
     with pytest.raises(DatasetError, match="150 pictures show no face"):

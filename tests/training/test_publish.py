@@ -6,9 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
-import keras
+import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from agegender import Predictor
 from agegender.data.pictures import read_chip
@@ -18,17 +19,27 @@ from agegender.data.table import Dataset, read_dataset
 from agegender.errors import AgeGenderError, ConfigError, DatasetError, ModelError
 from agegender.labels import GENDERS, MAX_AGE
 from agegender.models.card import read_card, write_card
-from agegender.models.conversion import to_litert
 from agegender.models.registry import get_system, list_models
 from agegender.models.store import file_sha256
+from agegender.models.trained import TrainedModel
 from agegender.publishing import publish as module
 from agegender.publishing.light import MOST_PROBABILITY, MOST_YEARS
 from agegender.publishing.publish import measure_again, publish
+from agegender.publishing.sets import measure_sets
 from agegender.reports.card import card_markdown
 from agegender.runs.records import list_runs, read_history, read_json, write_json
 from agegender.training.config import TrainingConfig
+from tests.training.conftest import trained
 
 NAME = "tiny-pair"
+QUICK = {"title": "x", "corruptions": False, "light": False}
+
+
+class Nobody:
+    """A detector that finds no face."""
+
+    def detect_many(self, images):
+        return [[] for _ in images]
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +53,9 @@ def published(age_run, gender_run, dataset, tmp_path_factory) -> tuple[Path, dic
 
 
 @pytest.fixture(scope="module")
-def both_run(make_config, dataset, tmp_path_factory) -> Path:
+def both_run(tiny, dataset, tmp_path_factory) -> Path:
     """The record of one network for both tasks."""
-    import tensorflow as tf
-
-    from agegender.training.loop import train
-
-    folder = tmp_path_factory.mktemp("both")
-    tf.config.run_functions_eagerly(True)
-    try:
-        train(make_config("both"), dataset, folder, quiet=True)
-    finally:
-        tf.config.run_functions_eagerly(False)
-    return folder
+    return trained(tmp_path_factory.mktemp("runs") / "both", tiny("both"), dataset)
 
 
 @pytest.fixture
@@ -85,10 +86,11 @@ def test_the_card_says_all_that_it_should(published, age_run, dataset):
     environment = read_json(age_run / "environment.json")
     assert (card["name"], card["system"], card["title"]) == (NAME, "vggface", "A tiny pair")
     assert card["tasks"] == ["age", "gender"]
-    assert card["options"]["backbone"] == "mobilenet"
+    assert card["options"]["backbone"] == "tiny"
     assert card["options"]["input_size"] == [32, 32]
     assert card["options"]["hidden"] == [8]
-    assert card["parameters"] > 2 * 3_000_000
+    networks = TrainedModel(NAME, weights_dir).networks
+    assert card["parameters"] == sum(network.count_params() for network in networks.values())
     assert card["base"] == "random"
     assert card["data"]["files"] == len(dataset.table)
     assert card["split"] == {**environment["split"], "file": "split.txt"}
@@ -110,9 +112,8 @@ def test_checksums_are_those_of_the_files(published):
     assert set(card["files"]) == {"age.weights.h5", "gender.weights.h5"}
     for file, checksum in card["files"].items():
         assert file_sha256(weights_dir / NAME / file) == checksum
-    # Half precision: two bytes a weight.
-    size = sum((weights_dir / NAME / file).stat().st_size for file in card["files"])
-    assert size < 2.2 * card["parameters"]
+        with h5py.File(weights_dir / NAME / file) as weights:
+            assert weights["layers/dense/vars/0"].dtype == "float16"
 
 
 def test_the_light_form_is_proved_on_the_test_split_and_answers_for_the_model(published, dataset):
@@ -133,14 +134,11 @@ def test_a_light_form_that_answers_otherwise_is_not_published(published, dataset
     shutil.copytree(weights_dir / NAME, tmp_path / NAME)
     kept = {path.name: path.read_bytes() for path in (tmp_path / NAME).iterdir()}
 
-    def to_another(network):
-        *others, bias = network.get_weights()
-        other = keras.models.clone_model(network)
-        other.set_weights([*others, bias + np.linspace(0, 1, len(bias))])
-        return to_litert(other)
-
-    monkeypatch.setattr("agegender.publishing.light.to_litert", to_another)
-    with pytest.raises(ModelError, match="differs"):
+    # Converting anew would give these again, which differ, if by little: here by more than is let through.
+    converted = iter([kept["age.tflite"], kept["gender.tflite"]])
+    monkeypatch.setattr("agegender.publishing.light.to_litert", lambda _: next(converted))
+    monkeypatch.setattr("agegender.publishing.light.MOST_YEARS", 0.0)
+    with pytest.raises(ModelError, match=r"differs .* in age:"):
         measure_again(NAME, dataset, light=True, weights_dir=tmp_path)
     assert {path.name: path.read_bytes() for path in (tmp_path / NAME).iterdir()} == kept
 
@@ -241,16 +239,11 @@ def test_publishing_again_replaces_the_whole_model_and_one_task_will_do(
 ):
     weights_dir, _ = published
     shutil.copytree(weights_dir / NAME, tmp_path / NAME)
-    card = publish(
-        {"gender": gender_run},
-        NAME,
-        dataset,
-        title="Gender alone",
-        corruptions=False,
-        light=False,
-        weights_dir=tmp_path,
-    )
+    how = {**QUICK, "title": "Gender alone", "detector": Nobody(), "weights_dir": tmp_path}
+    card = publish({"gender": gender_run}, NAME, dataset, **how)
     assert "corruptions" not in card
+    assert card["detect"]["no_face"] == card["metrics"]["n"]
+    assert (card["detect"]["n"], card["detect"]["split"]) == (0, "test")
     assert card["tasks"] == ["gender"]
     assert set(card["calibration"]) == set(card["training"]) == {"gender"}
     assert "age" not in card["metrics"]
@@ -270,11 +263,9 @@ def test_one_network_for_both_is_one_file(both_run, dataset, tmp_path):
         {"both": both_run},
         NAME,
         dataset,
-        title="Both in one",
-        corruptions=False,
-        light=False,
-        weights_dir=tmp_path,
+        **QUICK | {"title": "Both in one"},
         progress=lambda what, done, total: seen.append((what, done <= total)),
+        weights_dir=tmp_path,
     )
     assert set(card["files"]) == {"both.weights.h5"}
     assert card["tasks"] == ["age", "gender"]
@@ -297,15 +288,7 @@ def test_the_run_that_training_went_on_from_is_in_the_card(age_run, both_run, ru
     write_json(run / "environment.json", environment | {"base": "random, then run first-half (conv1, conv2)"})
     own, before = (read_json(folder / "metrics.json")["seconds"] for folder in (run, start))
     (start / "metrics.json").unlink()  # a run that was killed leaves none
-    card = publish(
-        {"gender": run},
-        NAME,
-        dataset,
-        title="x",
-        corruptions=False,
-        light=False,
-        weights_dir=tmp_path / "weights",
-    )
+    card = publish({"gender": run}, NAME, dataset, **QUICK, weights_dir=tmp_path / "weights")
     record = card["training"]["gender"]
     assert record["config"]["start"] == record["start"]["run"] == "first-half"
     assert record["start"]["validation"] == {
@@ -330,15 +313,7 @@ def test_epochs_of_another_system_which_gave_its_backbone_only_are_not_told(
     own = len(read_history(run / "history.csv"))
     for system, told in (("vggface", own + len(read_history(start / "history.csv"))), ("age-range", own)):
         change_config(start, {"system": system})
-        card = publish(
-            {"gender": run},
-            NAME,
-            dataset,
-            title="x",
-            corruptions=False,
-            light=False,
-            weights_dir=tmp_path / "weights",
-        )
+        card = publish({"gender": run}, NAME, dataset, **QUICK, weights_dir=tmp_path / "weights")
         history = read_history(tmp_path / "weights" / NAME / "history.csv")
         assert history["epoch"].tolist() == list(range(1, told + 1))
         record = card["training"]["gender"]
@@ -349,15 +324,7 @@ def test_epochs_of_another_system_which_gave_its_backbone_only_are_not_told(
 def test_of_a_published_start_the_card_tells_what_that_model_s_card_does(run_copy, dataset, tmp_path):
     run = run_copy("gender")
     change_config(run, {"start": "vggface"})
-    card = publish(
-        {"gender": run},
-        NAME,
-        dataset,
-        title="x",
-        corruptions=False,
-        light=False,
-        weights_dir=tmp_path / "weights",
-    )
+    card = publish({"gender": run}, NAME, dataset, **QUICK, weights_dir=tmp_path / "weights")
     record, before = card["training"]["gender"], read_card("vggface")["training"]["gender"]
     assert record["start"] == before
     own = read_history(run / "history.csv")["seconds"].sum()
@@ -365,86 +332,43 @@ def test_of_a_published_start_the_card_tells_what_that_model_s_card_does(run_cop
     assert record["kept_epoch"] == record["validation"]["best_epoch"]
 
 
-def test_layers_that_a_pair_has_in_common_are_stored_once(age_run, run_copy, dataset, tmp_path):
+def test_layers_that_a_pair_has_in_common_are_stored_once(published, age_run, run_copy, dataset, tmp_path):
     run = run_copy("gender")
     networks = {}
     for task, folder in (("age", age_run), ("gender", run)):
         config = TrainingConfig.read(folder / "config.json")
         networks[task] = get_system(config.system).build(task, config.options)
         networks[task].load_weights(folder / "best.weights.h5")
-    backbones = [next(x for x in net.layers if x.name == "mobilenet") for net in networks.values()]
+    backbones = [net.get_layer("tiny") for net in networks.values()]
     backbones[1].set_weights(backbones[0].get_weights())
     networks["gender"].save_weights(run / "best.weights.h5")
 
-    sizes = {}
-    for share in (False, True):
-        weights_dir = tmp_path / f"share-{share}"
-        card = publish(
-            {"age": age_run, "gender": run},
-            NAME,
-            dataset,
-            title="x",
-            corruptions=False,
-            light=False,
-            share=share,
-            weights_dir=weights_dir,
-        )
-        for file, checksum in card["files"].items():
-            assert file_sha256(weights_dir / NAME / file) == checksum
-        sizes[share] = sum((weights_dir / NAME / file).stat().st_size for file in card["files"])
-        if not share:
-            plain = card["metrics"]
-    assert sizes[True] < 0.6 * sizes[False]
-    for task, figure in (("age", "mae"), ("gender", "auc")):
-        assert card["metrics"][task][figure] == plain[task][figure]
+    card = publish(
+        {"age": age_run, "gender": run}, NAME, dataset, **QUICK, share=True, weights_dir=tmp_path / "weights"
+    )
+    for file, checksum in card["files"].items():
+        assert file_sha256(tmp_path / "weights" / NAME / file) == checksum
+    held_by = read_json(tmp_path / "weights" / NAME / "gender.weights.json")["weight_map"]
+    shared = {file for path, file in held_by.items() if "conv" in path}
+    assert shared == {"age.weights.h5"} < set(held_by.values())
+    assert card["metrics"]["age"] == published[1]["metrics"]["age"]
+    held = TrainedModel(NAME, tmp_path / "weights").networks["gender"].get_weights()
+    for found, trained_to in zip(held, networks["gender"].get_weights(), strict=True):
+        np.testing.assert_allclose(found, trained_to, rtol=1e-2, atol=1e-3)
 
 
-def test_a_start_that_is_gone_is_named_all_the_same(run_copy, dataset, tmp_path):
+def test_a_start_that_is_gone_is_named_all_the_same_and_another_state_of_the_dataset_is_told(
+    run_copy, dataset, tmp_path
+):
     run = run_copy("gender")
     change_config(run, {"start": "runs/long-gone"})
-    card = publish(
-        {"gender": run},
-        NAME,
-        dataset,
-        title="x",
-        corruptions=False,
-        light=False,
-        weights_dir=tmp_path / "weights",
-    )
-    assert card["training"]["gender"]["config"]["start"] == "long-gone"
-    assert "start" not in card["training"]["gender"]
-
-
-def test_the_second_look_goes_through_detection(gender_run, dataset, tmp_path):
-    card = publish(
-        {"gender": gender_run},
-        NAME,
-        dataset,
-        title="x",
-        corruptions=False,
-        light=False,
-        detector=Nobody(),
-        weights_dir=tmp_path,
-    )
-    assert card["detect"]["no_face"] == card["metrics"]["n"]
-    assert (card["detect"]["n"], card["detect"]["split"]) == (0, "test")
-
-
-def test_another_state_of_the_dataset_is_told(run_copy, dataset, tmp_path):
-    run = run_copy("gender")
     environment = read_json(run / "environment.json")
     environment["split"]["hash"] = "0" * 64
     write_json(run / "environment.json", environment)
-    card = publish(
-        {"gender": run},
-        NAME,
-        dataset,
-        title="x",
-        corruptions=False,
-        light=False,
-        weights_dir=tmp_path / "weights",
-    )
+    card = publish({"gender": run}, NAME, dataset, **QUICK, weights_dir=tmp_path / "weights")
     assert any("another state" in note for note in card["notes"])
+    assert card["training"]["gender"]["config"]["start"] == "long-gone"
+    assert "start" not in card["training"]["gender"]
 
 
 # --- refusals: each leaves no folder --------------------------------------------------------------------
@@ -454,13 +378,6 @@ def refused(runs: dict, dataset: Dataset, weights_dir: Path, error: type, words:
     with pytest.raises(error, match=words):
         publish(runs, NAME, dataset, title="x", weights_dir=weights_dir)
     assert not weights_dir.exists() or list(weights_dir.iterdir()) == []
-
-
-class Nobody:
-    """A detector that finds no face."""
-
-    def detect_many(self, images):
-        return [[] for _ in images]
 
 
 def test_a_published_model_is_calibrated_and_measured_anew_on_the_same_split(published, dataset, tmp_path):
@@ -486,6 +403,36 @@ def test_a_published_model_is_calibrated_and_measured_anew_on_the_same_split(pub
     write_card(tmp_path / NAME, card_elsewhere)
     with pytest.raises(ConfigError, match="split"):
         measure_again(NAME, dataset, detect=False, **how)
+
+
+def test_photos_of_other_sources_are_measured_as_they_stand_and_change_nothing_else(
+    published, dataset, astronaut, tmp_path
+):
+    weights_dir, card = published
+    shutil.copytree(weights_dir / NAME, tmp_path / "w" / NAME)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, pixels in (("a", astronaut), ("b", astronaut[:, ::-1]), ("none", np.zeros_like(astronaut))):
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    rows = "a.png,30-39,female,Black,dev\nb.png,20-29,male,White,dev\nnone.png,5,male,,dev\nc.png,5,male,,\n"
+    (folder / "labels.csv").write_text("file,age,gender,group,split\n" + rows)
+    photos = read_dataset(folder)
+
+    measured = measure_sets(NAME, [photos], weights_dir=tmp_path / "w")
+    assert measured == read_card(NAME, tmp_path / "w")
+    found = measured.pop("sets")["photos"]
+    assert measured == card
+    assert (found["split"], found["n"], found["no_face"]) == ("dev", 2, 1)
+    assert found["age"]["ranges_n"] == 2
+    assert set(found["by_group"]) == {"Black", "White"}
+    assert found["groups"]["overall"]["n"] == 2
+
+    with pytest.raises(ConfigError, match="photos too"):
+        measure_again(NAME, dataset, weights_dir=tmp_path / "w")
+    with pytest.raises(ConfigError, match="named once"):
+        measure_sets(NAME, [photos, photos], weights_dir=tmp_path / "w")
+    with pytest.raises(DatasetError, match="dev"):
+        measure_sets(NAME, [dataset], weights_dir=tmp_path / "w")
 
 
 def test_runs_of_the_other_task_are_refused(age_run, gender_run, dataset, tmp_path):

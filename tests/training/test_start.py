@@ -101,9 +101,9 @@ def test_a_run_on_another_split_is_refused(tiny, both_run, tmp_path):
         build_network(tiny("age", start=str(copy)))
 
 
-def test_a_run_with_no_layer_in_common_is_refused(make_config, tiny, age_run):
+def test_a_run_with_no_layer_in_common_is_refused(make_config, age_run):
     with pytest.raises(ConfigError, match="no layer in common"):
-        build_network(tiny("gender", start=str(age_run), options={"hidden": (5,)}))
+        build_network(make_config("gender", start=str(age_run), options={"hidden": (5,)}))
 
 
 def test_a_folder_that_is_no_run_is_refused(tiny, tmp_path):

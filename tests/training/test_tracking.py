@@ -112,13 +112,6 @@ def test_what_would_send_the_run_elsewhere_is_refused(trackio, monkeypatch, vari
         open_tracker("trackio")
 
 
-def test_light_until_it_is_opened():
-    heavy = {"tensorflow", "keras", "trackio"}
-    code = f"import sys, agegender.training.tracking; print({heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
-
-
 # --- what is logged -------------------------------------------------------------------------------------
 
 

@@ -55,15 +55,10 @@ class AgeRangeOptions:
 
 
 def build(task: NetworkTask, options: AgeRangeOptions) -> keras.Model:
-    """Builds the three nets as one model, untrained.
+    """Builds the three nets as one model; see `System.build`.
 
-    Args:
-        task: "both" as a rule; with "age" or "gender" the nets that it does not need are left out.
-        options: Backbone and sizes.
-
-    Returns:
-        From RGB (batch, height, width, 3), 0 to 255, to the probabilities of the nine ranges (batch, 9),
-        years (batch, 1) and the probability of *female* (batch, 1).
+    With the task "age" or "gender" those nets are left out that it does not need. The outputs are the nine
+    ranges, years and *female*.
     """
     import keras
 

@@ -35,16 +35,7 @@ class ResNet18FinetunedOptions:
 
 
 def build(task: NetworkTask, options: ResNet18FinetunedOptions) -> keras.Model:
-    """Builds the network, untrained.
-
-    Args:
-        task: "both" as a rule; with "age" or "gender" the other branch is left out.
-        options: Backbone and input.
-
-    Returns:
-        From RGB (batch, height, width, 3), 0 to 255, to years, the probability of *female*, or both,
-        (batch, 1) each, both linear in the backbone's features but for the sigmoid.
-    """
+    """Builds the network; see `System.build`. Years and log-odds are linear in the backbone's features."""
     import keras
 
     from agegender.models.layers import age_head, gender_head

@@ -40,16 +40,7 @@ class ResNet18MultitaskOptions:
 
 
 def build(task: NetworkTask, options: ResNet18MultitaskOptions) -> keras.Model:
-    """Builds the network, untrained.
-
-    Args:
-        task: "both" as a rule; with "age" or "gender" the other branch is left out.
-        options: Backbone and heads.
-
-    Returns:
-        From RGB (batch, height, width, 3), 0 to 255, to years, the probability of *female*, or both,
-        (batch, 1) each.
-    """
+    """Builds the network; see `System.build`. With "age" or "gender" the other branch is left out."""
     import keras
 
     from agegender.models.layers import age_head, gender_head

@@ -45,16 +45,7 @@ class ScratchCNNOptions:
 
 
 def build(task: NetworkTask, options: ScratchCNNOptions) -> keras.Model:
-    """Builds the network, untrained.
-
-    Args:
-        task: "both" as a rule; with "age" or "gender" the other branch is left out.
-        options: Sizes.
-
-    Returns:
-        From RGB (batch, height, width, 3), 0 to 255, to years, the probability of *female*, or both,
-        (batch, 1) each.
-    """
+    """Builds the network; see `System.build`. With "age" or "gender" the other head is left out."""
     import keras
 
     from agegender.models.layers import LastColumn, age_head, convolutional_blocks

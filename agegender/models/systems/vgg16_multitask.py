@@ -45,16 +45,7 @@ class VGG16MultitaskOptions:
 
 
 def build(task: NetworkTask, options: VGG16MultitaskOptions) -> keras.Model:
-    """Builds the network, untrained.
-
-    Args:
-        task: "both" as a rule; with "age" or "gender" the other branch is left out.
-        options: Backbone and head.
-
-    Returns:
-        From RGB (batch, height, width, 3), 0 to 255, to years, the probability of *female*, or both,
-        (batch, 1) each.
-    """
+    """Builds the network; see `System.build`. With "age" or "gender" the other branch is left out."""
     import keras
 
     from agegender.models.layers import age_head, gender_head, without_pooling

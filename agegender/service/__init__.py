@@ -1,0 +1,1 @@
+"""The HTTP interface for other programs: what `python -m agegender serve` answers."""

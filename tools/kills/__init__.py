@@ -1,0 +1,1 @@
+"""Work that is killed at random moments; see `tools.kills.__main__`."""
