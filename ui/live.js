@@ -122,7 +122,7 @@ class Camera {
     });
     this.stream = null;
     this.video.srcObject = null;
-    this.waiting = null;
+    this.waiting = this.snapshot = null;
     this.answers = [];
     this.stage.dataset.state = "off";
     this.enable(false);
@@ -195,6 +195,7 @@ class Camera {
       number: this.number,
       time: taken / 1000,
       jpeg: this.picture(LONG_SIDE, QUALITY),
+      snapshot: this.snapshot,
     });
   }
 
@@ -216,8 +217,8 @@ class Camera {
   }
 
   snap() {
-    if (!this.stream) return;
-    this.send("snapshot", { number: ++this.number, jpeg: this.picture(4096, SNAPSHOT_QUALITY) });
+    // It goes along with the next frames until one is answered: of two messages Streamlit may drop the first.
+    if (this.stream) this.snapshot = { id: ++this.number, jpeg: this.picture(4096, SNAPSHOT_QUALITY) };
   }
 
   hear(data) {
@@ -225,6 +226,7 @@ class Camera {
     const now = performance.now();
     this.answers.push({ came: now, age: now - this.waiting.taken });
     this.waiting = null;
+    if (this.snapshot?.id <= data.kept) this.snapshot = null;
     this.complain(data.error ? "server" : null, data.error);
     this.size = data.size;
     this.draw(data.faces ?? []);

@@ -48,6 +48,7 @@ class _State:
         time: Of the last frame, in seconds.
         answer: What to draw.
         snapshots: How many were taken.
+        kept: What the browser calls the last one.
     """
 
     model: str = ""
@@ -56,6 +57,7 @@ class _State:
     time: float = 0.0
     answer: dict[str, Any] = field(default_factory=dict)
     snapshots: int = 0
+    kept: int = 0
 
 
 def _text(name: str) -> str:
@@ -81,11 +83,6 @@ def show_camera(model: str) -> None:
         if isinstance(sent, dict):
             state.answer = _answer(state, model, sent)
 
-    def on_snapshot() -> None:
-        sent = st.session_state[_KEY].get("snapshot")
-        if isinstance(sent, dict) and _keep(sent, state.snapshots + 1):
-            state.snapshots += 1
-
     def on_stopped() -> None:
         if st.session_state[_KEY].get("stopped"):
             state.follower, state.answer = None, {}
@@ -94,7 +91,6 @@ def show_camera(model: str) -> None:
         key=_KEY,
         data=state.answer,
         on_frame_change=on_frame,
-        on_snapshot_change=on_snapshot,
         on_stopped_change=on_stopped,
     )
     if state.snapshots:
@@ -114,6 +110,7 @@ def _answer(state: _State, model: str, sent: dict[str, Any]) -> dict[str, Any]:
     except ImageError as error:
         return {"number": number, "faces": [], "error": error.reason}
     predictor = load_model(model).predictor
+    _keep_snapshot(state, sent.get("snapshot"))
     if state.follower is None or (state.model, state.run) != (model, run) or not seconds >= state.time:
         state.follower = FaceFollower(predictor, remember=False)
         state.model, state.run = model, run
@@ -121,7 +118,8 @@ def _answer(state: _State, model: str, sent: dict[str, Any]) -> dict[str, Any]:
     with turns().take():
         look = state.follower.look(frame, state.time)
     size = [frame.shape[1], frame.shape[0]]
-    return {"number": number, "size": size, "faces": [_drawn(n, face) for n, face in look.faces.items()]}
+    faces = [_drawn(track, face) for track, face in look.faces.items()]
+    return {"number": number, "size": size, "faces": faces, "kept": state.kept}
 
 
 def _drawn(number: int, face: Prediction) -> dict[str, Any]:
@@ -141,12 +139,14 @@ def _bytes_of(sent: dict[str, Any]) -> bytes:
         return b""
 
 
-def _keep(sent: dict[str, Any], number: int) -> bool:
-    """Puts a snapshot among the photos of the other pages."""
-    data = _bytes_of(sent)
+def _keep_snapshot(state: _State, sent: object) -> None:
+    """Puts a snapshot among the photos of the other pages, once: it comes until it is answered."""
+    if not isinstance(sent, dict) or not isinstance(sent.get("id"), int) or sent["id"] <= state.kept:
+        return
+    state.kept, data = sent["id"], _bytes_of(sent)
     try:
         read_image(data, name="snapshot", max_pixels=_SNAPSHOT_PIXELS)
     except ImageError:
-        return False
-    keep_photo(Photo(f"snapshot {number}.jpg", data))
-    return True
+        return
+    state.snapshots += 1
+    keep_photo(Photo(f"snapshot {state.snapshots}.jpg", data))

@@ -49,6 +49,18 @@ def test_a_frame_is_answered_with_what_to_draw_and_people_keep_their_numbers(liv
     assert state.follower is not again  # the camera was started anew
 
 
+def test_a_snapshot_that_is_sent_again_is_kept_once(live, monkeypatch):
+    photos = []
+    monkeypatch.setattr("ui.live.keep_photo", photos.append)
+    state, picture = live._State(), sent(0)["jpeg"]
+    for number in (7, 8):
+        answer = live._answer(state, "vggface", sent(number) | {"snapshot": {"id": 6, "jpeg": picture}})
+        assert answer["kept"] == 6
+    live._answer(state, "vggface", sent(9) | {"snapshot": {"id": 9, "jpeg": "broken"}})
+    live._answer(state, "vggface", sent(10) | {"snapshot": "nonsense"})
+    assert [photo.name for photo in photos] == ["snapshot 1.jpg"]
+
+
 @pytest.mark.parametrize(
     "message",
     [
