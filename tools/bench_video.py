@@ -82,7 +82,7 @@ def make_clip(path: Path, seconds: int) -> None:
 
     def draw(frame: Pixels, time: float) -> None:
         put(frame, heads["collins"], 380 + 160 * math.sin(0.7 * time), 330, 300 + 50 * math.sin(0.4 * time))
-        put(frame, heads["hopper"], 900 + 120 * math.cos(0.5 * time), 360, 280)
+        put(frame, heads["singer"], 900 + 120 * math.cos(0.5 * time), 360, 280)
 
     save_clip(path, film(draw, seconds, RATE, SIZE), sound="aac")
 

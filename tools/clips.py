@@ -20,10 +20,10 @@ from agegender.images import read_image
 Pixels = NDArray[np.uint8]
 
 _HEADS: Final = {
-    "hopper": (875, 300, 1075, 560),
+    "singer": (875, 300, 1075, 560),
     "left": (190, 170, 310, 320),
     "hat": (690, 310, 830, 480),
-    "right": (1270, 500, 1470, 740),
+    "hopper": (1270, 500, 1470, 740),
 }
 """Where heads are on the example picture: x1, y1, x2, y2."""
 

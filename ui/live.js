@@ -63,6 +63,13 @@ class Camera {
       snap: () => this.snap(),
     };
     for (const [name, act] of Object.entries(actions)) this.button(name).onclick = act;
+    // Streamlit pales what it runs anew when that takes a while. Here it always does, and the picture goes on.
+    const host = root.host ?? root;
+    for (let around = host; around && around.dataset.testid !== "stMain"; around = around.parentElement) {
+      around.style.setProperty("opacity", "1", "important");
+      around.style.setProperty("transition", "none", "important");
+    }
+    this.quiet = document.head.appendChild(document.createElement("style"));
     this.onhide = () => this.stop();
     window.addEventListener("pagehide", this.onhide);
   }
@@ -107,6 +114,7 @@ class Camera {
 
   stop() {
     this.run++;
+    if (this.stream) this.send("stopped", this.run); // the server forgets who was there
     clearInterval(this.timer);
     this.stream?.getTracks().forEach((track) => {
       track.onended = null;
@@ -114,7 +122,7 @@ class Camera {
     });
     this.stream = null;
     this.video.srcObject = null;
-    this.waiting = null;
+    this.waiting = this.snapshot = null;
     this.answers = [];
     this.stage.dataset.state = "off";
     this.enable(false);
@@ -123,6 +131,8 @@ class Camera {
   }
 
   enable(on) {
+    // Each answer is a run of the page; a sign of that, coming and going all the time, says nothing to anybody.
+    this.quiet.textContent = on ? '[data-testid="stStatusWidget"] { visibility: hidden; }' : "";
     const [start, stop] = [this.button("start"), this.button("stop")];
     const focused = this.root.activeElement ?? document.activeElement;
     stop.disabled = this.button("snap").disabled = !on;
@@ -139,6 +149,7 @@ class Camera {
       if (host.isConnected) return;
       window.removeEventListener("pagehide", this.onhide);
       this.stop();
+      this.quiet.remove();
     }, 0);
   }
 
@@ -184,6 +195,7 @@ class Camera {
       number: this.number,
       time: taken / 1000,
       jpeg: this.picture(LONG_SIDE, QUALITY),
+      snapshot: this.snapshot,
     });
   }
 
@@ -201,11 +213,12 @@ class Camera {
     speed.textContent = `${rate.toFixed(1)} answers a second, each ${Math.round(age)} ms old when it comes`;
     speed.dataset.rate = rate.toFixed(2);
     speed.dataset.age = Math.round(age);
+    speed.dataset.frames = this.number;
   }
 
   snap() {
-    if (!this.stream) return;
-    this.send("snapshot", { number: ++this.number, jpeg: this.picture(4096, SNAPSHOT_QUALITY) });
+    // It goes along with the next frames until one is answered: of two messages Streamlit may drop the first.
+    if (this.stream) this.snapshot = { id: ++this.number, jpeg: this.picture(4096, SNAPSHOT_QUALITY) };
   }
 
   hear(data) {
@@ -213,7 +226,8 @@ class Camera {
     const now = performance.now();
     this.answers.push({ came: now, age: now - this.waiting.taken });
     this.waiting = null;
-    if (data.error) this.complain("server", data.error);
+    if (this.snapshot?.id <= data.kept) this.snapshot = null;
+    this.complain(data.error ? "server" : null, data.error);
     this.size = data.size;
     this.draw(data.faces ?? []);
     requestAnimationFrame(() => this.take());
@@ -232,6 +246,7 @@ class Camera {
     const type = Math.max(13, width / 42);
     context.font = `600 ${type}px sans-serif`;
     context.textBaseline = "middle";
+    const taken = [];
     for (const face of faces) {
       const [x1, y1, x2, y2] = face.box;
       const left = this.mirrored ? width - x2 : x1;
@@ -247,7 +262,10 @@ class Camera {
       const wide = Math.max(...lines.map((text) => context.measureText(text).width)) + type;
       const x = Math.max(0, Math.min(left, width - wide));
       const high = line * lines.length;
-      const y = y2 + high <= height ? y2 : Math.max(0, y1 - high);
+      const hidden = (y) => taken.some((t) => x < t.x + t.wide && t.x < x + wide && y < t.y + t.high && t.y < y + high);
+      const places = [y2, y1 - high, y2 - high].filter((y) => y >= 0 && y + high <= height);
+      const y = places.find((place) => !hidden(place)) ?? Math.max(0, Math.min(y2, height - high));
+      taken.push({ x, y, wide, high });
       context.fillStyle = color;
       context.fillRect(x, y, wide, high);
       context.fillStyle = WHITE_ON.has(color) ? "#ffffff" : "#141414";

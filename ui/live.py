@@ -30,7 +30,9 @@ PRIVACY: Final = (
 )
 
 _KEY: Final = "live"
-_STATE: Final = "live state"
+STATE: Final = "live state"
+"""Under this key a session keeps who is before its camera; dropped when the page is left, see menu.py."""
+
 _MOST_PIXELS: Final = 1_000_000
 _SNAPSHOT_PIXELS: Final = 20_000_000
 
@@ -46,6 +48,7 @@ class _State:
         time: Of the last frame, in seconds.
         answer: What to draw.
         snapshots: How many were taken.
+        kept: What the browser calls the last one.
     """
 
     model: str = ""
@@ -54,6 +57,7 @@ class _State:
     time: float = 0.0
     answer: dict[str, Any] = field(default_factory=dict)
     snapshots: int = 0
+    kept: int = 0
 
 
 def _text(name: str) -> str:
@@ -72,19 +76,23 @@ def show_camera(model: str) -> None:
     Args:
         model: Who answers.
     """
-    state: _State = st.session_state.setdefault(_STATE, _State())
+    state: _State = st.session_state.setdefault(STATE, _State())
 
     def on_frame() -> None:
         sent = st.session_state[_KEY].get("frame")
         if isinstance(sent, dict):
             state.answer = _answer(state, model, sent)
 
-    def on_snapshot() -> None:
-        sent = st.session_state[_KEY].get("snapshot")
-        if isinstance(sent, dict) and _keep(sent, state.snapshots + 1):
-            state.snapshots += 1
+    def on_stopped() -> None:
+        if st.session_state[_KEY].get("stopped"):
+            state.follower, state.answer = None, {}
 
-    _component(key=_KEY, data=state.answer, on_frame_change=on_frame, on_snapshot_change=on_snapshot)
+    _component(
+        key=_KEY,
+        data=state.answer,
+        on_frame_change=on_frame,
+        on_stopped_change=on_stopped,
+    )
     if state.snapshots:
         words = "The snapshot is" if state.snapshots == 1 else f"{state.snapshots} snapshots are"
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -102,6 +110,7 @@ def _answer(state: _State, model: str, sent: dict[str, Any]) -> dict[str, Any]:
     except ImageError as error:
         return {"number": number, "faces": [], "error": error.reason}
     predictor = load_model(model).predictor
+    _keep_snapshot(state, sent.get("snapshot"))
     if state.follower is None or (state.model, state.run) != (model, run) or not seconds >= state.time:
         state.follower = FaceFollower(predictor, remember=False)
         state.model, state.run = model, run
@@ -109,7 +118,8 @@ def _answer(state: _State, model: str, sent: dict[str, Any]) -> dict[str, Any]:
     with turns().take():
         look = state.follower.look(frame, state.time)
     size = [frame.shape[1], frame.shape[0]]
-    return {"number": number, "size": size, "faces": [_drawn(n, face) for n, face in look.faces.items()]}
+    faces = [_drawn(track, face) for track, face in look.faces.items()]
+    return {"number": number, "size": size, "faces": faces, "kept": state.kept}
 
 
 def _drawn(number: int, face: Prediction) -> dict[str, Any]:
@@ -118,7 +128,7 @@ def _drawn(number: int, face: Prediction) -> dict[str, Any]:
         "track": number,
         "box": [round(edge, 1) for edge in face.face.box],
         "age": "" if age is None else say_age(age).removeprefix("looks "),
-        "gender": "" if gender is None else say_gender(gender),
+        "gender": "" if gender is None else say_gender(gender).partition(" (")[0],
     }
 
 
@@ -129,12 +139,14 @@ def _bytes_of(sent: dict[str, Any]) -> bytes:
         return b""
 
 
-def _keep(sent: dict[str, Any], number: int) -> bool:
-    """Puts a snapshot among the photos of the other pages."""
-    data = _bytes_of(sent)
+def _keep_snapshot(state: _State, sent: object) -> None:
+    """Puts a snapshot among the photos of the other pages, once: it comes until it is answered."""
+    if not isinstance(sent, dict) or not isinstance(sent.get("id"), int) or sent["id"] <= state.kept:
+        return
+    state.kept, data = sent["id"], _bytes_of(sent)
     try:
         read_image(data, name="snapshot", max_pixels=_SNAPSHOT_PIXELS)
     except ImageError:
-        return False
-    keep_photo(Photo(f"snapshot {number}.jpg", data))
-    return True
+        return
+    state.snapshots += 1
+    keep_photo(Photo(f"snapshot {state.snapshots}.jpg", data))

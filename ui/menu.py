@@ -36,6 +36,7 @@ page = st.navigation(
 if st.session_state.get("open page") != page.url_path:
     # Streamlit carries these from page to page, but a choice that an address made only after one more click.
     st.session_state["open page"] = page.url_path
+    st.session_state.pop("live state", None)  # who was before the camera; see ui/live.py
     for key in {"model", "example", "face"} & set(st.session_state):
         st.session_state[key] = st.session_state[key]
 st.set_page_config(

@@ -30,6 +30,7 @@ _UPLOADER: Final = "uploads"
 _GIVEN: Final = "given photos"
 _LOOKED_AT: Final = "digest of the photo looked at"
 _CHOSEN: Final = "photo"
+_PHOTO_MEGABYTES: Final = 50
 _NAMES_SHOWN: Final = 5
 _KNOWN_EVERYWHERE: Final = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -82,6 +83,7 @@ def choose_photos() -> list[Photo]:
         "Drop photos here, or choose some",
         type=accepted_types(st.context.headers.get("User-Agent") or ""),
         accept_multiple_files=True,
+        max_upload_size=min(_PHOTO_MEGABYTES, st.get_option("server.maxUploadSize")),
         key=_UPLOADER,
         help=f"Up to {Limits.from_environment().upload // MEGABYTE:,} MB at a time. *Forget* makes room.",
     )

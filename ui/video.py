@@ -32,7 +32,6 @@ PRIVACY: Final = (
     ":material/lock: The video and what is made of it stay in the memory of this app until you remove it, or "
     "close or reload this tab. Nothing is stored, nothing is passed on."
 )
-_MEGABYTES: Final = 200
 _PEOPLE_A_PAGE: Final = 24
 _WORK: Final = "video work"
 _FILE: Final = "video file id"
@@ -85,7 +84,6 @@ def choose_video() -> Photo | None:
     file = st.file_uploader(
         "Drop a video here, or choose one",
         type=["video", *sorted(suffix.removeprefix(".") for suffix in VIDEO_SUFFIXES)],
-        max_upload_size=_MEGABYTES,
         key="video_file",
         help="MP4, MOV, WebM, MKV or AVI. For larger files there is the command `agegender video`.",
     )
@@ -147,7 +145,7 @@ def _follow(work: Work, predictor: Predictor, me: str, report: Progress) -> None
         said = _say_progress(seconds, total, time.monotonic() - began)
         try:
             _check(me)
-            report(said, round(10 * seconds), round(10 * (total or 0)))
+            report(said, round(10 * seconds) if total else 0, round(10 * total) if total else 1)
         except StopRequestedError:
             stop.set()  # what was seen by now is answered
 

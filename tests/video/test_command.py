@@ -129,7 +129,7 @@ def test_ctrl_c_keeps_what_is_done(heads, tmp_path):
 
 
 def test_photos_are_blurred_too(heads, tmp_path, predictor, capsys):
-    ((_, photo),) = film(lambda frame, time: put(frame, heads["hopper"], 240, 130, 130), 0.04, 25)
+    ((_, photo),) = film(lambda frame, time: put(frame, heads["singer"], 240, 130, 130), 0.04, 25)
     cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
     arguments = ["predict", str(tmp_path / "photo.png"), "--annotate", str(tmp_path / "out")]
     assert main([*arguments, "--blur", "faces"]) == 0

@@ -19,7 +19,7 @@ from tools.clips import film, frames_of, put, save_clip, scene
 def two_people(heads):
     def draw(frame, time):
         put(frame, heads["collins"], 110 + 40 * time, 130, 110)
-        put(frame, heads["hopper"], 360, 135, 120)
+        put(frame, heads["singer"], 360, 135, 120)
 
     return draw
 
@@ -123,7 +123,7 @@ def test_a_clip_is_answered_annotated_and_says_nothing_of_where_it_was_taken(cli
     assert len(before) == len(after)
     for (_, old), (_, new) in zip(before, after, strict=True):
         x = np.abs(old.astype(int) - new).max(axis=(0, 2))
-        assert x[300:430].max() > 60  # a box around Hopper in every frame
+        assert x[300:430].max() > 60  # a box around the singer in every frame
     assert b"Phonemaker" in clip.read_bytes() and b"+48.2082" in clip.read_bytes()
     assert b"Phonemaker" not in copy.getvalue() and b"+48.2" not in copy.getvalue()
 
@@ -134,7 +134,7 @@ def test_blurred_faces_are_found_in_no_frame_also_between_looks_and_across_a_cut
             put(frame, heads["collins"], 100 + 220 * time, 130, 110)
         else:
             frame[:] = 255 - frame[::-1] // 2
-            put(frame, heads["hopper"], 330 - 150 * time, 120, 120)
+            put(frame, heads["singer"], 330 - 150 * time, 120, 120)
             if time > 1.35:  # comes in between two looks
                 put(frame, heads["collins"], 400, 150, 100)
 
