@@ -60,7 +60,7 @@ _REGISTERED: Final[tuple[tuple[str, System, dict[str, Any], int, str], ...]] = (
     (
         "vggface",
         vggface.SYSTEM,
-        {},
+        {"margin": 12},
         7_785_334,
         "Sequential pair on MobileNet, face recognition on VGGFace2",
     ),

@@ -45,8 +45,6 @@ HEAD_KEYS: Final = ("epochs", "learning_rate")
 """Those of the stage of that name, with "head_" before them."""
 
 NOT_REBUILT: Final[Mapping[str, str]] = {
-    "vggface": "trained before two changes of the augmentation: the order of colours in JPEG damage, and "
-    "large squares among the coverings",
     "vggface-vgg16": "its run both-2 was stopped by hand after two of four epochs",
     "age-range": "its run nets-1 was stopped by hand after three of twelve epochs",
 }
