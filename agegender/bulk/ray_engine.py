@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -45,6 +46,8 @@ WORKER_CPUS: Final = 4
 PARTS_A_WORKER: Final = 16
 """A worker is to get so many parts or more, so that all end at about the same time."""
 
+CONNECT_SECONDS: Final = 10
+
 LEAST_PHOTOS: Final = 8
 """Photos a part at least: fewer are not worth a file."""
 
@@ -70,6 +73,8 @@ def predict_on_ray(
         ConfigError: There is no such cluster.
         ModelError: The model cannot be used, or a worker has another version of it.
     """
+    if address:
+        _check_reachable(address)
     where: dict[str, Any] = {"address": address} if address else {"address": "local", "num_cpus": cores()}
     try:
         ray.init(log_to_driver=False, logging_level=logging.WARNING, ignore_reinit_error=True, **where)
@@ -80,6 +85,17 @@ def predict_on_ray(
     finally:
         ray.shutdown()
         folder.read()  # what was written, whether it was told or not
+
+
+def _check_reachable(address: str) -> None:
+    """Asks whether anybody listens there, which Ray itself takes minutes to find out."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()):  # such as "auto"
+        return
+    try:
+        socket.create_connection((host.rpartition("//")[2].strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"no Ray cluster at {address}: {error}") from error
 
 
 def _run(

@@ -41,6 +41,13 @@ def cluster(monkeypatch):
         found.shutdown()
 
 
+def test_an_address_where_nobody_listens_is_told_at_once(tmp_path, capsys):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    command = ["predict", str(tmp_path), "--parquet", str(tmp_path / "out"), "--engine", "ray"]
+    assert main([*command, "--address", "127.0.0.1:1"]) == 2
+    assert "no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err
+
+
 def workers_of(cluster) -> list[int]:
     """Processes of the actors that predict: children of this cluster's raylets."""
     nodes = [cluster.head_node, *cluster.worker_nodes]
