@@ -70,7 +70,7 @@ class Camera {
       around.style.setProperty("transition", "none", "important");
     }
     this.quiet = document.head.appendChild(document.createElement("style"));
-    this.onhide = () => this.stop();
+    this.onhide = () => this.stop(true);
     window.addEventListener("pagehide", this.onhide);
   }
 
@@ -112,9 +112,9 @@ class Camera {
     this.timer = setInterval(() => this.look(), 500);
   }
 
-  stop() {
+  stop(gone = false) {
     this.run++;
-    if (this.stream) this.send("stopped", this.run); // the server forgets who was there
+    if (this.stream && !gone) this.send("stopped", this.run); // the server forgets who was there
     clearInterval(this.timer);
     this.stream?.getTracks().forEach((track) => {
       track.onended = null;
@@ -148,7 +148,7 @@ class Camera {
       const host = this.root.host ?? this.root;
       if (host.isConnected) return;
       window.removeEventListener("pagehide", this.onhide);
-      this.stop();
+      this.stop(true);
       this.quiet.remove();
     }, 0);
   }

@@ -79,12 +79,12 @@ def show_camera(model: str) -> None:
     state: _State = st.session_state.setdefault(STATE, _State())
 
     def on_frame() -> None:
-        sent = st.session_state[_KEY].get("frame")
+        sent = _sent("frame")
         if isinstance(sent, dict):
             state.answer = _answer(state, model, sent)
 
     def on_stopped() -> None:
-        if st.session_state[_KEY].get("stopped"):
+        if _sent("stopped"):
             state.follower, state.answer = None, {}
 
     _component(
@@ -98,6 +98,11 @@ def show_camera(model: str) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f":material/photo_camera: {words} among the photos of *Predict*.", width="content")
             show_link("predict", "Open Predict", ":material/familiar_face_and_zone:")
+
+
+def _sent(what: str) -> object:
+    """What the browser sent; nothing where the page was left meanwhile."""
+    return st.session_state[_KEY].get(what) if _KEY in st.session_state else None
 
 
 def _answer(state: _State, model: str, sent: dict[str, Any]) -> dict[str, Any]:
