@@ -35,7 +35,7 @@ def test_the_astronaut_is_one_woman_of_middle_age(predictor, astronaut):
     assert prediction.age.low <= 36 <= prediction.age.high
     assert prediction.age.distribution.sum() == pytest.approx(1, abs=1e-4)
     assert (prediction.gender.label, prediction.gender.uncertain) == ("female", False)
-    assert prediction.chip.shape == (200, 200, 3)
+    assert prediction.chip.shape == (224, 224, 3)  # with the margin that the default pair sees
 
 
 def test_the_example_holds_seven_people_and_old_looks_older(predictor):

@@ -105,7 +105,7 @@ def test_every_face_gets_one_prediction_from_one_batch(monkeypatch):
     assert [p.face for p in predictions] == faces
     assert network.batches == [(3, CHIP_SIZE, CHIP_SIZE, 3)]
     for p in predictions:
-        assert p.chip.shape == (CHIP_SIZE, CHIP_SIZE, 3)
+        assert p.chip.shape == (CHIP_SIZE + 2 * predictor.margin, CHIP_SIZE + 2 * predictor.margin, 3)
         assert p.age.years == pytest.approx(30, abs=1)
         assert p.gender.label == "male"
 
