@@ -17,7 +17,16 @@ from ui import session
 from ui.photos import Turns
 from ui.widgets import without_paths
 
-PAGES = ["about", "compare_models", "dataset_explorer", "explain", "predict", "training_curves"]
+PAGES = [
+    "about",
+    "compare_models",
+    "dataset_explorer",
+    "explain",
+    "live",
+    "predict",
+    "training_curves",
+    "video",
+]
 EXPLAIN, ABOUT, PREDICT = "explain", "about", "predict"
 
 
