@@ -115,7 +115,7 @@ def test_what_is_not_trained_says_how(page):
 
 def test_published_figures_stand_apart_with_the_difference(page, comparison):
     assert "Their words, on another split" in texts(page)
-    table = page.dataframe[1].value.set_index("name")
+    table = page.dataframe[2].value.set_index("name")
     mivolo = next(figure for figure in comparison["published"] if figure["name"].startswith("MiVOLO"))
     assert table.loc[mivolo["name"], ["ages", "ours"]].tolist() == ["21 to 60", 3.5]
     branches = next(figure for figure in comparison["published"] if figure["name"].startswith("Two-branch"))
@@ -125,9 +125,18 @@ def test_published_figures_stand_apart_with_the_difference(page, comparison):
     assert not set(table.index) & set(page.dataframe[0].value["name"])
 
 
+def test_photos_of_other_sources_have_a_column_each_and_rivals_are_among_the_rows(page, comparison):
+    table = page.dataframe[1].value.set_index("name")
+    ours = comparison["models"][0]["sets"]["fairface"]
+    assert table.loc["vggface", "fairface, gender"] == pytest.approx(100 * ours["gender_accuracy"])
+    assert table.loc["vggface", "fairface, years outside"] == pytest.approx(ours["years_outside"])
+    assert "fairface, years off" not in table  # of ranges nobody knows them
+    assert any(name.endswith(" (rival)") for name in table.index)
+
+
 def test_all_charts_are_there_with_their_words(page):
     alts = charts_of(page)
-    assert len(alts) == 5 and all(alts)
+    assert len(alts) == 6 and all(alts)
     for beginning in CHARTS:
         assert any(alt.startswith(beginning) for alt in alts), beginning
     assert any(alt.startswith("Percent of each labelled range") for alt in alts)
@@ -136,7 +145,7 @@ def test_all_charts_are_there_with_their_words(page):
 def test_gender_is_a_choice_that_the_address_carries(page):
     page.segmented_control(key="figure").set_value("gender").run()
     assert not page.exception
-    assert sum(alt.startswith("Accuracy of gender") for alt in charts_of(page)) == 3
+    assert sum(alt.startswith("Accuracy of gender") for alt in charts_of(page)) == 4
 
 
 def test_systems_are_a_choice_that_the_address_carries_and_other_pages_leave_alone(page):
@@ -171,7 +180,7 @@ def test_without_any_range_or_reliability_the_page_says_how_to_measure(open_page
     app = open_page(PAGE)
     assert not app.exception
     assert "No card here has been measured for this." in texts(app)
-    assert len(charts_of(app)) == 3
+    assert len(charts_of(app)) == 4
 
 
 def test_nothing_trained_yet_is_a_page_of_commands(open_page, tmp_path, monkeypatch):

@@ -15,12 +15,15 @@ import pytest
 from agegender import Predictor
 from agegender.__main__ import main
 from agegender.errors import ConfigError
+from agegender.faces import CHIP_SIZE
 from agegender.models.card import read_card, trained_models
 from agegender.models.conversion import to_onnx
 from agegender.places import SHIPPED_WEIGHTS
 from agegender.publishing.exchange import METADATA, export_model
 
 FILES = {"litert": "model.tflite", "onnx": "model.onnx"}
+
+MARGIN = Predictor().margin
 GUIDE = Path(__file__).parents[2] / "docs" / "export.md"
 
 pytestmark = pytest.mark.skipif("vggface" not in trained_models(), reason="vggface has not been trained here")
@@ -42,8 +45,9 @@ def chips(astronaut) -> np.ndarray:
     made = []
     for _ in range(100):
         matrix = cv2.getRotationMatrix2D((224, 110), rng.normal(0, 15), rng.uniform(0.6, 1.6))
-        matrix[:, 2] += rng.normal((100 - 224, 95 - 110), 12)
-        chip = cv2.warpAffine(astronaut, matrix, (200, 200), flags=cv2.INTER_AREA)
+        matrix[:, 2] += rng.normal((100 - 224, 95 - 110), 12) + MARGIN
+        side = CHIP_SIZE + 2 * MARGIN
+        chip = cv2.warpAffine(astronaut, matrix, (side, side), flags=cv2.INTER_AREA)
         chip = cv2.GaussianBlur(chip, (0, 0), rng.uniform(0.1, 4))
         made.append(np.clip(chip * rng.uniform(0.3, 1.3), 0, 255).astype(np.uint8))
     return np.stack(made)
@@ -60,7 +64,7 @@ def test_the_lines_of_the_guide_give_our_answers_for_a_hundred_chips(
 ):
     with_litert, with_onnx, answers = blocks("python")
     lines = {"litert": with_litert, "onnx": with_onnx}[format]
-    ours = Predictor().predict_chips(chips)
+    ours = Predictor().predict_chips(chips, margin=MARGIN)
     assert len({answer[0].years for answer in ours}) > 20  # not a hundred times the same
     assert {answer[1].label for answer in ours} == {"male", "female"}
     monkeypatch.chdir(tmp_path)
@@ -86,6 +90,7 @@ def test_the_file_says_what_it_is(exported, format):
     card = read_card("vggface")
     facts = read_metadata(exported / FILES[format])
     assert facts["name"] == "vggface"
+    assert facts["input"]["chip"]["size"] == CHIP_SIZE + 2 * MARGIN
     assert facts["input"]["shape"][1:] == [*card["options"]["input_size"], 3]
     for key in ("calibration", "limits", "intended_use", "licence"):
         assert facts[key] == card[key]

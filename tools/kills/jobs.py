@@ -16,7 +16,6 @@ from PIL import Image
 
 from agegender.assets import EXAMPLE
 from agegender.commands.audit import run as run_audit
-from agegender.commands.predict import Outputs
 from agegender.commands.predict import run as run_predict
 from agegender.data.table import read_dataset
 from agegender.models.card import HISTORY_FILE, read_card, trained_models
@@ -79,8 +78,16 @@ def jobs(made: Path) -> list[Job]:
         _publish(chips, folder)
 
     def work_export(folder: Path) -> None:
-        outputs = Outputs(str(folder / "faces.json"), str(folder / "faces.csv"), folder / "annotated")
-        if run_predict([str(folder / "photos")], model=None, chips=False, outputs=outputs):
+        failed = run_predict(
+            paths=[str(folder / "photos")],
+            model=None,
+            chips=False,
+            json=str(folder / "faces.json"),
+            csv=str(folder / "faces.csv"),
+            annotate=folder / "annotated",
+            blur=None,
+        )
+        if failed:
             raise RuntimeError("a photo failed")
 
     def work_audit(folder: Path) -> None:
