@@ -58,14 +58,13 @@ def test_a_reader_never_sees_half_a_file(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     write_json(path, {"a": "old"})
     seen = []
-    original = Path.write_bytes
+    original = Path.replace
 
-    def slow(self, data):
-        original(self, data[: len(data) // 2])
+    def late(self, target):
         seen.append(read_json(path))
-        return original(self, data)
+        return original(self, target)
 
-    monkeypatch.setattr(Path, "write_bytes", slow)
+    monkeypatch.setattr(Path, "replace", late)
     write_json(path, {"a": "new"})
     assert seen == [{"a": "old"}]
     assert read_json(path) == {"a": "new"}

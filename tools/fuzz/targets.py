@@ -202,11 +202,12 @@ def _read_run(data: bytes) -> None:
 
 
 def _read_recipe(data: bytes) -> None:
-    from agegender.training.config import TrainingConfig
+    from agegender.training.recipes import read_recipe
 
     with _folder() as folder:
         (folder / "recipe.toml").write_bytes(data)
-        TrainingConfig.read(folder / "recipe.toml").to_dict()
+        for run in read_recipe(str(folder / "recipe.toml")):
+            run.config.to_dict()
 
 
 _LABELS: Final = (
