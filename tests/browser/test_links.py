@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 def test_a_link_to_one_face(visit):
     visitor = visit("/explain?example=true&face=7")
     page = visitor.page
-    expect(visitor.part("stSidebarNavLink")).to_have_count(6)
+    expect(visitor.part("stSidebarNavLink")).to_have_count(8)
     expect(page.get_by_role("switch", name="Show the example")).to_be_checked()
     expect(page.get_by_role("radio", name="7", exact=True)).to_be_checked()
     # Face 7 of the example is Grace Hopper at 77, far from all others.
