@@ -58,7 +58,7 @@ def measure(paths: Sequence[Path], predictor: Predictor) -> dict[str, Any]:
     """Predicts all photos both ways, turn by turn."""
 
     def work(path: Path) -> int:
-        record, _ = _predict_one(path, predictor, chips=False, copy=None)
+        record, _ = _predict_one(path, predictor, chips=False, copy=None, blur=False)
         return len(record["faces"])
 
     def alone(part: Sequence[Path]) -> list[int]:

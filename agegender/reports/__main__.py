@@ -47,7 +47,7 @@ def documents(root: Path) -> dict[Path, str]:
         ),
         root / "docs" / "systems.md": systems.report(comparison),
         root / "docs" / "robustness.md": robustness.report(
-            *(read(measurements / f"{name}.json") for name in ("fuzz", "limits", "conditions", "turned"))
+            {name: read(measurements / f"{name}.json") for name in robustness.MEASURED}
         ),
         root / "docs" / "data.md": figures.with_figures(
             sources,

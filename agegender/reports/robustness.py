@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from agegender.faces.condition import CONDITION_WARNINGS
 from agegender.reports.markdown import table, wrap
@@ -11,20 +11,18 @@ from agegender.reports.markdown import table, wrap
 Figures = Mapping[str, Any]
 
 
-def report(fuzz: Figures, limits: Figures, conditions: Figures, turned: Figures) -> str:
+def report(measured: Mapping[str, Figures]) -> str:
     """Writes the report as Markdown.
 
     Args:
-        fuzz: What `python -m tools.fuzz --json` wrote.
-        limits: What `python -m tools.fuzz.limits --json` wrote.
-        conditions: What `python -m tools.once.measure_conditions --json` wrote.
-        turned: What `python -m tools.bench_turned --json` wrote.
+        measured: What the commands wrote with ``--json``: of `tools.fuzz` "fuzz", of `tools.fuzz.limits`
+            "limits", of `tools.once.measure_conditions` "conditions", of `tools.bench_turned` "turned", of
+            `tools.visitors` "visitors" and of `tools.kills` "kills".
 
     Returns:
         The text.
     """
-    sections = (_opening(), _hostile(fuzz), _limits(limits), _conditions(conditions), _turned(turned))
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join([_opening(), *(write(measured[name]) for name, write in _SECTIONS.items())]) + "\n"
 
 
 def _opening() -> str:
@@ -142,3 +140,46 @@ def _turned(turned: Figures) -> str:
 def _share(figures: Figures, name: str) -> str:
     before, after = (100 * figures[when]["upright"][name] for when in ("before", "after"))
     return f"{before:.1f} and {after:.1f} %"
+
+
+def _visitors(met: Figures) -> str:
+    waited, memory, turns = met["seconds_waited"], met["memory_mb"], met["photos_a_visitor"]
+    words = wrap(
+        f"""{met["visitors"]} visitors, each with a connection like a browser's, uploaded photos of seven
+        faces, waited for the answers, asked why now and then, and looked at other pages, for
+        {met["seconds"]} seconds on {met["machine"]["cores"]} cores: {met["answered"]:,} photos were answered
+        and {met["pages_seen"]:,} other pages shown, with {len(met["errors"]) or "no"} errors. Half of the
+        answers came within {waited["median"]:.0f} seconds, nineteen in twenty within
+        {waited["percentile_95"]:.0f}; whoever was served least got {turns["least"]} photos answered, most
+        {turns["most"]}. The server held {memory["before"]:,} MB before, {memory["a_third"]:,} MB after a
+        third of the time, {memory["two_thirds"]:,} MB after two thirds, {memory["end"]:,} MB at the end and
+        {memory["after"]:,} MB after all had left. Again: `python -m tools.visitors`; ten visitors come in the
+        gate."""
+    )
+    return f"## Many visitors at once\n\n{words}"
+
+
+def _kills(kills: Figures) -> str:
+    rows = [
+        (name, f"{count:,}", f"{kills['in_time'][name]:,}", f"{kills['seconds_a_work'][name]:.1f}")
+        for name, count in kills["kills"].items()
+    ]
+    words = wrap(
+        f"""Small pieces of work got SIGKILL at a random moment of the time that they take. What lay there
+        afterwards had to be whole, and the same work, done once more, had to end as if nothing had happened.
+        Faults: {len(kills["faults"]) or "none"}. Again: `python -m tools.kills`; ten are in the gate."""
+    )
+    header = ("work", "kills", "still at work then", "seconds it takes")
+    return f"## Killed at random moments\n\n{words}\n\n{table(header, rows)}"
+
+
+_SECTIONS: Final = {
+    "fuzz": _hostile,
+    "limits": _limits,
+    "conditions": _conditions,
+    "turned": _turned,
+    "visitors": _visitors,
+    "kills": _kills,
+}
+MEASURED: Final = tuple(_SECTIONS)
+"""Names of what `report` is about, which are those of the files in docs/measurements."""
