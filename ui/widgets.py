@@ -114,7 +114,7 @@ def choose_one(label: str, options: Iterable[str], *, key: str, **looks: Any) ->
         words,
         default=words[0],
         required=True,
-        format_func=str.capitalize,
+        format_func=lambda word: word[:1].upper() + word[1:],
         key=key,
         bind="query-params",
         **looks,

@@ -62,6 +62,15 @@ class SplitCheck:
         )
 
 
+def read_test_files(path: Path) -> frozenset[str]:
+    """The first digits of the digests of a record's test files; none where there is no record to be read."""
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset(line.removeprefix("test ") for line in lines if line.startswith("test "))
+
+
 def write_split(path: Path, digests: list[str], splits: pd.Series) -> None:
     """Writes the record of a split.
 

@@ -131,7 +131,7 @@ def test_groups_are_shown_for_each_kind_of_photos_and_what_was_not_measured_is_s
     assert not app.exception
     photos = app.segmented_control(key="photos")
     assert len(photos.options) == 2
-    photos.set_value("fairface (60)").run()
+    photos.set_value("FairFace (60)").run()
     assert "Between White and Black lie **8.0 points** of accuracy" in texts(app)
     assert "anything from 0.0 to 12.0" in texts(app)
     app.segmented_control(key="fairness").set_value("age").run()

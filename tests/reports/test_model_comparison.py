@@ -206,6 +206,18 @@ def test_another_split_is_told(compared, publish):
     assert entry_of(compared(), "mine")["how_to_train"] == []
 
 
+def test_the_same_test_files_in_another_split_are_the_same(compared, publish, weights):
+    publish(card("vggface", split={"hash": "of four sources"}))
+    publish(card("scratch-cnn", split={"hash": "of one"}))
+    publish(card("age-range", split={"hash": "of another"}))
+    for name, files in (("vggface", "ab"), ("scratch-cnn", "ba"), ("age-range", "ac")):
+        lines = [f"validation {name[0]}", *(f"test {file}" for file in files)]
+        (weights / name / "split.txt").write_text("\n".join(lines), encoding="ascii")
+    found = compared()
+    same = {name: entry_of(found, name)["same_split"] for name in ("vggface", "scratch-cnn", "age-range")}
+    assert same == {"vggface": True, "scratch-cnn": True, "age-range": False}
+
+
 def test_published_figures_are_held_against_the_model_of_their_design(compared, publish):
     publish(card("vgg16-multitask", 6.17, 0.9142))
     figures = {figure["name"]: figure for figure in compared()["published"]}
