@@ -10,8 +10,9 @@ import pytest
 from agegender.__main__ import main
 from agegender.data.duplicates import fingerprint
 from agegender.data.split import assign_splits
-from agegender.data.split_file import SPLIT_FILE, write_split
+from agegender.data.split_file import write_split
 from agegender.data.table import read_dataset
+from agegender.models.card import SPLIT_FILE
 
 
 @pytest.fixture

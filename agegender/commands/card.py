@@ -38,8 +38,9 @@ def _same_split(name: str, data: list[str]) -> bool:
     # Here: a card alone needs none of what these need.
     from agegender.data.duplicates import fingerprint
     from agegender.data.split import assign_splits
-    from agegender.data.split_file import SPLIT_FILE, check_split
+    from agegender.data.split_file import check_split
     from agegender.data.table import read_dataset
+    from agegender.models.card import SPLIT_FILE
 
     dataset = read_dataset(data)
     with progress_bars("file") as progress:

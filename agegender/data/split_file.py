@@ -22,7 +22,6 @@ import pandas as pd
 from agegender.data.split import SPLITS, split_hash
 from agegender.errors import ConfigError
 
-SPLIT_FILE: Final = "split.txt"
 _DIGITS: Final = 12
 _NAMED: Final = SPLITS[1:]
 _HEAD: Final = re.compile(r"# split ([0-9a-f]{64}) of (\d+) files\b")
@@ -60,15 +59,6 @@ class SplitCheck:
             f"of {self.named} validation and test files {self.found} are here in the same split, "
             f"{self.moved} in another, {self.missing} are missing; {self.added} here are not among them"
         )
-
-
-def read_test_files(path: Path) -> frozenset[str]:
-    """The first digits of the digests of a record's test files; none where there is no record to be read."""
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except (OSError, ValueError):
-        return frozenset()
-    return frozenset(line.removeprefix("test ") for line in lines if line.startswith("test "))
 
 
 def write_split(path: Path, digests: list[str], splits: pd.Series) -> None:

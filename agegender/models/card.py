@@ -26,6 +26,7 @@ METRICS_FILE: Final = "metrics.json"
 MEASURED: Final = ("metrics", "groups", "corruptions", "detect", "sets")
 """The keys of a card that stand in `METRICS_FILE`."""
 HISTORY_FILE: Final = "history.csv"
+SPLIT_FILE: Final = "split.txt"
 
 
 def find_model(name: str, weights_dir: Path | None = None) -> Path:
@@ -100,6 +101,19 @@ def read_card(name: str, weights_dir: Path | None = None) -> dict[str, Any]:
         raise ModelError(f"{path} is not the card of {name!r}")
     metrics = path.with_name(METRICS_FILE)
     return {**card, **_read(metrics)} if metrics.is_file() else {**card}
+
+
+def read_test_files(name: str, weights_dir: Path | None = None) -> frozenset[str]:
+    """The first digits of the digests of the files that a model was tested on; none where there is no record.
+
+    Raises:
+        WeightsNotFoundError: There is no such model.
+    """
+    try:
+        lines = (find_model(name, weights_dir) / SPLIT_FILE).read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset(line.removeprefix("test ") for line in lines if line.startswith("test "))
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:

@@ -14,10 +14,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from agegender.data.split_file import SPLIT_FILE
 from agegender.errors import ConfigError
 from agegender.labels import NetworkTask
-from agegender.models.card import HISTORY_FILE, read_card, trained_models
+from agegender.models.card import HISTORY_FILE, SPLIT_FILE, read_card, trained_models
 from agegender.runs.records import read_history, read_json
 from agegender.training.config import TrainingConfig
 from agegender.training.start import network_to_start_from

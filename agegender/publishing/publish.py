@@ -19,7 +19,7 @@ import numpy as np
 from agegender.assets import AUDIT
 from agegender.calibration import AgeCalibration, GenderCalibration, fit_age, fit_gender
 from agegender.data.split import Partition, partition
-from agegender.data.split_file import SPLIT_FILE, write_split
+from agegender.data.split_file import write_split
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError
 from agegender.evaluation.corruptions import evaluate_corruptions
@@ -27,7 +27,7 @@ from agegender.evaluation.evaluate import evaluate
 from agegender.evaluation.groups import fit_baseline, measure_groups
 from agegender.faces import FaceDetector
 from agegender.labels import NetworkTask
-from agegender.models.card import HISTORY_FILE, find_model, read_card, write_card
+from agegender.models.card import HISTORY_FILE, SPLIT_FILE, find_model, read_card, write_card
 from agegender.models.registry import get_system
 from agegender.models.store import file_sha256, load_weights, save_float16
 from agegender.models.system import named_outputs

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agegender.assets import RIVALS
-from agegender.data.split_file import SPLIT_FILE, read_test_files
 from agegender.errors import ModelError
 from agegender.files import MALFORMED
 from agegender.labels import AGE_BAND_NAMES
-from agegender.models.card import find_model, read_card
+from agegender.models.card import read_card, read_test_files
 from agegender.models.registry import MODELS, list_models, model_spec
 from agegender.reports.others import (
     published_figures,
@@ -97,7 +96,7 @@ def _compared(weights_dir: Path | None, rivals_file: Path) -> dict[str, Any]:
     rivals = {rival["name"]: rival for rival in found}  # the record knows more than the card
     # Models that learnt from other sources, too, have another split, and may have the same test files.
     alike = {split_hash}
-    tested = {entry["split_hash"]: _test_files(entry["name"], weights_dir) for entry in trained}
+    tested = {entry["split_hash"]: read_test_files(entry["name"], weights_dir) for entry in trained}
     alike |= {theirs for theirs, files in tested.items() if files and files == tested.get(split_hash)}
     for entry in (*models, *rivals.values()):
         theirs = entry.pop("split_hash")
@@ -112,10 +111,6 @@ def _compared(weights_dir: Path | None, rivals_file: Path) -> dict[str, Any]:
         "rivals": [_held_against(rival, by_name) for rival in rivals.values()],
         "published": [_held_against(figure, by_name) for figure in published_figures()],
     }
-
-
-def _test_files(name: str, weights_dir: Path | None) -> frozenset[str]:
-    return read_test_files(find_model(name, weights_dir) / SPLIT_FILE)
 
 
 def leaderboard(comparison: Mapping[str, Any]) -> pd.DataFrame:

@@ -7,8 +7,9 @@ import hashlib
 import pandas as pd
 import pytest
 
-from agegender.data.split_file import SPLIT_FILE, check_split, write_split
+from agegender.data.split_file import check_split, write_split
 from agegender.errors import ConfigError
+from agegender.models.card import SPLIT_FILE
 
 
 def files(n: int) -> tuple[list[str], pd.Series]:
