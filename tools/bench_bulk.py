@@ -12,7 +12,6 @@ start counts separately.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from agegender.bulk.table import Origin, open_folder
 from agegender.commands.bench import describe_machine, describe_versions
 from agegender.models.card import fingerprint
 from tools import bench_folder
+from tools.records import write_record
 
 WIDTH = 640
 TURN = 40
@@ -113,10 +113,7 @@ def main() -> int:
         "local": local,
         "ray": distributed,
     }
-    text = json.dumps(report, indent=2) + "\n"
-    if options.json is not None:
-        options.json.write_text(text, encoding="utf-8")
-    print(text)
+    write_record(report, options.json)
     return 0
 
 

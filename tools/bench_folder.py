@@ -11,7 +11,6 @@ and side by side, as `predict` does.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import sys
@@ -33,6 +32,7 @@ from agegender.batch import cores, in_order
 from agegender.commands.bench import describe_machine, describe_versions
 from agegender.commands.predict import _predict_one
 from agegender.runtime import prepare_tensorflow
+from tools.records import write_record
 
 WIDTH = 1920
 TURN = 20
@@ -139,10 +139,7 @@ def main() -> int:
         figures = measure(make_photos(options.photos, Path(folder)), predictor)
     engine = predictor.load().runtime
     report = {"engine": engine, "machine": describe_machine(), "versions": describe_versions(), **figures}
-    text = json.dumps(report, indent=2) + "\n"
-    if options.json is not None:
-        options.json.write_text(text, encoding="utf-8")
-    print(text)
+    write_record(report, options.json)
     return 0
 
 

@@ -11,7 +11,6 @@ other work to do.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -33,6 +32,7 @@ from agegender.video import FaceFollower
 from tools.app_in_browser import PATIENCE, find_chromium, open_chromium, serve, wait_until_drawn
 from tools.bench_history import describe_machine
 from tools.clips import Pixels, film, portraits, put
+from tools.records import write_record
 
 
 def main() -> int:
@@ -61,9 +61,7 @@ def main() -> int:
         "server_alone": server,
         "in_browser": measure_page(chromium, frames, options.seconds),
     }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(options.json.read_text(encoding="utf-8"))
+    write_record(report, options.json)
     return 0
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import json
 import os
 import re
 import signal
@@ -29,6 +28,7 @@ import numpy as np
 
 from agegender.commands.bench import describe_machine, describe_versions
 from tools import bench_folder
+from tools.records import write_record
 
 WIDTH = 640
 PHOTOS = 16
@@ -123,10 +123,7 @@ def main() -> int:
         "exit_code": service.returncode,
         "results": results,
     }
-    text = json.dumps(report, indent=2) + "\n"
-    if options.json is not None:
-        options.json.write_text(text, encoding="utf-8")
-    print(text)
+    write_record(report, options.json)
     return 0
 
 

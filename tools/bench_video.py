@@ -29,6 +29,7 @@ from tqdm import tqdm
 from agegender.batch import cores
 from tools.bench_history import describe_machine
 from tools.clips import Pixels, film, portraits, put, save_clip
+from tools.records import write_record
 
 SIZE: Final = (1280, 720)
 RATE: Final = 25
@@ -70,9 +71,7 @@ def main() -> int:
         "rows": rows,
         "three_times_as_long": long,
     }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(options.json.read_text(encoding="utf-8"))
+    write_record(report, options.json)
     return 0
 
 

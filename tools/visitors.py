@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import json
 import os
 import random
 import sys
@@ -34,6 +33,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from agegender.assets import EXAMPLE
 from agegender.commands.bench import describe_machine, describe_versions
 from tools.app_in_browser import Server, serve
+from tools.records import write_record
 
 PATIENCE: Final = 300.0
 """Seconds after which an answer that has not come counts as an error."""
@@ -267,10 +267,7 @@ def main() -> int:
         "machine": {**describe_machine(), "load": round(load, 1)},
         "versions": describe_versions(),
     }
-    text = json.dumps(record, indent=2) + "\n"
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text, encoding="utf-8")
+    write_record(record, options.json)
     return int(bool(met["errors"]))
 
 

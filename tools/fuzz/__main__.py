@@ -28,6 +28,7 @@ from typing import Any, Final
 from agegender.export import write_atomically
 from tools.fuzz.limits import peak_memory_mb
 from tools.fuzz.targets import MAX_BYTES, MAX_PIXELS, Target, targets
+from tools.records import write_record
 
 SHARD: Final = 10_000
 SLOW: Final = 2.0
@@ -52,10 +53,7 @@ def main() -> int:
         return 0
     shards = [_whole_shard(number, options.folder) for number in range(-(-options.inputs // SHARD))]
     figures = summed(shards)
-    text = json.dumps(figures, indent=2) + "\n"
-    if options.json is not None:
-        options.json.write_text(text, encoding="utf-8")
-    print(text)
+    write_record(figures, options.json)
     return int(bool(figures["faults"]))
 
 

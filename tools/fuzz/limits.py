@@ -20,6 +20,7 @@ from PIL import Image
 
 from agegender.images import MAX_PIXELS, read_image
 from tools.fuzz.seeds import HAS_JXL, encode_16_bits
+from tools.records import write_record
 
 SIZE = (12_000, 10_000)
 
@@ -47,10 +48,7 @@ def main() -> int:
             print(name, report["formats"][name], file=sys.stderr)
     for figures in report["formats"].values():
         figures.update({key: round(figures[key], 1) for key in ("file_mb", "seconds")})
-    text = json.dumps(report, indent=2) + "\n"
-    if options.json is not None:
-        options.json.write_text(text, encoding="utf-8")
-    print(text)
+    write_record(report, options.json)
     return 0
 
 

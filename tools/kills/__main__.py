@@ -10,7 +10,6 @@ that lies there must be whole; then the same work is done once more, and must en
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -25,6 +24,7 @@ from typing import Any, Final
 
 from agegender.runtime import prepare_tensorflow
 from tools.kills.jobs import Job, jobs
+from tools.records import write_record
 
 SEED: Final = 20
 _PATIENCE: Final = 300.0
@@ -39,10 +39,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     figures = kill_at_random(options.kills, options.seed)
-    text = json.dumps(figures, indent=2) + "\n"
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text, encoding="utf-8")
+    write_record(figures, options.json)
     return int(bool(figures["faults"]))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -26,6 +25,7 @@ from agegender.faces import FaceDetector, crop_face
 from agegender.faces.condition import CONDITION_WARNINGS, condition_warnings
 from agegender.files import paths_below
 from agegender.images import read_image
+from tools.records import write_record
 
 Chip = NDArray[np.uint8]
 SOME = 600
@@ -61,8 +61,7 @@ def main() -> int:
     for name, change in changes.items():
         report[f"UTKFace, {name}"] = share(map(change, chips[:SOME]))
     report["drawn faces that were found"] = share(drawn_chips(DRAWN))
-    options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(options.json.read_text(encoding="utf-8"))
+    write_record(report, options.json)
     return 0
 
 

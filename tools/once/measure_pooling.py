@@ -11,7 +11,6 @@ video.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +28,7 @@ from agegender.faces.condition import condition_warnings, sharpness
 from agegender.files import paths_below
 from agegender.images import read_image
 from agegender.video.pooling import CORRELATION_SECONDS, Pool, chip_quality
+from tools.records import write_record
 
 Pixels = NDArray[np.uint8]
 
@@ -65,8 +65,7 @@ def main() -> int:
         },
         "clips": _clips(predictor, chips, ages),
     }
-    options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(options.json.read_text(encoding="utf-8"))
+    write_record(report, options.json)
     return 0
 
 
