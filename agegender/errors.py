@@ -1,15 +1,16 @@
 """Every error this package raises on purpose.
 
 AgeGenderError
-├── ImageError                 a picture that cannot be used; carries .name and .reason
-│   ├── NotAnImageError        no decoder knows these bytes
-│   ├── EmptyImageError        no bytes, or no pixels
-│   ├── TruncatedImageError    the file ends before the picture does
-│   └── ImageTooLargeError     over the limit of bytes or of pixels
-├── VideoError                 a video that cannot be used; carries .name and .reason
-│   ├── NotAVideoError         no reader knows these bytes, or they hold no moving picture
-│   ├── EmptyVideoError        no bytes, or no frame that can be read
-│   └── VideoTooLargeError     frames of more pixels than allowed
+├── FileError                  a picture or a video that cannot be used; carries .name and .reason
+│   ├── ImageError             a picture
+│   │   ├── NotAnImageError        no decoder knows these bytes
+│   │   ├── EmptyImageError        no bytes, or no pixels
+│   │   ├── TruncatedImageError    the file ends before the picture does
+│   │   └── ImageTooLargeError     over the limit of bytes or of pixels
+│   └── VideoError             a video
+│       ├── NotAVideoError         no reader knows these bytes, or they hold no moving picture
+│       ├── EmptyVideoError        no bytes, or no frame that can be read
+│       └── VideoTooLargeError     frames of more pixels than allowed
 ├── DatasetError               a dataset folder that is missing, empty or unusable
 ├── ModelError                 anything about models and their weights
 │   ├── UnknownModelError      a name that is not in the registry
@@ -30,8 +31,8 @@ class AgeGenderError(Exception):
         return escape_no_text(super().__str__())
 
 
-class ImageError(AgeGenderError):
-    """A picture that cannot be used.
+class FileError(AgeGenderError):
+    """A picture or a video that cannot be used.
 
     Attributes:
         name: The file name, or what the caller called the bytes.
@@ -43,9 +44,13 @@ class ImageError(AgeGenderError):
         self.name = name
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[FileError], tuple[str, str]]:
         """How to pickle it: exceptions cross from the processes of a pool that way."""
         return type(self), (self.name, self.reason)
+
+
+class ImageError(FileError):
+    """A picture that cannot be used."""
 
 
 class NotAnImageError(ImageError):
@@ -64,22 +69,8 @@ class ImageTooLargeError(ImageError):
     """The file has more bytes, or the picture more pixels, than allowed."""
 
 
-class VideoError(AgeGenderError):
-    """A video that cannot be used.
-
-    Attributes:
-        name: The file name, or what the caller called the bytes.
-        reason: One sentence on what is wrong, without the name.
-    """
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name}: {reason}")
-        self.name = name
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type[VideoError], tuple[str, str]]:
-        """How to pickle it."""
-        return type(self), (self.name, self.reason)
+class VideoError(FileError):
+    """A video that cannot be used."""
 
 
 class NotAVideoError(VideoError):
@@ -116,7 +107,7 @@ class ConfigError(AgeGenderError):
 
 def reason_of(error: Exception) -> str:
     """Says what went wrong with a picture or a video, without its name: that stands beside it."""
-    if isinstance(error, ImageError | VideoError):
+    if isinstance(error, FileError):
         return error.reason
     if isinstance(error, AgeGenderError):
         return str(error)

@@ -20,7 +20,7 @@ from agegender import batch
 from agegender.__main__ import main
 from agegender.assets import EXAMPLE
 from agegender.commands import bench
-from agegender.commands.predict import annotated_paths
+from agegender.commands.outputs import annotated_paths
 from agegender.errors import AgeGenderError, UnknownModelError, WeightsNotFoundError
 from agegender.faces import Face, FaceDetector
 from agegender.faces.crop import CHIP_LANDMARKS

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from agegender.batch import in_order, stop_on_signal
-from agegender.commands import (
-    JPEG_SUFFIXES,
-    OK,
-    SOME_FAILED,
-    STANDARD_OUTPUT,
-    complain,
-    prepare_outputs,
-    progress_bar,
-    save_picture,
-    say,
-    write_all,
-    write_json,
+from agegender.commands import complain, progress_bar, save_picture, say
+from agegender.commands.outputs import (
+    Outputs,
+    Record,
+    annotated_paths,
+    check_outputs,
+    say_done,
+    without_copies,
+    writing,
 )
 from agegender.drawing import BLUR_CONFIDENCE, annotate, pixelate
 from agegender.errors import ConfigError, ModelError, reason_of
@@ -32,9 +28,7 @@ from agegender.export import (
     NO_FACE,
     faces_csv,
     predictions_document,
-    write_atomically,
 )
-from agegender.files import unique_names
 from agegender.images import find_images, read_image
 from agegender.prediction import ImageResult, Prediction
 from agegender.runtime import without_chatter
@@ -42,34 +36,6 @@ from agegender.wording import describe
 
 if TYPE_CHECKING:
     from agegender.predictor import Predictor
-
-_KEPT_SUFFIXES: Final = JPEG_SUFFIXES | {".png"}
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where results go; words are printed when nothing is set.
-
-    Attributes:
-        json: A file, or "-" for standard output.
-        csv: A file.
-        annotated: A folder for annotated copies.
-        blur: Whether faces are made unrecognisable in these.
-    """
-
-    json: str | None = None
-    csv: str | None = None
-    annotated: Path | None = None
-    blur: bool = False
-
-    def __post_init__(self) -> None:
-        if self.blur and self.annotated is None:
-            raise ConfigError("--blur is for copies: name a folder for them with --annotate")
-
-    @property
-    def in_words(self) -> bool:
-        """Whether results are to be printed for people."""
-        return self.json is None and self.csv is None and self.annotated is None
 
 
 def run(
@@ -136,114 +102,31 @@ def predict_files(paths: Sequence[Path], predictor: Predictor, *, chips: bool, o
     def predict(path: Path) -> tuple[dict[str, Any], list[Prediction]]:
         return _predict_one(path, predictor, chips=chips, copy=copies.get(path), blur=outputs.blur)
 
-    records: list[dict[str, Any]] = []
-    try:
-        with (
-            stop_on_signal() as stop,
-            progress_bar(len(paths), "Predicting", "photo") as bar,
-            closing(in_order(predict, paths, stop)) as answers,
-        ):
-            for record, faces in answers:
-                records.append(record)
-                if record["error"] is not None:
-                    complain(f"{record['path']}: {record['error']}")
-                elif outputs.in_words:
-                    _print_faces(record["path"], faces)
-                bar.update()
-    finally:
-        if len(records) < len(paths):
-            complain(f"stopped after {len(records)} of {len(paths)} photos")
-        if records:
-            write_all(*_table_writers(predictor.model, records, outputs))
-
-    failed = sum(record["error"] is not None for record in records)
-    if not outputs.in_words:
-        found = sum(len(record["faces"]) for record in records)
-        complain(f"photos: {len(records)}, faces: {found}, failed: {failed}")
+    records: list[Record] = []
+    with (
+        writing(
+            records,
+            outputs,
+            total=len(paths),
+            what="photos",
+            table=faces_csv,
+            document=partial(predictions_document, predictor.model),
+        ),
+        stop_on_signal() as stop,
+        progress_bar(len(paths), "Predicting", "photo") as bar,
+        closing(in_order(predict, paths, stop)) as answers,
+    ):
+        for record, faces in answers:
+            records.append(record)
+            if record["error"] is not None:
+                complain(f"{record['path']}: {record['error']}")
+            elif outputs.in_words:
+                _print_faces(record["path"], faces)
+            bar.update()
+    code = say_done(records, outputs, "photos", "faces", "faces")
     if stop.is_set():
         raise KeyboardInterrupt
-    return SOME_FAILED if failed else OK
-
-
-def annotated_paths(
-    paths: Sequence[Path], folder: Path, kept: Collection[str] = _KEPT_SUFFIXES, other: str = ".png"
-) -> dict[Path, Path]:
-    """Names the annotated copies.
-
-    Copies keep their place below the folder that the pictures have in common, so equal names in two folders
-    stay apart.
-
-    Args:
-        paths: The pictures, or videos.
-        folder: Where the copies go.
-        kept: Endings of formats in which copies are written, too: these keep their names.
-        other: What is appended to any other name.
-
-    Returns:
-        The copy's path for each picture, all different as `unique_names` makes them.
-    """
-    wanted = [
-        relative if relative.suffix.lower() in kept else relative.with_name(f"{relative.name}{other}")
-        for relative in _below_common_folder(paths)
-    ]
-    names = unique_names(path.as_posix() for path in wanted)
-    return {path: folder / name for path, name in zip(paths, names, strict=True)}
-
-
-def check_outputs(paths: Sequence[Path], outputs: Outputs, copies: Mapping[Path, Path] | None = None) -> None:
-    """Makes sure, before the work, that results can be written and meet neither each other nor a picture.
-
-    Args:
-        paths: The pictures, or videos.
-        outputs: Where results go.
-        copies: Paths of the annotated copies, where these are not those of pictures.
-
-    Raises:
-        ConfigError: Two outputs meet, one is a picture, or one cannot be written.
-    """
-    files = {"--json": outputs.json, "--csv": outputs.csv}
-    prepare_outputs(files, {"--annotate": outputs.annotated}, inputs=paths)
-    if outputs.annotated is None:
-        return
-    targets = (copies or annotated_paths(paths, outputs.annotated)).values()
-    folders = {folder.resolve() for folder in {parent for copy in targets for parent in copy.parents}}
-    for option, target in files.items():
-        if target not in {None, STANDARD_OUTPUT} and Path(target).resolve() in folders:
-            raise ConfigError(f"{option} {target} has to be a folder for annotated copies")
-    read = {path.resolve() for path in paths}
-    for copy in targets:
-        if copy.resolve() in read:  # through a link
-            raise ConfigError(f"{copy} is a link to one of the pictures; name another folder for the copies")
-
-
-def without_copies(
-    paths: Sequence[Path], patterns: Sequence[str], folder: Path, what: str = "pictures"
-) -> list[Path]:
-    """Leaves out what lies where the annotated copies go: copies of earlier runs would be drawn upon again.
-
-    Raises:
-        ConfigError: One of these was named by itself, or nothing else is left.
-    """
-    place = folder.resolve()
-    inside = {path for path in paths if path.resolve().is_relative_to(place)}
-    named = inside & {Path(os.path.expanduser(pattern)) for pattern in patterns}  # noqa: PTH111 - see find_images
-    if named or (inside and len(inside) == len(paths)):
-        raise ConfigError(
-            f"{min(named or inside)} lies in {folder}, where annotated copies would mix with the {what}; "
-            "name another folder for them"
-        )
-    if inside:
-        complain(f"left out: {len(inside)} {what} in {folder}, where the annotated copies go")
-    return [path for path in paths if path not in inside]
-
-
-def _below_common_folder(paths: Sequence[Path]) -> list[Path]:
-    absolute = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - takes ".." out, follows no link
-    try:
-        common = os.path.commonpath([path.parent for path in absolute])
-    except ValueError:  # several drives of a Windows machine have nothing in common
-        return [Path(path.name) for path in absolute]
-    return [path.relative_to(common) for path in absolute]
+    return code
 
 
 def _predict_one(
@@ -267,16 +150,6 @@ def _predict_one(
     except Exception as error:  # not only the expected ones: one picture must not stop the others
         problem = reason_of(error)
     return ImageResult(str(path), size, faces, problem).to_dict(), faces
-
-
-def _table_writers(
-    model: str, records: Sequence[dict[str, Any]], outputs: Outputs
-) -> Iterator[Callable[[], None]]:
-    csv, json = outputs.csv, outputs.json
-    if csv is not None:
-        yield lambda: write_atomically(csv, faces_csv(records))
-    if json is not None:
-        yield lambda: write_json(predictions_document(model, records), json)
 
 
 def _print_faces(path: str, faces: Sequence[Prediction]) -> None:

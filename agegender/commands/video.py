@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,10 +14,18 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from agegender.batch import stop_on_signal
-from agegender.commands import OK, SOME_FAILED, complain, progress_bar, say, write_all, write_json
-from agegender.commands.predict import Outputs, annotated_paths, check_outputs, without_copies
+from agegender.commands import complain, progress_bar, say
+from agegender.commands.outputs import (
+    Outputs,
+    Record,
+    annotated_paths,
+    check_outputs,
+    say_done,
+    without_copies,
+    writing,
+)
 from agegender.errors import ConfigError, ModelError, reason_of
-from agegender.export import NO_FACE, open_atomically, tracks_csv, videos_document, write_atomically
+from agegender.export import NO_FACE, open_atomically, tracks_csv, videos_document
 from agegender.runtime import without_chatter
 from agegender.video.analysis import VideoResult, follow_video
 from agegender.video.following import FramePredictor
@@ -112,33 +121,33 @@ def follow_files(
     """
     with without_chatter():
         predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
-    records: list[dict[str, Any]] = []
-    try:
-        with stop_on_signal() as stop:
-            for path in paths:
-                if stop.is_set():
-                    break
-                result = _follow_one(
-                    path, predictor, every=every, copy=copies.get(path), blur=outputs.blur, stop=stop
-                )
-                records.append(result.to_dict())
-                if result.error is not None:
-                    complain(f"{records[-1]['path']}: {records[-1]['error']}")
-                if outputs.in_words:
-                    _print_people(records[-1]["path"], result)
-    finally:
-        if len(records) < len(paths):
-            complain(f"stopped after {len(records)} of {len(paths)} videos")
-        if records:
-            write_all(*_table_writers(predictor.model, records, outputs))
-
-    failed = sum(record["error"] is not None for record in records)
-    if not outputs.in_words:
-        found = sum(len(record["tracks"]) for record in records)
-        complain(f"videos: {len(records)}, people: {found}, failed: {failed}")
+    records: list[Record] = []
+    with (
+        writing(
+            records,
+            outputs,
+            total=len(paths),
+            what="videos",
+            table=tracks_csv,
+            document=partial(videos_document, predictor.model),
+        ),
+        stop_on_signal() as stop,
+    ):
+        for path in paths:
+            if stop.is_set():
+                break
+            result = _follow_one(
+                path, predictor, every=every, copy=copies.get(path), blur=outputs.blur, stop=stop
+            )
+            records.append(result.to_dict())
+            if result.error is not None:
+                complain(f"{records[-1]['path']}: {records[-1]['error']}")
+            if outputs.in_words:
+                _print_people(records[-1]["path"], result)
+    code = say_done(records, outputs, "videos", "people", "tracks")
     if stop.is_set():
         raise KeyboardInterrupt
-    return SOME_FAILED if failed else OK
+    return code
 
 
 def _follow_one(
@@ -173,16 +182,6 @@ def _follow_one(
     finally:
         if bar is not None:
             bar.close()
-
-
-def _table_writers(
-    model: str, records: Sequence[dict[str, Any]], outputs: Outputs
-) -> Iterator[Callable[[], None]]:
-    csv, json = outputs.csv, outputs.json
-    if csv is not None:
-        yield lambda: write_atomically(csv, tracks_csv(records))
-    if json is not None:
-        yield lambda: write_json(videos_document(model, records), json)
 
 
 def _print_people(path: str, result: VideoResult) -> None:
