@@ -11,7 +11,17 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from agegender.charts.style import BLUE, FAINT, GREEN, GREY, PURPLE, VERMILLION, escape, make_figure
+from agegender.charts.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    PURPLE,
+    VERMILLION,
+    escape,
+    interval_bars,
+    make_figure,
+)
 from agegender.labels import AGE_BAND_NAMES
 from agegender.prediction import AgeEstimate
 
@@ -452,19 +462,9 @@ def _points(name: str, look: _Look, *, size: int) -> dict[str, Any]:
 
 
 def _error_bars(rows: Sequence[Entry], figure: Figure) -> dict[str, Any]:
-    around = [
-        (row[figure] - low, high - row[figure])
-        for row in rows
-        for low, high in (row.get(f"{figure}_interval") or (row[figure], row[figure]),)
-    ]
-    return {
-        "type": "data",
-        "symmetric": False,
-        "arrayminus": [below for below, _ in around],
-        "array": [above for _, above in around],
-        "thickness": 1.5,
-        "width": 4,
-    }
+    return interval_bars(
+        [(row[figure], *(row.get(f"{figure}_interval") or (row[figure], row[figure]))) for row in rows]
+    )
 
 
 def _figure(

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import plotly.graph_objects as go
 
-from agegender.charts.style import BLUE, FAINT, GREEN, VERMILLION, make_figure
+from agegender.charts.style import BLUE, FAINT, GREEN, VERMILLION, interval_bars, make_figure
 
 FairnessFigure = Literal["accuracy", "bias"]
 
@@ -59,14 +59,7 @@ def fairness_points(groups: Mapping[str, Any], figure: FairnessFigure) -> go.Fig
                 "x": [row["value"] for row in rows],
                 "y": [group.replace("-", "–") for group in ranked],
                 "marker": {"color": color, "symbol": symbol, "size": 10},
-                "error_x": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [row["high"] - row["value"] for row in rows],
-                    "arrayminus": [row["value"] - row["low"] for row in rows],
-                    "thickness": 1.5,
-                    "width": 4,
-                },
+                "error_x": interval_bars([(row["value"], row["low"], row["high"]) for row in rows]),
                 "customdata": [[row["low"], row["high"], row["n"]] for row in rows],
                 "hovertemplate": (
                     "%{y}: %{x:.1%} (%{customdata[0]:.1%} to %{customdata[1]:.1%}), %{customdata[2]:,} faces"
@@ -116,11 +109,7 @@ def _describe(known: list[tuple[str, str, Mapping[str, Any]]], figure: FairnessF
     ends = f"{row['low']:{form}} to {row['high']:{form}}"
     what = "Accuracy of gender" if figure == "accuracy" else "Age bias"
     return (
-        (
-            f"{what} by group with 95 % bootstrap intervals. Weakest by {by}: {group.replace('-', '–')} with "
-            f"{row['value']:{form}}{unit} ({ends}, {row['n']:,} faces); best: {best[1].replace('-', '–')} "
-            f"with {best[2]['value']:{form}}{unit}."
-        )
-        .replace("%", " %")
-        .replace("95  %", "95 %")
-    )
+        f"{what} by group with 95% bootstrap intervals. Weakest by {by}: {group.replace('-', '–')} with "
+        f"{row['value']:{form}}{unit} ({ends}, {row['n']:,} faces); best: {best[1].replace('-', '–')} "
+        f"with {best[2]['value']:{form}}{unit}."
+    ).replace("%", " %")

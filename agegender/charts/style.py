@@ -89,3 +89,15 @@ def make_figure(
 def escape(text: str) -> str:
     """Keeps Plotly, which reads texts as a little HTML, from taking "<1 %" for a tag."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def interval_bars(measured: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
+    """Error bars for Plotly: of each point its value and both ends of its interval."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "arrayminus": [value - low for value, low, _ in measured],
+        "array": [high - value for value, _, high in measured],
+        "thickness": 1.5,
+        "width": 4,
+    }

@@ -200,7 +200,11 @@ def measure_again(
         ModelError: The light form does not answer as the networks do.
     """
     card = read_card(name, weights_dir)
-    name_sets(sets, card)
+    missing = sorted(set(card.get("sets", {})) - set(name_sets(sets)))
+    if missing:
+        raise ConfigError(
+            f"the card has figures on {', '.join(missing)} too: name their folders, to repeat them"
+        )
     splits = _take_apart(dataset, RUNS_DIR, progress)
     if splits.hash != card["split"]["hash"]:
         raise ConfigError(

@@ -6,7 +6,7 @@ such a check is never trained on and calibrates nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def measure_on_sets(
     """Figures of a model on each set, by source, as `measure_sets` puts them into the card."""
     predictor, detector = Predictor(name, weights_dir=weights_dir), detector or FaceDetector()
     found = {}
-    for source, dataset in name_sets(sets, {}).items():
+    for source, dataset in name_sets(sets).items():
         rows = select_rows(dataset, split="dev")
         measured = evaluate(predictor, dataset, rows, detector=detector, progress=progress)
         found[source] = {
@@ -77,19 +77,14 @@ def measure_on_sets(
     return found
 
 
-def name_sets(sets: Sequence[Dataset], card: Mapping[str, Any]) -> dict[str, Dataset]:
-    """Datasets by their source; refuses what is not one source, and the lack of one that the card has."""
+def name_sets(sets: Sequence[Dataset]) -> dict[str, Dataset]:
+    """Datasets by their source; refuses what is not one source, or one that is named twice."""
     named: dict[str, Dataset] = {}
     for dataset in sets:
         sources = dataset.table["source"].unique()
         if len(sources) != 1 or sources[0] in named:
             raise ConfigError(f"a set is one source, named once; {dataset.folder} has {', '.join(sources)}")
         named[str(sources[0])] = dataset
-    missing = sorted(set(card.get("sets", {})) - set(named))
-    if missing:
-        raise ConfigError(
-            f"the card has figures on {', '.join(missing)} too: name their folders, to repeat them"
-        )
     return named
 
 

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,9 +70,9 @@ def kill_at_random(kills: int, seed: int = SEED) -> dict[str, Any]:
             folder.mkdir()
             job.prepare(folder)
             counts[job.name] += 1
-            in_time[job.name] += _killed(lambda: job.work(folder), moment * seconds[job.name])  # noqa: B023
+            in_time[job.name] += _killed(partial(job.work, folder), moment * seconds[job.name])
             for what, check in (("left", job.check), ("again", job.work), ("done", job.check_done)):
-                said = _in_a_child(lambda: check(folder))  # noqa: B023
+                said = _in_a_child(partial(check, folder))
                 if said:
                     found = {"work": job.name, "moment": round(moment, 4), "when": what, "said": said}
                     faults.append(found)
@@ -93,9 +94,9 @@ def _timed(job: Job, folder: Path) -> float:
         own.mkdir(parents=True)
         job.prepare(own)
         began = time.monotonic()
-        said = _in_a_child(lambda: job.work(own))  # noqa: B023
+        said = _in_a_child(partial(job.work, own))
         seconds = time.monotonic() - began
-        said = said or _in_a_child(lambda: job.check_done(own))  # noqa: B023
+        said = said or _in_a_child(partial(job.check_done, own))
         if said:
             raise RuntimeError(f"{job.name} does not work even when nobody kills it: {said}")
     return seconds

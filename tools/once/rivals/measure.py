@@ -42,6 +42,8 @@ from agegender.runtime import prepare_tensorflow
 
 RUNNER = Path(__file__).with_name("run_age_and_gender.py")
 SPLIT = "test"
+_GROUPS = ("overall", "children", "teenagers", "ethnicity_gap")
+"""What the table of all systems shows of whom a rival serves worse."""
 _SET_FIGURES = ("n", "age", "gender", "groups", "no_face")
 DETECTORS = ("none", "own")
 ALONE = 300
@@ -210,7 +212,7 @@ def _faceres_on_photos(photos: Chips) -> dict[str, Any]:
         for start in range(0, len(chips), BATCH_SIZE)
     ]
     ages, female = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-    measured = set_figures(photos.table.iloc[rows], ages, female)
+    measured = measure_set(photos.table.iloc[rows], ages, female)
     return {"split": "dev", **measured, "no_face": len(photos.table) - len(rows)}
 
 
@@ -293,7 +295,7 @@ def rival_entry(table: pd.DataFrame, report: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"{report['name']} answered with what are no ages and probabilities")
     found = answers["age"].notna().to_numpy()
     answered = table[found], answers["age"][found], answers["female"][found]
-    measured = {"split": "dev", **set_figures(*answered)} if "source" in table else figures(*answered)
+    measured = {"split": "dev", **measure_set(*answered)} if "source" in table else figures(*answered)
     about = ("name", "version", "detector", "megabytes", "url", "licence", "packages")
     return {
         **{key: report[key] for key in about if key in report},
@@ -326,7 +328,7 @@ def figures(table: pd.DataFrame, ages: Any, female: Any) -> dict[str, Any]:
     }
 
 
-def set_figures(table: pd.DataFrame, ages: Any, female: Any) -> dict[str, Any]:
+def measure_set(table: pd.DataFrame, ages: Any, female: Any) -> dict[str, Any]:
     """The figures of a card's "sets", but for those that need intervals.
 
     Args:
@@ -340,7 +342,7 @@ def set_figures(table: pd.DataFrame, ages: Any, female: Any) -> dict[str, Any]:
     )
     measured = measure(faces) if len(faces) else {}
     groups = measure_groups(faces, fit_baseline(table, "dev"))
-    return {"n": len(faces), **measured, "groups": groups}
+    return {"n": len(faces), **measured, "groups": {key: groups[key] for key in _GROUPS}}
 
 
 def timed(answer: Answer, pixels: Pixels, batch: int, what: str) -> Timed:
