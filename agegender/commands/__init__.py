@@ -29,8 +29,6 @@ from agegender.progress import Progress
 
 OK: Final = 0
 SOME_FAILED: Final = 1
-USAGE: Final = 2
-INTERRUPTED: Final = 130
 
 STANDARD_OUTPUT: Final = "-"
 JPEG_SUFFIXES: Final = frozenset({".jpg", ".jpeg"})
