@@ -96,7 +96,7 @@ def processor_seconds(pid: int) -> float:
 def main() -> int:
     """Starts a service, measures, writes."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench_serve", description=__doc__)
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
