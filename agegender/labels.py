@@ -24,6 +24,14 @@ GENDERS: Final[tuple[str, str]] = ("male", "female")
 ETHNICITIES: Final[tuple[str, ...]] = ("White", "Black", "Asian", "Indian", "Others")
 """UTKFace's code, 0 to 4, is the index. The words are the dataset's."""
 
+SOURCE_NAMES: Final = {
+    "utkface": "UTKFace",
+    "fairface": "FairFace",
+    "appa-real": "APPA-REAL",
+    "all-age-faces": "All-Age-Faces",
+}
+"""What the authors of known sources call them, by the folder's name in lower case."""
+
 MAX_AGE: Final = 116
 """The oldest label in UTKFace, in years. Age distributions have ``MAX_AGE + 1`` bins, one a year."""
 
@@ -79,6 +87,11 @@ def say_years(low: int, high: int) -> str:
     if low == high:
         return str(low)
     return f"{low}+" if high >= MAX_AGE else f"{low}–{high}"
+
+
+def say_source(source: str) -> str:
+    """A source as its authors write it; one that is not known as its folder is called."""
+    return SOURCE_NAMES.get(source.lower(), source)
 
 
 def age_band(ages: ArrayLike) -> NDArray[np.int64]:

@@ -13,9 +13,8 @@ from agegender import charts
 from agegender.charts.compare import TEST_SET
 from agegender.charts.fairness import FairnessFigure
 from agegender.export import to_json
-from agegender.labels import AGE_BAND_NAMES, AGE_BANDS
+from agegender.labels import AGE_BAND_NAMES, AGE_BANDS, say_source
 from agegender.reports.card import card_markdown
-from agegender.reports.figures import SOURCES
 from agegender.wording import say_probability
 from ui.widgets import offer_download, show_chart, show_tile
 
@@ -68,7 +67,7 @@ def measured_groups(card: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if "groups" in card:
         found[f"{TEST_SET} ({card['groups']['overall']['n']:,})"] = card["groups"]
     for source, measured in card.get("sets", {}).items():
-        found[f"{SOURCES.get(source, source)} ({measured['n']:,})"] = measured["groups"]
+        found[f"{say_source(source)} ({measured['n']:,})"] = measured["groups"]
     return found
 
 

@@ -14,9 +14,9 @@ from agegender.audit.split_report import (
     straddling_photos,
 )
 from agegender.audit.steps import FolderAudit
-from agegender.data.split_file import SPLIT_FILE, check_split
+from agegender.data.split_file import check_split
 from agegender.errors import ConfigError
-from agegender.models.card import folders_with
+from agegender.models.card import SPLIT_FILE, folders_with
 from ui.dataset import Source, need_audit
 from ui.widgets import choose_one, quote, show_chart, show_tile, without_paths
 

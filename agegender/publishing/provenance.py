@@ -15,34 +15,32 @@ from typing import Any, Final
 import pandas as pd
 
 from agegender.errors import ConfigError
-from agegender.labels import NetworkTask
+from agegender.labels import NetworkTask, say_source
 from agegender.models.card import HISTORY_FILE, SPLIT_FILE, read_card, trained_models
 from agegender.runs.records import read_history, read_json
 from agegender.training.config import TrainingConfig
 from agegender.training.start import network_to_start_from
 
 DATA_LICENCES: Final = {
-    # By source: what it is called, on what terms it is, and whether these bind whoever uses the weights.
-    "utkface": ("UTKFace", "non-commercial research; the photos belong to their owners", True),
+    # By source: on what terms it is, and whether these bind whoever uses the weights.
+    "utkface": ("non-commercial research; the photos belong to their owners", True),
     "fairface": (
-        "FairFace",
         "CC BY 4.0; Kärkkäinen and Joo, FairFace: Face attribute dataset for balanced race, gender, and age, "
         "WACV 2021",
         False,
     ),
     "appa-real": (
-        "APPA-REAL",
         "research only; Agustsson and others, Apparent and real age estimation in still images with deep "
         "residual regressors on APPA-REAL database, FG 2017",
         True,
     ),
     "all-age-faces": (
-        "All-Age-Faces",
         "research, without a licence text; Cheng and others, Exploiting effective facial patches for robust "
         "gender recognition, 2019",
         True,
     ),
 }
+_UNKNOWN_TERMS: Final = ("terms not known to this project: ask whoever made it", True)
 BASE_LICENCES: Final = (
     # What a run's record of its base says, and what that means.
     (
@@ -112,7 +110,7 @@ def provenance(networks: list[FinishedRun]) -> dict[str, Any]:
     return {
         "base": base,
         **({"teachers": teachers} if teachers else {}),
-        "data": {"name": ", ".join(_names(sources)), **first["dataset"]},
+        "data": {"name": ", ".join(map(say_source, sources)), **first["dataset"]},
         "split": {**first["split"], "file": SPLIT_FILE},
         "training": {
             network.task: {
@@ -126,20 +124,17 @@ def provenance(networks: list[FinishedRun]) -> dict[str, Any]:
     }
 
 
-def _names(sources: Iterable[str]) -> list[str]:
-    return [DATA_LICENCES.get(source.lower(), (source,))[0] for source in sources]
-
-
 def _data_licence(sources: Iterable[str]) -> dict[str, str]:
     """The terms of the weights, which are those of what they learnt from, and of each source."""
-    unknown = ("", "terms not known to this project: ask whoever made it", True)
-    terms = {source: DATA_LICENCES.get(source.lower(), unknown) for source in sources}
-    binding = _names(source for source, (*_, binds) in terms.items() if binds)
+    terms = {say_source(source): DATA_LICENCES.get(source.lower(), _UNKNOWN_TERMS) for source in sources}
+    binding = [name for name, (_, binds) in terms.items() if binds]
     weights = "As the data: attribution."
     if binding:
         weights = f"Research and education only, non-commercial: trained on {', '.join(binding)}."
-    data = [f"{name}: {terms[source][1]}" for source, name in zip(terms, _names(terms), strict=True)]
-    return {"weights": weights, "data": ". ".join(data) + "."}
+    return {
+        "weights": weights,
+        "data": ". ".join(f"{name}: {words}" for name, (words, _) in terms.items()) + ".",
+    }
 
 
 def _run_record(folder: Path, *, depth: int = 0) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from agegender.labels import say_source
 from agegender.reports.markdown import table, wrap
 from agegender.reports.systems import Comparison, measured_table
 from agegender.wording import ABSENT, say_figure
@@ -14,9 +15,6 @@ BEGIN: Final = "<!-- figures: written by python -m agegender.reports; do not edi
 END: Final = "<!-- end of figures -->\n"
 
 Card = Mapping[str, Any]
-
-SOURCES: Final = {"fairface": "FairFace", "appa-real": "APPA-REAL"}
-"""What sources are called that are measured on."""
 
 
 def with_figures(text: str, section: str) -> str:
@@ -85,7 +83,7 @@ def set_sentence(source: str, measured: Card) -> str:
             f"age is in the labelled range for {age['in_range']:.1%}, {age['years_outside']:.1f} years off it"
         )
     return (
-        f"On {measured['n']:,} photos of {SOURCES.get(source, source)}, found and cropped as in the app and "
+        f"On {measured['n']:,} photos of {say_source(source)}, found and cropped as in the app and "
         f"not trained on: gender {named[weakest]:.1%} at {weakest.replace('-', '–')}, "
         f"{gender['accuracy']:.1%} over all; {ages}."
     )
@@ -219,7 +217,7 @@ def sets_table(comparison: Comparison) -> list[str]:
             )
         ages = ("in the range", "years outside it") if ranged else ("age error, years", "teenagers', 10–19")
         found += [
-            f"On photos of {SOURCES.get(source, source)}, found and cropped as in the app, none trained on:",
+            f"On photos of {say_source(source)}, found and cropped as in the app, none trained on:",
             "",
             table(
                 ("system", "faces", "gender", "of children, 0–9", "points the worst group is behind", *ages),
