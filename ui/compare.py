@@ -12,6 +12,7 @@ import streamlit as st
 from agegender import charts
 from agegender.charts.compare import TEST_SET, Cost, Figure
 from agegender.export import to_json
+from agegender.labels import say_source
 from agegender.reports.comparison import compare_models, leaderboard, measured_entries
 from ui.widgets import choose_one, offer_download, quote, show_chart
 
@@ -262,7 +263,8 @@ def show_sets(comparison: Comparison, chosen: Sequence[Entry], order: Sequence[s
     for entry in entries:
         row: dict[str, Any] = {"name": entry["name"] + (" (rival)" if entry["kind"] == "rival" else "")}
         row |= {f"{TEST_SET}, gender": entry["gender_accuracy"], f"{TEST_SET}, years off": entry["mae"]}
-        for source, found in entry["sets"].items():
+        for folder, found in entry["sets"].items():
+            source = say_source(folder)
             row |= {
                 f"{source}, gender": found["gender_accuracy"],
                 f"{source}, children's": found["children"]["gender_accuracy"],

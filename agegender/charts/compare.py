@@ -22,7 +22,7 @@ from agegender.charts.style import (
     interval_bars,
     make_figure,
 )
-from agegender.labels import AGE_BAND_NAMES
+from agegender.labels import AGE_BAND_NAMES, say_source
 from agegender.prediction import AgeEstimate
 
 Entry = Mapping[str, Any]
@@ -245,7 +245,7 @@ def set_lines(entries: Sequence[Entry], order: Sequence[str]) -> go.Figure:
                 **_points(entry["name"], look, size=9),
                 "mode": "lines+markers",
                 "line": {"color": look.color, "dash": look.dash, "width": 2},
-                "x": [TEST_SET, *names],
+                "x": [TEST_SET, *map(say_source, names)],
                 "y": values,
                 "error_y": _error_bars(spread, "gender_accuracy"),
                 "customdata": [row.get("n") for row in rows],

@@ -13,6 +13,7 @@ import numpy as np
 from agegender.errors import ModelError
 from agegender.evaluation.corruptions import CORRUPTIONS
 from agegender.files import MALFORMED
+from agegender.labels import say_source
 from agegender.models.card import runtime_of
 from agegender.reports.markdown import table
 from agegender.wording import ABSENT, say_figure
@@ -191,7 +192,7 @@ def _sets(card: Card) -> Iterable[str]:
         "found and cropped as in the app."
     )
     yield ""
-    names = [f"{source}, {figures['split']}" for source, figures in measured.items()]
+    names = [f"{say_source(source)}, {figures['split']}" for source, figures in measured.items()]
     overall = [figures["groups"]["overall"] for figures in measured.values()]
     rows: list[Row] = [("faces", *(f"{figures['n']:,}" for figures in measured.values()))]
     rows.append(("no face found", *(f"{figures['no_face']:,}" for figures in measured.values())))
@@ -203,7 +204,7 @@ def _sets(card: Card) -> Iterable[str]:
     rows.append(("gender: expected calibration error", *(_figure(error, ".4f") for error in errors)))
     yield from _table(("figure", *names), rows)
     for source, figures in measured.items():
-        yield f"### {source}: the weakest groups first"
+        yield f"### {say_source(source)}: the weakest groups first"
         yield ""
         yield from _weakest(figures["groups"])
         gap = (figures["groups"].get("ethnicity_gap") or {}).get("gender")

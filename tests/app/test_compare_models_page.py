@@ -128,9 +128,9 @@ def test_published_figures_stand_apart_with_the_difference(page, comparison):
 def test_photos_of_other_sources_have_a_column_each_and_rivals_are_among_the_rows(page, comparison):
     table = page.dataframe[1].value.set_index("name")
     ours = comparison["models"][0]["sets"]["fairface"]
-    assert table.loc["vggface", "fairface, gender"] == pytest.approx(100 * ours["gender_accuracy"])
-    assert table.loc["vggface", "fairface, years outside"] == pytest.approx(ours["years_outside"])
-    assert "fairface, years off" not in table  # of ranges nobody knows them
+    assert table.loc["vggface", "FairFace, gender"] == pytest.approx(100 * ours["gender_accuracy"])
+    assert table.loc["vggface", "FairFace, years outside"] == pytest.approx(ours["years_outside"])
+    assert "FairFace, years off" not in table  # of ranges nobody knows them
     assert any(name.endswith(" (rival)") for name in table.index)
 
 

@@ -179,7 +179,7 @@ def test_other_sources_stand_beside_the_test_split_and_gaps_stay_gaps(entries):
     entries[1]["sets"] = {}
     figure = charts.set_lines(entries, ORDER)
     [line] = figure.data
-    assert list(line.x) == ["UTKFace test", "fairface", "appa-real"]
+    assert list(line.x) == ["UTKFace test", "FairFace", "APPA-REAL"]
     assert line.y[0] == 0.94 and line.y[1] == pytest.approx(0.89) and line.y[2] is None
     assert line.error_y.arrayminus[1] == pytest.approx(0.02)
     assert "good: from 94.0 % to 89.0 %." in charts.description(figure)
