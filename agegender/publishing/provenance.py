@@ -16,7 +16,7 @@ import pandas as pd
 
 from agegender.errors import ConfigError
 from agegender.labels import NetworkTask, say_source
-from agegender.models.card import HISTORY_FILE, SPLIT_FILE, read_card, trained_models
+from agegender.models.card import HISTORY_FILE, SPLIT_FILE, find_model, read_card, trained_models
 from agegender.runs.records import read_history, read_json
 from agegender.training.config import TrainingConfig
 from agegender.training.start import network_to_start_from
@@ -150,8 +150,9 @@ def _run_record(folder: Path, *, depth: int = 0) -> dict[str, Any]:
     start = _start_of(folder)
     if start is not None and depth < _MOST_STARTS:
         record["start"] = _run_record(start, depth=depth + 1)
-    elif (network := _published_start(folder)) is not None:
-        record["start"] = network
+    elif (published := _published_start(folder)) is not None:
+        name, task = published
+        record["start"] = read_card(name)["training"][task]
     return record
 
 
@@ -177,13 +178,13 @@ def _start_of(folder: Path) -> Path | None:
     return None
 
 
-def _published_start(folder: Path) -> dict[str, Any] | None:
-    """What a card records of the published network that a run went on from; ``None`` where it did not."""
+def _published_start(folder: Path) -> tuple[str, NetworkTask] | None:
+    """The model, and which of its networks, that a run went on from; ``None`` where it did not."""
     config = read_json(folder / "config.json")
     if config.get("start") not in trained_models():
         return None
     records: dict[NetworkTask, dict[str, Any]] = read_card(config["start"]).get("training", {})
-    return records[network_to_start_from(records, config["task"])] if records else None
+    return (config["start"], network_to_start_from(records, config["task"])) if records else None
 
 
 def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
@@ -195,8 +196,8 @@ def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
 def _kept_epoch(folder: Path) -> int | None:
     """Which epoch of the whole history is published."""
     best = read_json(folder / "metrics.json").get("best_epoch")
-    before = sum(len(read_history(run / HISTORY_FILE)) for run in _chain_of_system(folder)[1:])
-    return None if best is None else int(best) + before
+    *before, _ = _histories(folder).values()
+    return None if best is None else int(best) + sum(map(len, before))
 
 
 def _training_seconds(folder: Path) -> float | None:
@@ -207,7 +208,7 @@ def _training_seconds(folder: Path) -> float | None:
     chain = _chain(folder)
     seconds = [read_history(run / HISTORY_FILE)["seconds"] for run in chain]
     published = _published_start(chain[-1])
-    before = 0.0 if published is None else published.get("seconds")
+    before = 0.0 if published is None else read_card(published[0])["training"][published[1]].get("seconds")
     if before is None or any(run.empty or run.isna().any() for run in seconds):
         return None
     return round(before + float(sum(run.sum() for run in seconds)), 1)
@@ -221,26 +222,33 @@ def _chain(folder: Path) -> list[Path]:
     return runs
 
 
-def _chain_of_system(folder: Path) -> list[Path]:
-    """The runs of a chain as far back as they trained the same kind of network, whose epochs are recorded.
+def _histories(folder: Path) -> dict[object, pd.DataFrame]:
+    """The epochs of a run and of what it went on from, first to last, by where they are recorded.
 
-    Of another system's network only the backbone was taken over: its figures are not this network's.
+    As far back as the same kind of network was trained: of another system's only the backbone was taken over,
+    and its figures are not this network's.
     """
-    chain = _chain(folder)
-    system = read_json(folder / "config.json").get("system")
-    return list(takewhile(lambda run: read_json(run / "config.json").get("system") == system, chain))
+
+    def system_of(run: Path) -> Any:
+        return read_json(run / "config.json").get("system")
+
+    chain = list(takewhile(lambda run: system_of(run) == system_of(folder), _chain(folder)))
+    histories: dict[object, pd.DataFrame] = {}
+    published = _published_start(chain[-1])
+    if published is not None and read_card(published[0])["system"] == system_of(folder):
+        name, network = published
+        history = read_history(find_model(name) / HISTORY_FILE)
+        for task in dict.fromkeys(("both", network)):
+            histories[name, task] = history[history["task"] == task]
+    return histories | {run: read_history(run / HISTORY_FILE) for run in reversed(chain)}
 
 
 def whole_history(runs: list[Path]) -> pd.DataFrame:
-    """The epochs of runs and of those they went on from, which are there once and counted before them.
-
-    Runs of another system, which gave their backbone only, are left out.
-    """
-    histories: dict[Path, pd.DataFrame] = {}
+    """The epochs of runs and of what they went on from, which are there once and counted before them."""
+    told: dict[object, pd.DataFrame] = {}
     for run in runs:
         before = 0
-        for part in reversed(_chain_of_system(run)):
-            history = read_history(part / HISTORY_FILE)
-            histories[part] = history.assign(epoch=history["epoch"] + before)
+        for recorded, history in _histories(run).items():
+            told[recorded] = history.assign(epoch=range(before + 1, before + len(history) + 1))
             before += len(history)
-    return pd.concat(histories.values(), ignore_index=True)
+    return pd.concat(told.values(), ignore_index=True)

@@ -18,7 +18,7 @@ from agegender.data.split_file import check_split
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import AgeGenderError, ConfigError, DatasetError, ModelError
 from agegender.labels import GENDERS, MAX_AGE
-from agegender.models.card import read_card, write_card
+from agegender.models.card import find_model, read_card, write_card
 from agegender.models.registry import get_system, list_models
 from agegender.models.store import file_sha256
 from agegender.models.trained import TrainedModel
@@ -327,9 +327,16 @@ def test_of_a_published_start_the_card_tells_what_that_model_s_card_does(run_cop
     card = publish({"gender": run}, NAME, dataset, **QUICK, weights_dir=tmp_path / "weights")
     record, before = card["training"]["gender"], read_card("vggface")["training"]["gender"]
     assert record["start"] == before
-    own = read_history(run / "history.csv")["seconds"].sum()
-    assert record["seconds"] == pytest.approx(own + before["seconds"], abs=0.1)
-    assert record["kept_epoch"] == record["validation"]["best_epoch"]
+    own = read_history(run / "history.csv")
+    assert record["seconds"] == pytest.approx(own["seconds"].sum() + before["seconds"], abs=0.1)
+    # Its epochs come first, without those of the age network, which this one did not go on from.
+    history, earlier = (
+        read_history(model / "history.csv") for model in (tmp_path / "weights" / NAME, find_model("vggface"))
+    )
+    earlier = earlier[earlier["task"] != "age"]
+    assert history["loss"].tolist() == [*earlier["loss"], *own["loss"]]
+    assert history["epoch"].tolist() == list(range(1, len(history) + 1))
+    assert record["kept_epoch"] == len(earlier) + record["validation"]["best_epoch"]
 
 
 def test_layers_that_a_pair_has_in_common_are_stored_once(published, age_run, run_copy, dataset, tmp_path):
