@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, in words, how much of that is done, and how much of it there is."""
+Progress = Callable[[str, int, int], object]
+"""Called with what is being done, in words, how much of that is done, and how much of it there is.
+What it returns is not looked at."""
 
 
 def within(progress: Progress, first: float, last: float) -> Progress:

@@ -9,7 +9,7 @@ from agegender.errors import ModelError
 from agegender.models.card import read_card
 from ui import cards
 from ui.models import choose_model
-from ui.session import EXAMPLE_CREDIT
+from ui.photos import EXAMPLE_CREDIT
 from ui.widgets import choose_one, show_failure
 
 FIGURES: dict[str, FairnessFigure] = {"perceived gender": "accuracy", "age": "bias"}

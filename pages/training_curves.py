@@ -3,6 +3,7 @@
 import streamlit as st
 
 from agegender import charts
+from agegender.charts.training import AXES
 from agegender.labels import TASKS
 from agegender.places import TRAIN_COMMAND
 from agegender.runs.records import RunRecord
@@ -28,9 +29,7 @@ def choose_runs(runs: dict[str, RunRecord]) -> list[RunRecord]:
 
 
 def choose_view() -> training.View:
-    axis = choose_one(
-        "Over", ["epochs", "hours"], key="over", help="An epoch is one pass over all training photos."
-    )
+    axis = choose_one("Over", AXES, key="over", help="An epoch is one pass over all training photos.")
     smoothing = st.slider(
         "Smoothing",
         min_value=0.0,

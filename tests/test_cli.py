@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -66,9 +67,7 @@ class FakePredictor:
 
 @pytest.fixture(autouse=True)
 def fake_predictor(monkeypatch):
-    module = ModuleType("agegender.predictor")
-    module.Predictor = FakePredictor
-    monkeypatch.setitem(sys.modules, "agegender.predictor", module)
+    monkeypatch.setitem(sys.modules, "agegender.predictor", SimpleNamespace(Predictor=FakePredictor))
 
 
 def write_photo(path, color=(180, 150, 120), size=(64, 48)):
@@ -521,7 +520,7 @@ def test_bench_times_the_stages_of_a_photo_as_they_happen(monkeypatch):
 
 def test_bench_takes_the_median_after_warming_up(monkeypatch):
     clock = iter([0.0, 0.010, 1.0, 1.020, 2.0, 2.500])
-    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     calls = []
     assert bench.median_ms(lambda: calls.append(1), 3) == pytest.approx(20)
     assert len(calls) == 4

@@ -15,7 +15,8 @@ from agegender.explain import ContributionMapper, largest_change, occlude, stron
 from agegender.explain.occlusion import GREY, exact_years
 from agegender.explain.places import place_at
 from agegender.explain.stability import AS_IT_IS, CHANGES
-from agegender.faces.crop import CHIP_LANDMARKS, CHIP_SIZE
+from agegender.faces import CHIP_SIZE
+from agegender.faces.crop import CHIP_LANDMARKS
 from agegender.labels import MAX_AGE
 from agegender.prediction import AgeEstimate, GenderEstimate
 

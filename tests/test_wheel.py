@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from email.parser import Parser
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -85,13 +86,13 @@ class Environment:
         """Those of a fresh login: no path to this checkout, no setting of this test session."""
         return {"PATH": f"{self.folder / 'bin'}:/usr/bin:/bin", "HOME": str(self.folder), "LANG": "C.UTF-8"}
 
-    def metadata(self) -> Parser:
+    def metadata(self) -> Message:
         with zipfile.ZipFile(self.wheel) as archive:
             return Parser().parsestr(archive.read(f"agegender-{__version__}.dist-info/METADATA").decode())
 
     def provide(self, extra: str = "") -> None:
         """Links in what the wheel's own metadata asks for, and nothing else of this environment."""
-        asked = [Requirement(text) for text in self.metadata().get_all("Requires-Dist")]
+        asked = [Requirement(text) for text in self.metadata().get_all("Requires-Dist", [])]
         for name in needed(asked, extra):
             found = distribution(name)
             for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:

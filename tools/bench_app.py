@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, FilePayload, Page
 from tqdm import tqdm
 
 from agegender.assets import EXAMPLE
@@ -183,7 +183,7 @@ def _upload(page: Page, files: Mapping[str, bytes]) -> float:
     """Uploads JPEG files; returns the seconds until the first card is there."""
     began = time.perf_counter()
     page.locator('input[type="file"]').set_input_files(
-        [{"name": name, "mimeType": "image/jpeg", "buffer": data} for name, data in files.items()]
+        [FilePayload(name=name, mimeType="image/jpeg", buffer=data) for name, data in files.items()]
     )
     page.get_by_text(re.compile("^looks about")).first.wait_for()
     return time.perf_counter() - began

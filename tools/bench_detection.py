@@ -23,6 +23,7 @@ import skimage.data
 from numpy.typing import NDArray
 
 from agegender.faces import Face, FaceDetector
+from agegender.images import read_image
 
 LONG_SIDES = (1920, 4000)
 MAX_SIDES = (480, 640, 960, 1280, 1600, 1920)
@@ -144,16 +145,16 @@ def compose(
         share = int((cell + number) % len(SHARES))
         tall = SHARES[share] * long_side
         side = round(tall * 200 / FACE_HEIGHT_ON_CHIP)
-        chip = cv2.imread(str(files[random.integers(len(files))]), cv2.IMREAD_COLOR)
+        chip = read_image(files[random.integers(len(files))])
         interpolation = cv2.INTER_AREA if side < chip.shape[0] else cv2.INTER_CUBIC
-        chip = cv2.resize(cv2.cvtColor(chip, cv2.COLOR_BGR2RGB), (side, side), interpolation=interpolation)
+        small = cv2.resize(chip, (side, side), interpolation=interpolation)
         column, row = cell % COLUMNS, cell // COLUMNS
         x = int(column * long_side / COLUMNS + random.uniform(0, long_side / COLUMNS - side))
         y = int(row * height / ROWS + random.uniform(0, height / ROWS - side))
         # An edge that fades over a tenth of the chip, so that no hard square says where to look.
         ramp = np.clip(np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5) / (0.1 * side), 0, 1)
         alpha = np.minimum.outer(ramp, ramp)[..., None]
-        photo[y : y + side, x : x + side] += alpha * (chip - photo[y : y + side, x : x + side])
+        photo[y : y + side, x : x + side] += alpha * (small - photo[y : y + side, x : x + side])
         planted.append(Planted(x + side / 2, y + side / 2 - 0.07 * side, tall, share))
     return np.clip(photo, 0, 255).astype(np.uint8), planted
 

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from statistics import median
@@ -136,7 +137,7 @@ def convert(model: str, folder: Path) -> None:
     height, width = loaded.input_size
     chips = coarse.repeat(-(-height // 10), axis=1).repeat(-(-width // 10), axis=2)[:, :height, :width]
     np.save(folder / "chips.npy", chips)
-    np.savez(folder / "keras.npz", **loaded._run(chips))
+    np.savez(folder / "keras.npz", allow_pickle=False, **loaded._run(chips))
     (folder / "model").write_text(model, encoding="utf-8")
 
 
@@ -158,7 +159,7 @@ def measure(engine: str, folder: Path, threads: int) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "first_answer_s": round(first, 3),
         "first_answer_mb": memory,
-        "ms_per_face": {str(n): _time(lambda batch=chips[:n]: run(batch), n) for n in BATCHES},
+        "ms_per_face": {str(n): _time(partial(run, chips[:n]), n) for n in BATCHES},
         "peak_mb": peak_memory_mb(),
         "difference": {name: float(f"{np.abs(found[name] - expected[name]).max():.2g}") for name in found},
     }
@@ -287,15 +288,15 @@ def describe(package: str, asking_pip: bool) -> dict[str, Any] | None:
     if not _installed(package):
         return None
     found = distribution(package)
-    metadata = found.metadata
+    metadata = found.metadata.json
     size = sum(file.size or 0 for file in found.files or ())
     facts: dict[str, Any] = {
         "version": found.version,
         "installed_mb": round(size / 1e6, 1),
         "requires": [line for line in found.requires or () if "extra ==" not in line],
-        "licence": metadata["License-Expression"] or metadata["License"] or _classified(metadata),
-        "author": metadata.get("Author") or metadata.get("Author-email"),
-        "python": metadata.get("Requires-Python"),
+        "licence": metadata.get("license_expression") or metadata.get("license") or _classified(metadata),
+        "author": metadata.get("author") or metadata.get("author_email"),
+        "python": metadata.get("requires_python"),
     }
     if asking_pip:
         answer = _pip("index", "versions", package, "--json")
@@ -348,8 +349,8 @@ def report(found: dict[str, Any]) -> str:
     return "\n".join([*lines, "", wrap(_CHOICE)]) + "\n"
 
 
-def _classified(metadata: Any) -> str | None:
-    said = [line for line in metadata.get_all("Classifier") or () if line.startswith("License")]
+def _classified(metadata: Mapping[str, str | list[str]]) -> str | None:
+    said = [line for line in metadata.get("classifier", ()) if line.startswith("License")]
     return said[0].rpartition(" :: ")[2] if said else None
 
 

@@ -27,10 +27,10 @@ import numpy as np
 
 from agegender import Predictor
 from agegender.batch import cores
+from agegender.commands.bench import describe_machine
 from agegender.images import read_image
 from agegender.video import FaceFollower
 from tools.app_in_browser import PATIENCE, find_chromium, open_chromium, serve, wait_until_drawn
-from tools.bench_history import describe_machine
 from tools.clips import Pixels, film, portraits, put
 from tools.records import write_record
 
@@ -80,7 +80,8 @@ def make_frames() -> list[bytes]:
 
 def measure_server(frames: list[bytes], seconds: float) -> dict[str, Any]:
     """Answers frames one after the other, as the page's fragment does."""
-    follower, taken = FaceFollower(Predictor(), remember=False), []
+    follower = FaceFollower(Predictor(), remember=False)
+    taken: list[float] = []
     follower.look(read_image(frames[0]), 0.0)
     began, processor = time.perf_counter(), time.process_time()
     while time.perf_counter() - began < seconds:

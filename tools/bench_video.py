@@ -27,7 +27,7 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from agegender.batch import cores
-from tools.bench_history import describe_machine
+from agegender.commands.bench import describe_machine
 from tools.clips import Pixels, film, portraits, put, save_clip
 from tools.records import write_record
 

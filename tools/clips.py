@@ -12,6 +12,8 @@ from typing import Final
 import av
 import cv2
 import numpy as np
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from agegender.assets import EXAMPLE
@@ -88,6 +90,7 @@ def save_clip(
         file.metadata.update(metadata or {})
         height, width = first[1].shape[:2]
         picture = file.add_stream(codec, rate=25)
+        assert isinstance(picture, VideoStream)
         picture.width, picture.height, picture.pix_fmt = width, height, "yuv420p"
         picture.codec_context.time_base = Fraction(1, 25 if codec == "mpeg4" else 1000)
         if codec == "libx264":
@@ -101,18 +104,21 @@ def save_clip(
             frame.pts = round(time / frame.time_base)
             file.mux(picture.encode(frame))
         file.mux(picture.encode(None))
-        if tone is not None:
+        if isinstance(tone, AudioStream):
             length = int(48000 * (time + 0.04))
             wave = (0.3 * np.sin(2 * np.pi * 440 * np.arange(length) / 48000)).astype(np.float32)
             resampler = av.AudioResampler(tone.codec_context.format, "mono", 48000, frame_size=960)
-            frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 48000, 0
-            for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            heard = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+            heard.sample_rate, heard.pts = 48000, 0
+            for part in [*resampler.resample(heard), *resampler.resample(None)]:
                 file.mux(tone.encode(part))
             file.mux(tone.encode(None))
 
 
 def frames_of(source: Path | bytes) -> list[tuple[float, Pixels]]:
     """What a video holds, as anybody's player sees it."""
-    with av.open(BytesIO(source) if isinstance(source, bytes) else source) as file:
-        return [(frame.time, frame.to_ndarray(format="rgb24")) for frame in file.decode(video=0)]
+    with av.open(BytesIO(source) if isinstance(source, bytes) else source, "r") as file:
+        return [
+            (frame.time, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
+            for frame in file.decode(video=0)
+        ]

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, FilePayload, Page
 
 from tools.app_in_browser import PATIENCE, ROOT, find_chromium, open_chromium, serve, wait_until_drawn
 from tools.clips import Pixels, film, portraits, put, save_clip, scene
@@ -37,14 +37,14 @@ class Shot:
     Attributes:
         path: Of the page, with its choices.
         size: Width and height of the window, in pixels.
-        theme: "light" or "dark".
+        theme: Of the app.
         heading: A heading to begin the picture with; "" for the top of the page.
         act: What to do on the page first.
     """
 
     path: str
     size: tuple[int, int]
-    theme: str = "light"
+    theme: Literal["light", "dark"] = "light"
     heading: str = ""
     act: Callable[[Page], None] = lambda page: None
 
@@ -70,8 +70,8 @@ def follow_clip(page: Page) -> None:
 
     clip = io.BytesIO()
     save_clip(clip, film(draw, 6, 10, (640, 360)), container="mp4")
-    file = {"name": "two people.mp4", "mimeType": "video/mp4", "buffer": clip.getvalue()}
-    page.locator('input[type="file"]').set_input_files([file])
+    file = FilePayload(name="two people.mp4", mimeType="video/mp4", buffer=clip.getvalue())
+    page.locator('input[type="file"]').set_input_files(file)
     page.get_by_role("button", name="Look at it").click()
     page.get_by_role("heading", name="All people").wait_for()
     wait_until_drawn(page)

@@ -107,7 +107,7 @@ def _show_balance(chosen: pd.DataFrame, selection: Selection) -> None:
     st.dataframe(
         table.astype(int).reset_index(),
         hide_index=True,
-        column_config={name: st.column_config.NumberColumn(format="localized") for name in table},
+        column_config={name: st.column_config.NumberColumn(format="localized") for name in table.columns},
         alt="How many faces there are of each age band, by gender and by ethnicity",
     )
     offer_download(

@@ -48,14 +48,14 @@ def show_split(source: Source) -> None:
     if (sizes > 0).sum() < 2:
         st.info("There is one part only, so there is nothing to compare.")
         return
-    counted = split_balance(facts, next(name for name in QUALITIES if name == quality))
+    counted = split_balance(facts, quality)
     show_chart(charts.split_shares(counted), key="split_shares")
     table = counted.pivot_table("files", "value", "split", sort=False)[list(names)].astype(int)
     st.dataframe(
         table.rename_axis(quality).reset_index(),
         hide_index=True,
         column_config={
-            name: st.column_config.NumberColumn(name.capitalize(), format="localized") for name in table
+            name: st.column_config.NumberColumn(name.capitalize(), format="localized") for name in names
         },
         alt=f"How many faces each part has, by {quality}",
     )

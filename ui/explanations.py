@@ -162,7 +162,7 @@ def show_occlusion(face: Prediction, found: Explanation, settings: Settings) -> 
             )
         place.empty()
     grid = st.grid(2, min_column_width=300)
-    for task, values in (("age", found.occlusion.age), ("gender", found.occlusion.female)):
+    for task, values in zip(TASKS, (found.occlusion.age, found.occlusion.female), strict=True):
         if values is not None:
             with grid.cell():
                 st.markdown(f"**{_TITLES[task]}**")
@@ -180,7 +180,7 @@ def show_stability(face: Prediction, found: Explanation, settings: Settings) -> 
         with st.spinner("Asking again …"), turns().take():
             found.variants = vary(load_model(settings.model).predictor, face.chip, margin=face.margin)
     st.markdown(_say_stability(found.variants))
-    tasks = [task for task, answer in (("age", face.age), ("gender", face.gender)) if answer is not None]
+    tasks = [task for task, answer in zip(TASKS, (face.age, face.gender), strict=True) if answer is not None]
     grid = st.grid(2, min_column_width=300)
     for task in tasks:
         with grid.cell():

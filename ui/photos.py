@@ -224,7 +224,7 @@ def _remember_picture(photo: Photo, image: NDArray[np.uint8]) -> bytes:
     size = max(1, round(scale * width)), max(1, round(scale * height))
     small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     memory, key = remembered("pictures"), (photo.digest,)
-    memory[key] = encode(small, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 92)
+    memory[key] = encode(np.asarray(small, np.uint8), ".jpg", cv2.IMWRITE_JPEG_QUALITY, 92)
     bound(memory, key, _PICTURES)
     picture: bytes = memory[key]
     return picture
@@ -246,7 +246,7 @@ def preview_of(photo: Photo, analysis: Analysis) -> bytes:
         picture = read_image(plain)
         scale = picture.shape[1] / (analysis.size or (1, 1))[0]
         small = [
-            replace(p, face=replace(p.face, box=tuple(scale * edge for edge in p.face.box)))  # type: ignore[arg-type]
+            replace(p, face=replace(p.face, box=tuple(scale * edge for edge in p.face.box)))
             for p in analysis.predictions
         ]
         memory[key] = encode(annotate(picture, small), ".jpg", cv2.IMWRITE_JPEG_QUALITY, 88)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
@@ -59,11 +60,8 @@ class _Given:
             self.uploads = {}
 
     def forget_earlier(self) -> None:
-        # Streamlit keeps every file until the session ends, also one that no widget holds any more.
-        context = get_script_run_ctx()
-        if context is not None:
-            for file_id in self.earlier:
-                context.uploaded_file_mgr.remove_file(context.session_id, file_id)  # type: ignore[attr-defined]
+        for file_id in self.earlier:
+            forget_upload(file_id)
         self.earlier = {}
 
 
@@ -185,6 +183,13 @@ def choose_photo(photos: Sequence[Photo]) -> Photo:
 def _given() -> _Given:
     given: _Given = st.session_state.setdefault(_GIVEN, _Given())
     return given
+
+
+def forget_upload(file_id: str) -> None:
+    """Lets go of a file, which Streamlit keeps until the session ends, even where no widget holds it."""
+    context = get_script_run_ctx()
+    if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        context.uploaded_file_mgr.remove_file(context.session_id, file_id)
 
 
 def read_upload(file: UploadedFile, name: str | None = None) -> Photo:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import pandas as pd
 import streamlit as st
 
 from agegender import charts
+from agegender.charts.training import Axis
 from agegender.export import to_csv
 from agegender.labels import Task
 from agegender.runs import records
@@ -74,7 +75,7 @@ HOW_TO_READ: Final = """
 class View:
     """How curves are drawn; see `agegender.charts.training_curve`."""
 
-    axis: Literal["epochs", "hours"]
+    axis: Axis
     smoothing: float
     zoom: bool
 
@@ -194,7 +195,7 @@ def show_table(histories: Mapping[str, pd.DataFrame], task: Task) -> None:
     }
     st.subheader("Every epoch")
     seen = list(table.columns[len(histories) == 1 :])  # one run alone need not be named in every row
-    shares = [name for name in table if "accuracy" in name]
+    shares = [name for name in kept if name in table and "accuracy" in name]
     percent = table[shares] * 100
     st.dataframe(
         table.assign(**percent),

@@ -25,7 +25,7 @@ from agegender.wording import say_age, say_gender
 from ui.jobs import Job, StopRequestedError, watch
 from ui.models import load_model
 from ui.photos import Photo, Turns
-from ui.session import read_upload
+from ui.session import forget_upload, read_upload
 from ui.widgets import UNFOUND, choose_part, offer_download, quote, show_chart, show_picture, show_tile
 
 PRIVACY: Final = (
@@ -288,9 +288,9 @@ def _forget() -> None:
     work: Work | None = st.session_state.pop(_WORK, None)
     if work is not None:
         work.job.stop()
-    file_id, context = st.session_state.pop(_FILE, None), get_script_run_ctx()
-    if file_id is not None and context is not None:  # Streamlit would keep it until the session ends
-        context.uploaded_file_mgr.remove_file(context.session_id, file_id)
+    file_id: str | None = st.session_state.pop(_FILE, None)
+    if file_id is not None:
+        forget_upload(file_id)
 
 
 def _me() -> str:

@@ -24,6 +24,7 @@ from agegender.places import PRODUCT, weights_folders
 from agegender.prediction import AgeEstimate, GenderEstimate
 
 Item = TypeVar("Item")
+Word = TypeVar("Word", bound=str)
 
 UNFOUND: Final = (
     ":material/visibility: **A face that was not found stays visible**: turned away, covered, small or dark. "
@@ -99,7 +100,7 @@ def show_chart(
         st.caption(sentence)
 
 
-def choose_one(label: str, options: Iterable[str], *, key: str, **looks: Any) -> str:
+def choose_one(label: str, options: Iterable[Word], *, key: str, **looks: Any) -> Word:
     """Lets the visitor choose one of a few words, the first to begin with; the address carries it.
 
     Args:

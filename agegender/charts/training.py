@@ -15,6 +15,7 @@ from agegender.charts.style import BLUE, GREEN, PURPLE, VERMILLION, escape, make
 from agegender.runs.reading import HIGHER_IS_BETTER, Quantity, best_epoch
 
 Axis = Literal["epochs", "hours"]
+AXES: Final[tuple[Axis, ...]] = ("epochs", "hours")
 
 _RUN_STYLES: Final = (
     (BLUE, "circle"),

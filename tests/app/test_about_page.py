@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from conftest import texts, turn_to
 
 from agegender.errors import ModelError
 from agegender.models.card import read_card
+from tests.app.driving import texts, turn_to
 from ui import cards
 
 PAGE = "about"

@@ -9,10 +9,10 @@ import threading
 import tomllib
 
 import pytest
-from conftest import ROOT, open_link, photo, texts, turn_to
 from PIL import Image
 
 from agegender.images import IMAGE_SUFFIXES
+from tests.app.driving import ROOT, open_link, photo, texts, turn_to
 from ui import session
 from ui.photos import Turns
 from ui.widgets import without_paths

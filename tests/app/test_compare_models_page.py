@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from conftest import ROOT, FakePredictor, open_link, photo, texts, turn_to
 from streamlit.testing.v1 import AppTest
 
 from agegender.errors import ModelError, WeightsNotFoundError
 from agegender.prediction import AgeEstimate, GenderEstimate
 from agegender.reports.comparison import compare_models
+from tests.app.driving import ROOT, FakePredictor, open_link, photo, texts, turn_to
 from ui.models import LoadedModels
 
 PAGE = "compare_models"

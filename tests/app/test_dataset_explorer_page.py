@@ -7,14 +7,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import MODELS, FakePredictor, open_link, texts
 from streamlit.testing.v1 import AppTest
 
 from agegender.audit.label_table import read_label_table
 from agegender.audit.suspects import Predictions
 from agegender.data.augment import Augmentation
+from agegender.data.table import read_dataset
 from agegender.errors import DatasetError
 from agegender.labels import ETHNICITIES
+from tests.app.driving import MODELS, FakePredictor, open_link, texts
 from tests.conftest import PhotoDetector, make_chip, photo_around, write_chip, write_source
 from ui import dataset, dataset_gallery
 
@@ -280,8 +281,7 @@ def test_no_visitor_names_a_folder_unless_the_app_was_started_for_it(fake_utkfac
 def test_whatever_is_typed_is_answered_and_a_folder_without_faces_is_walked_once(monkeypatch, typed):
     monkeypatch.setenv("AGEGENDER_ANY_FOLDER", "yes")
     walks = []
-    read = dataset.read_dataset
-    monkeypatch.setattr(dataset, "read_dataset", lambda folder: walks.append(folder) or read(folder))
+    monkeypatch.setattr(dataset, "read_dataset", lambda folder: walks.append(folder) or read_dataset(folder))
     app = open_section("Distribution")
     app.text_input(key="folder").set_value(typed).run()
     app.segmented_control(key="section").set_value("Audit").run()

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from conftest import FakePredictor, open_link, photo, texts
 
 from agegender.errors import ModelError, WeightsNotFoundError
 from agegender.explain import ContributionMap
 from agegender.prediction import AgeEstimate, GenderEstimate
+from tests.app.driving import FakePredictor, open_link, photo, texts
 
 PAGE = "explain"
 

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from conftest import texts
+
+from tests.app.driving import texts
 
 
 def sent(number, *, width=220, time=1.0, run=1, jpeg=None):

@@ -5,9 +5,9 @@ import zipfile
 
 import numpy as np
 import skimage.data
-from conftest import photo, texts
 from PIL import Image
 
+from tests.app.driving import photo, texts
 from ui.photos import Analysis, Found, Photo, Settings, annotated_png, annotated_zip, records
 
 

@@ -11,12 +11,12 @@ from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import ROOT
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from tests.app.driving import ROOT
 from tools.app_in_browser import serve
 from ui import server
 from ui.server import HEADERS, Doors, Limits
@@ -131,8 +131,8 @@ def test_uploads_are_bounded_for_each_visitor_and_for_all_even_while_they_arrive
 def test_only_named_pages_may_frame_the_app(monkeypatch):
     monkeypatch.setenv("AGEGENDER_FRAMED_BY", "https://a.example https://b.example")
     (wrapped,) = server.middleware()
-    doors = wrapped.cls(None, **wrapped.kwargs)
-    policy = doors._headers["Content-Security-Policy"]
+    assert wrapped.cls is Doors
+    policy = Doors(None, **wrapped.kwargs)._headers["Content-Security-Policy"]
     assert policy.endswith("frame-ancestors 'self' https://a.example https://b.example")
 
 

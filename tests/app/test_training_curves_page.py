@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
-from conftest import open_link, texts
 from streamlit.testing.v1 import AppTest
 
 from agegender.runs.records import HISTORY_COLUMNS, RunRecord, list_runs
+from tests.app.driving import open_link, texts
 
 PAGE = "training_curves"
 

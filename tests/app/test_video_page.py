@@ -5,8 +5,8 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from conftest import texts
 
+from tests.app.driving import texts
 from tools.clips import frames_of, save_clip, scene
 
 

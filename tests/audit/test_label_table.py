@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from agegender.audit.label_table import COLUMNS, LABEL_TABLE, read_label_table, write_label_table
+from agegender.assets import LABEL_TABLE
+from agegender.audit.label_table import COLUMNS, read_label_table, write_label_table
 from agegender.data.table import read_dataset
 from agegender.errors import DatasetError
 

@@ -6,7 +6,7 @@ Playwright keeps an event loop running in the main thread for as long as it is o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import cv2
@@ -70,7 +70,9 @@ def browser(chromium: Path, camera: Path) -> Iterator[Browser]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Leaves the outcome where `visit` finds it, and sums up all skips for want of a browser in one line."""
     report = yield
     if report.skipped and NO_BROWSER in str(report.longrepr):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -67,10 +67,8 @@ def install(monkeypatch):
     """Puts something in the place of KerasHub."""
 
     def put(from_preset) -> None:
-        models = ModuleType("keras_hub.models")
-        models.ResNetBackbone = SimpleNamespace(from_preset=from_preset)
-        package = ModuleType("keras_hub")
-        package.models = models
+        models = SimpleNamespace(ResNetBackbone=SimpleNamespace(from_preset=from_preset))
+        package = SimpleNamespace(models=models)
         monkeypatch.setitem(sys.modules, "keras_hub", package)
         monkeypatch.setitem(sys.modules, "keras_hub.models", models)
 

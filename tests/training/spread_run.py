@@ -19,7 +19,9 @@ from agegender.errors import ConfigError
 from agegender.models import backbones
 from agegender.models.systems.vggface import VGGFaceOptions
 from agegender.training import loop
+from agegender.training.callbacks import Progress
 from agegender.training.config import Stage, TrainingConfig
+from agegender.training.devices import StrategyName
 from tests.training.conftest import build_tiny
 
 
@@ -39,7 +41,7 @@ def recipe(batch_size: int = 32) -> TrainingConfig:
     )
 
 
-def run(folder: Path, dataset: Dataset, strategy: loop.StrategyName, **how: bool) -> None:
+def run(folder: Path, dataset: Dataset, strategy: StrategyName, **how: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     loop.train(recipe(), dataset, folder, quiet=True, strategy=strategy, **how)
 
@@ -50,18 +52,18 @@ def mirrored(dataset: Dataset, folder: Path) -> None:
     tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
     run(folder / "one", dataset, "none")
 
-    begin = loop.Progress.on_epoch_begin
+    begin = Progress.on_epoch_begin
 
-    def interrupt(self: loop.Progress, epoch: int, logs: dict | None = None) -> None:
+    def interrupt(self: Progress, epoch: int, logs: dict | None = None) -> None:
         begin(self, epoch, logs)
         if epoch == 2:
             raise KeyboardInterrupt
 
-    loop.Progress.on_epoch_begin = interrupt
+    Progress.on_epoch_begin = interrupt
     try:
         run(folder / "two", dataset, "mirrored")
     except KeyboardInterrupt:
-        loop.Progress.on_epoch_begin = begin
+        Progress.on_epoch_begin = begin
     run(folder / "two", dataset, "mirrored", resume=True)
     try:
         loop.train(recipe(batch_size=33), dataset, folder, strategy="mirrored")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_unknown_keys_and_broken_values_are_named(values, words):
         TrainingConfig.from_dict(values)
 
 
-SENSELESS = {
+SENSELESS: dict[str, list[Any]] = {
     "task": ["height", None],
     "optimizer": ["sgd", 1],
     "start": [5],

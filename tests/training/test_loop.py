@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from agegender.data.generator import ChipGenerator
 from agegender.data.pictures import read_chip
 from agegender.data.split import partition
 from agegender.data.table import Dataset, read_dataset
@@ -22,6 +23,7 @@ from agegender.models.store import load_weights
 from agegender.models.systems import vggface
 from agegender.runs.records import HISTORY_COLUMNS, list_runs, read_history, read_json
 from agegender.training import loop
+from agegender.training.callbacks import Progress, RunRecorder
 from agegender.training.config import Stage, TrainingConfig
 from agegender.training.loop import describe_stage_plan, train
 from agegender.training.start import build_network
@@ -39,7 +41,7 @@ def folder_in(tmp_path: Path, name: str = "run") -> Path:
 
 def train_until_interrupted(config: TrainingConfig, dataset: Dataset, folder: Path, *, epoch: int) -> None:
     """Trains until somebody presses Ctrl-C at the beginning of an epoch, counted from 0."""
-    original = loop.Progress.on_epoch_begin
+    original = Progress.on_epoch_begin
 
     def begin(self, number, logs=None):
         original(self, number, logs)
@@ -47,7 +49,7 @@ def train_until_interrupted(config: TrainingConfig, dataset: Dataset, folder: Pa
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.Progress, "on_epoch_begin", begin)
+        patch.setattr(Progress, "on_epoch_begin", begin)
         with pytest.raises(KeyboardInterrupt):
             train(config, dataset, folder, quiet=True)
 
@@ -231,7 +233,7 @@ def test_everything_at_once_trains_in_half_precision_and_leaves_the_process_as_i
         seen["network"], seen["outputs"] = self.network, self.model.output
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.RunRecorder, "save_last", remember)
+        patch.setattr(RunRecorder, "save_last", remember)
         train(config, dataset, tmp_path, quiet=True)
     assert keras.config.dtype_policy().name == before == "float32"
     network = seen["network"]
@@ -254,11 +256,10 @@ def test_a_limit_and_files_that_cannot_be_decoded_are_respected(tiny, fake_utkfa
     for i, name in enumerate(broken):
         (copy / name).write_bytes(b"broken %d" % i)
     served = []
-    original = loop.ChipGenerator
 
     def recording(paths, *args, **options):
         served.append([path.name for path in paths])
-        return original(paths, *args, **options)
+        return ChipGenerator(paths, *args, **options)
 
     monkeypatch.setattr(loop, "ChipGenerator", recording)
     train(tiny("gender", limit=5, epochs=(1, 0)), read_dataset(copy), folder_in(tmp_path), quiet=True)
@@ -281,11 +282,10 @@ def test_copies_with_conflicting_labels_are_resolved_for_training_and_left_for_v
         again = f"{row['age'] + 7}_{1 - row['gender']}_0_20180101000000000.jpg.chip.jpg"
         shutil.copy(copy / row["file"], copy / again)
     served = []
-    original = loop.ChipGenerator
 
     def recording(paths, targets, **options):
         served.append({path.name: {k: v[i, 0] for k, v in targets.items()} for i, path in enumerate(paths)})
-        return original(paths, targets, **options)
+        return ChipGenerator(paths, targets, **options)
 
     monkeypatch.setattr(loop, "ChipGenerator", recording)
     for task in ("age", "gender"):
@@ -374,7 +374,7 @@ def test_layers_are_unfrozen_stage_by_stage(tiny, dataset, tmp_path):
         after[epochs_done] = {variable.path: variable.numpy().copy() for variable in self.network.variables}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.RunRecorder, "save_last", remember)
+        patch.setattr(RunRecorder, "save_last", remember)
         train(config, dataset, tmp_path, quiet=True)
 
     def moved(epoch: int) -> list[str]:

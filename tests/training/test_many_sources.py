@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from agegender.data import landmarks
+from agegender.data.generator import ChipGenerator
 from agegender.data.landmarks import find_faces
 from agegender.data.sampling import SamplingRule
 from agegender.data.split import assign_splits, partition
@@ -43,11 +44,10 @@ def folders(tmp_path_factory, fake_utkface):
 def served(monkeypatch) -> list[pd.DataFrame]:
     """What the generators of a run are made of: training first, then validation."""
     made = []
-    generator = loop.ChipGenerator
 
     def make(paths, targets, **how):
         made.append({"files": [path.name for path in paths], "targets": targets, **how})
-        return generator(paths, targets, **how)
+        return ChipGenerator(paths, targets, **how)
 
     monkeypatch.setattr(loop, "ChipGenerator", make)
     return made

@@ -260,7 +260,7 @@ def test_the_real_trackio_keeps_it_and_asks_nobody(tmp_path):
         kept = json.loads(done.stdout)
     assert kept["name"] == "run"
     assert kept["config"]["batch_size"] == TrainingConfig("age").batch_size
-    epochs = [log for log in kept["logs"] if "loss" in log]
-    assert [log["step"] for log in epochs] == [1, 2, 3]
-    assert math.isclose(epochs[2]["loss"], 1 / 3)
+    trained = [log for log in kept["logs"] if "loss" in log]
+    assert [log["step"] for log in trained] == [1, 2, 3]
+    assert math.isclose(trained[2]["loss"], 1 / 3)
     assert [log["ended"] for log in kept["logs"] if "ended" in log] == ["interrupted", "finished"]

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -37,18 +38,18 @@ def main() -> int:
         seconds = time.process_time() - began
         print(json.dumps({"pixels": image.size // 3, "seconds": seconds, "peak_memory_mb": peak_memory_mb()}))
         return 0
-    report = {"size": SIZE, "accepted_pixels": MAX_PIXELS, "formats": {}}
+    formats: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, write in kinds().items():
             path = Path(folder, "picture")
             write(path)
             command = [sys.executable, "-m", "tools.fuzz.limits", "--read", str(path)]
             found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-            report["formats"][name] = {"file_mb": path.stat().st_size / 1e6, **found}
-            print(name, report["formats"][name], file=sys.stderr)
-    for figures in report["formats"].values():
+            formats[name] = {"file_mb": path.stat().st_size / 1e6, **found}
+            print(name, formats[name], file=sys.stderr)
+    for figures in formats.values():
         figures.update({key: round(figures[key], 1) for key in ("file_mb", "seconds")})
-    write_record(report, options.json)
+    write_record({"size": SIZE, "accepted_pixels": MAX_PIXELS, "formats": formats}, options.json)
     return 0
 
 
@@ -58,7 +59,7 @@ def peak_memory_mb() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) // 1000
 
 
-def kinds() -> dict[str, Callable[[Path], None]]:
+def kinds() -> dict[str, Callable[[Path], object]]:
     """How to write the picture in every format, the costly kinds of each."""
     width, height = SIZE
     x, y = np.meshgrid(np.arange(width, dtype=np.uint32), np.arange(height, dtype=np.uint32))
@@ -70,13 +71,11 @@ def kinds() -> dict[str, Callable[[Path], None]]:
 
     turned = Image.Exif()
     turned[0x0112] = 6
-    ways: dict[str, Callable[[Path], None]] = {
+    ways: dict[str, Callable[[Path], object]] = {
         "JPEG": saved("JPEG", exif=turned),
         "JPEG, progressive": saved("JPEG", progressive=True),
         "PNG": saved("PNG", compress_level=1),
-        "PNG, 16 bits": lambda path: (
-            path.write_bytes(encode_16_bits(".png", pixels.astype(np.uint16) << 8)) and None
-        ),
+        "PNG, 16 bits": lambda path: path.write_bytes(encode_16_bits(".png", pixels * np.uint16(256))),
         "WebP": saved("WEBP", method=0),
         "AVIF": saved("AVIF", speed=10, quality=60),
         "HEIC": lambda path: pillow_heif.from_pillow(picture).save(path, quality=50),

@@ -12,11 +12,12 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from typing import Any
+from typing import Any, Final, Literal
 
 Field = tuple[int, int]
 """Offset and width in bytes of a number that means something: a length, a size, a type."""
 
+_ORDERS: Final[tuple[Literal["big", "little"], ...]] = ("big", "little")
 _NUMBERS = (
     0,
     1,
@@ -63,7 +64,7 @@ def _set_field(random: Random, data: bytes, fields: list[Field], others: Sequenc
         return _set_anywhere(random, data, fields, others)
     offset, width = random.choice(fields)
     value = random.choice(_NUMBERS) if random.random() < 0.8 else random.getrandbits(8 * width)
-    order = random.choice(("big", "little"))
+    order = random.choice(_ORDERS)
     return _put(data, offset, (value % 256**width).to_bytes(width, order))
 
 
@@ -71,7 +72,7 @@ def _step_field(random: Random, data: bytes, fields: list[Field], others: Sequen
     if not fields:
         return data
     offset, width = random.choice(fields)
-    order = random.choice(("big", "little"))
+    order = random.choice(_ORDERS)
     value = int.from_bytes(data[offset : offset + width], order) + random.choice((-8, -1, 1, 2, 8, 64))
     return _put(data, offset, (value % 256**width).to_bytes(width, order))
 
@@ -82,7 +83,7 @@ def _set_anywhere(random: Random, data: bytes, fields: list[Field], others: Sequ
     return _put(
         data,
         at,
-        random.choice(_NUMBERS).to_bytes(4, random.choice(("big", "little")))[: random.randint(1, 4)],
+        random.choice(_NUMBERS).to_bytes(4, random.choice(_ORDERS))[: random.randint(1, 4)],
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -94,7 +94,7 @@ SRGB = {
 
 
 def color_profile(
-    space: bytes, gamma: float, *, name: bytes = b"test", primaries: dict[bytes, tuple[float, ...]] = P3
+    space: bytes, gamma: float, *, name: bytes = b"test", primaries: Mapping[bytes, Sequence[float]] = P3
 ) -> bytes:
     """A version 2 ICC profile: these primaries, or plain grey, with one gamma curve."""
 

@@ -137,7 +137,8 @@ def _predict(folder: Path) -> None:
 
     predictor = Predictor("vggface", weights_dir=folder)
     chips = np.zeros((2, 8, 8, 3), np.uint8)
-    raw = RawAnswers(np.float32([30, 5]), np.full((2, 117), 1 / 117, np.float32), np.float32([0.3, 0.9]))
+    ages, female = np.array([30, 5], np.float32), np.array([0.3, 0.9], np.float32)
+    raw = RawAnswers(ages, np.full((2, 117), 1 / 117, np.float32), female)
     engine = SimpleNamespace(card=predictor.card, margin=0, answer=lambda _: raw)
     predictor.load = lambda: engine  # type: ignore[method-assign, assignment, return-value]
     predictor.predict_chips(chips)

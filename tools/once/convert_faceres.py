@@ -14,7 +14,6 @@ import argparse
 import json
 from pathlib import Path
 
-import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from agegender.audit.faceres import HEADS_FILE, ORIGINAL_INPUT, build_heads, pre
 from agegender.data.table import read_dataset
 from agegender.evaluation.evaluate import select_rows
 from agegender.files import paths_below
+from agegender.images import read_image
 from agegender.models.backbones import BASE_FILE, MOBILENET_BASE, build_mobilenet
 from agegender.models.store import file_sha256, save_float16
 from agegender.places import SHIPPED_WEIGHTS
@@ -74,8 +74,7 @@ def zero_shot(data: Path) -> dict[str, object]:
     """Measures the converted network with its own heads on the test split of UTKFace."""
     dataset = read_dataset(data)
     sample = select_rows(dataset, split="test")
-    files = map(str, paths_below(dataset.folder, sample["file"]))
-    chips = np.stack([cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2RGB) for file in files])
+    chips = np.stack([read_image(file) for file in paths_below(dataset.folder, sample["file"])])
     ages, female = predict_zero_shot(chips)
     errors = np.abs(ages - sample["age"].to_numpy())
     return {

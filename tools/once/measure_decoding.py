@@ -102,7 +102,7 @@ def measure(picture: Pixels, repeats: int) -> dict[str, Any]:
 def as_photo(picture: Pixels) -> bytes:
     """Enlarges a picture to `SIZE`, with noise, as JPEG."""
     large = cv2.resize(picture, SIZE, interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    large += np.random.default_rng(12).normal(0, NOISE, large.shape).astype(np.float32)
+    large += np.random.default_rng(12).normal(0, NOISE, (*SIZE[::-1], 3)).astype(np.float32)
     stream = io.BytesIO()
     Image.fromarray(np.clip(large, 0, 255).astype(np.uint8)).save(stream, "JPEG", quality=QUALITY)
     return stream.getvalue()

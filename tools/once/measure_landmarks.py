@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from agegender.faces import CHIP_SIZE, Face, FaceDetector, crop_face, main_face, pad_chip
 from agegender.faces.crop import LANDMARK_WEIGHTS, NODDING, TURNED, fit_face
+from agegender.images import read_image
 
 POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 CONFIDENCES = (0.8, 0.85, 0.9, 0.95)
@@ -60,7 +61,7 @@ def measure(files: list[Path]) -> dict[str, object]:
     # A landmark's place on the chip is its place on the padded chip, less the frame.
     frame = (pad_chip(np.zeros((CHIP_SIZE, CHIP_SIZE, 3), np.uint8)).shape[0] - CHIP_SIZE) / 2
     for start in range(0, len(files), READ_AT_ONCE):
-        chips = [read_rgb(path) for path in files[start : start + READ_AT_ONCE]]
+        chips = [read_image(path) for path in files[start : start + READ_AT_ONCE]]
         padded = [pad_chip(chip) for chip in chips]
         for chip, room, faces in zip(
             chips, padded, detector.detect_many(padded, min_confidence=min(CONFIDENCES)), strict=True
@@ -151,11 +152,6 @@ def deviation(face: Face, frame: float) -> tuple[float, float, float, float, flo
         shift.imag,
         float(np.abs(moved).mean()),
     )
-
-
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Reads a chip as RGB."""
-    return cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def rounded(values: object, digits: int = 2) -> object:

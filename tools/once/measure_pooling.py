@@ -27,6 +27,7 @@ from agegender.faces import Chip, Face
 from agegender.faces.condition import condition_warnings, sharpness
 from agegender.files import paths_below
 from agegender.images import read_image
+from agegender.prediction import AgeEstimate, Answer
 from agegender.video.pooling import CORRELATION_SECONDS, Pool, chip_quality
 from tools.records import write_record
 
@@ -79,15 +80,15 @@ def _clips(predictor: Predictor, chips: list[Pixels], ages: NDArray[np.float64])
         for index, (frame, side, answer) in enumerate(zip(frames, sides, answers, strict=True)):
             face = Face((0.0, 0.0, side, side), 1.0, ((0.0, 0.0),) * 5)
             pool.add(STEP * index, answer, chip_quality(face, Chip(frame, condition_warnings(frame))))
-        years = np.array([answer[0].years for answer in answers])
-        final, _ = pool.answer()
+        frame_ages, final = [_age(answer) for answer in answers], _age(pool.answer())
+        years = np.array([one.years for one in frame_ages])
         single.append(np.abs(years - age).mean())
         plain.append(abs(years.mean() - age))
         pooled.append(abs(final.years - age))
         held.append(final.low <= age <= final.high)
-        held_single.append(np.mean([answer[0].low <= age <= answer[0].high for answer in answers]))
+        held_single.append(np.mean([one.low <= age <= one.high for one in frame_ages]))
         widths.append(final.high - final.low)
-        widths_single.append(np.mean([answer[0].high - answer[0].low for answer in answers]))
+        widths_single.append(np.mean([one.high - one.low for one in frame_ages]))
         worth.append(pool.worth)
     return {
         "frames": FRAMES,
@@ -129,8 +130,14 @@ def _film(chip: Pixels, rng: np.random.Generator) -> tuple[list[Pixels], list[fl
 
 
 def _error(predictor: Predictor, chips: list[Pixels], ages: NDArray[np.float64]) -> float:
-    years = [answer[0].years for answer in predictor.predict_chips(np.stack(chips))]
+    years = [_age(answer).years for answer in predictor.predict_chips(np.stack(chips))]
     return float(np.mean((np.array(years) - ages) ** 2))
+
+
+def _age(answer: Answer) -> AgeEstimate:
+    age, _ = answer
+    assert age is not None  # the default model says it
+    return age
 
 
 def _small(chip: Pixels, side: int) -> Pixels:

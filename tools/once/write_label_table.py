@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from agegender.assets import LABEL_TABLE
 from agegender.audit.audit import audit
-from agegender.audit.label_table import LABEL_TABLE, write_label_table
+from agegender.audit.label_table import write_label_table
 from agegender.commands import progress_bars
 from agegender.data.table import read_dataset
 from agegender.errors import DatasetError
