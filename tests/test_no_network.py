@@ -69,20 +69,34 @@ with serve(Path(sys.argv[1])) as server:
 """
 
 
-def namespaces_refused() -> str:
-    """Why no network of one's own can be had here; empty where it can."""
+def need_namespace() -> None:
+    """Skips the test where no network of one's own can be had; fails it in the gate, which has to try."""
     try:
         done = subprocess.run(["unshare", "-rn", "true"], capture_output=True, text=True, check=False)
+        reason = done.stderr.strip() if done.returncode else ""
     except OSError as error:
-        return str(error)
-    return done.stderr.strip() if done.returncode else ""
+        reason = str(error)
+    if reason:
+        refuse = pytest.fail if os.environ.get("AGEGENDER_GATE") else pytest.skip
+        refuse(f"no network namespace: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("gate", "ends"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)], ids=["elsewhere", "gate"]
+)
+def test_without_a_network_namespace_the_gate_fails_and_others_skip(gate, ends, tmp_path, monkeypatch):
+    refusing = tmp_path / "unshare"
+    refusing.write_text("#!/bin/sh\necho unshare: Operation not permitted >&2\nexit 1\n", encoding="ascii")
+    refusing.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("AGEGENDER_GATE", gate)
+    with pytest.raises(ends, match="no network namespace: unshare: Operation not permitted"):
+        need_namespace()
 
 
 @pytest.mark.slow
 def test_app_prediction_and_training_work_in_a_network_without_routes(fake_utkface, tmp_path):
-    reason = namespaces_refused()
-    if reason:
-        pytest.skip(f"no network namespace: {reason}")
+    need_namespace()
     (tmp_path / "sitecustomize.py").write_text(WATCH, encoding="utf-8")
     (tmp_path / "runs").mkdir()
     reached = tmp_path / "reached"

@@ -20,7 +20,7 @@ import pytest
 
 from agegender.data.table import DATA_ENVIRONMENT_VARIABLE
 from agegender.models.systems.vggface import VGGFaceOptions
-from agegender.runs.records import lock_run, read_history, read_json, write_json
+from agegender.runs.records import lock_folder, read_history, read_json, write_json
 from agegender.training.config import Stage, TrainingConfig
 from agegender.training.recipes import finished_runs
 from agegender.training.tracking import Tracker
@@ -345,7 +345,7 @@ def test_ctrl_c_exits_130_with_the_command_that_goes_on_but_with_no_other_data(
         assert words in capsys.readouterr().err
         assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
-    with lock_run(folder):
+    with lock_folder(folder, "trained"):
         assert at_home(go_on) == 2
     assert f"{folder} is being trained by another process" in capsys.readouterr().err
     assert at_home(go_on) == 0

@@ -29,6 +29,16 @@ HISTORY_FILE: Final = "history.csv"
 SPLIT_FILE: Final = "split.txt"
 
 
+def publishing_folder(home: Path, name: str) -> Path:
+    """Where a model of that folder of models is made; see `agegender.publishing.place`."""
+    return home / ".publishing" / name
+
+
+def arrived_model(home: Path, name: str) -> Path:
+    """Where a finished model waits for the moment until it takes the place of the one before."""
+    return publishing_folder(home, name) / "whole" / name
+
+
 def find_model(name: str, weights_dir: Path | None = None) -> Path:
     """Finds the folder of a model, or of a base that models start from.
 
@@ -43,9 +53,11 @@ def find_model(name: str, weights_dir: Path | None = None) -> Path:
         WeightsNotFoundError: There is none; says where to get one.
     """
     folders = weights_folders(weights_dir)
-    found = next((folder / name for folder in folders if (folder / name / CARD_FILE).is_file()), None)
-    if found is not None:
-        return found
+    for folder in folders:
+        # The last of the three is for who looked at the first just before the model moved there.
+        for found in (folder / name, arrived_model(folder, name), folder / name):
+            if (found / CARD_FILE).is_file():
+                return found
     if INSTALLED and weights_dir is None:
         hint = f"A checkout of the project has more in its weights folder: name that in {WEIGHTS_VARIABLE}"
     else:
@@ -60,8 +72,10 @@ def folders_with(file: str, weights_dir: Path | None = None) -> dict[str, Path]:
     """The folders of models that hold a file, by name; of several of one name the first, as `find_model`."""
     found: dict[str, Path] = {}
     for folder in weights_folders(weights_dir):
-        for path in sorted(folder.glob(f"*/{file}")):
-            found.setdefault(path.parent.name, path.parent)
+        for pattern in ("*", arrived_model(Path(), "*"), "*"):  # as `find_model` does
+            for path in sorted(folder.glob(f"{pattern}/{file}")):
+                if path.is_file():
+                    found.setdefault(path.parent.name, path.parent)
     return found
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +26,15 @@ from agegender.evaluation.evaluate import evaluate
 from agegender.evaluation.groups import fit_baseline, measure_groups
 from agegender.faces import FaceDetector
 from agegender.labels import NetworkTask
-from agegender.models.card import HISTORY_FILE, SPLIT_FILE, find_model, read_card, write_card
+from agegender.models.card import (
+    CARD_FILE,
+    HISTORY_FILE,
+    SPLIT_FILE,
+    find_model,
+    folders_with,
+    read_card,
+    write_card,
+)
 from agegender.models.registry import get_system
 from agegender.models.store import file_sha256, load_weights, save_float16
 from agegender.models.system import named_outputs
@@ -37,6 +44,7 @@ from agegender.predictor import Predictor
 from agegender.progress import Progress
 from agegender.publishing.answers import answer_files
 from agegender.publishing.light import write_light
+from agegender.publishing.place import new_model
 from agegender.publishing.provenance import FinishedRun, provenance, whole_history
 from agegender.publishing.sets import figures, measure_on_sets, name_sets
 from agegender.runs.records import BEST_WEIGHTS, RUNS_DIR
@@ -123,11 +131,7 @@ def publish(
             splits.rows(measured, None if network.task == "age" else "gender")
 
     home = weights_folders(weights_dir)[0]
-    home.mkdir(parents=True, exist_ok=True)
-    # Made beside the models and moved in whole, so that a failure costs no model that was there.
-    with tempfile.TemporaryDirectory(dir=home, prefix=".publishing-") as staging:
-        folder = Path(staging) / name
-        folder.mkdir()
+    with new_model(home, name) as folder:
         card: dict[str, Any] = {
             "name": name,
             "system": networks[0].config.system,
@@ -160,7 +164,6 @@ def publish(
         if sets:
             card["sets"] = measure_on_sets(name, folder.parent, sets, progress)
         write_card(folder, card)
-        _move_in(folder, home)
     return read_card(name, home)
 
 
@@ -210,11 +213,10 @@ def measure_again(
         raise ConfigError(
             f"{dataset.folder} is not in the state that {name!r} was trained on: its split differs"
         )
-    home = find_model(name, weights_dir).parent
-    with tempfile.TemporaryDirectory(dir=home, prefix=".publishing-") as staging:
+    home = next(home for home in weights_folders(weights_dir) if name in folders_with(CARD_FILE, home))
+    with new_model(home, name) as folder:
         # A copy is calibrated and measured, and takes the model's place at once.
-        folder = Path(staging) / name
-        shutil.copytree(home / name, folder)
+        shutil.copytree(find_model(name, home), folder, dirs_exist_ok=True)
         model = TrainedModel(name, folder.parent)
         card["calibration"] = _calibrate(model, splits, progress)
         if light:
@@ -231,16 +233,7 @@ def measure_again(
         if sets:
             card["sets"] = measure_on_sets(name, folder.parent, sets, progress)
         write_card(folder, card)
-        _move_in(folder, home)
     return read_card(name, weights_dir)
-
-
-def _move_in(folder: Path, weights_dir: Path) -> None:
-    """Puts a finished model in its place; what was there goes with the folder that it was made in."""
-    there = weights_dir / folder.name
-    if there.exists():
-        there.rename(folder.parent / "replaced")
-    folder.rename(there)
 
 
 def _write_networks(networks: list[FinishedRun], folder: Path, *, share: bool) -> dict[str, Any]:

@@ -139,11 +139,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def lock_run(folder: Path) -> Iterator[None]:
-    """Holds a run for this process while it trains it. The lock dies with its process, however that ends.
+def lock_folder(folder: Path, work: str) -> Iterator[None]:
+    """Holds a folder, such as a run's, for this process. The lock dies with its process, however that ends.
 
     Args:
-        folder: The run's, which exists.
+        folder: It exists.
+        work: What is done there, to say so to others: "trained".
 
     Raises:
         ConfigError: Another process holds it.
@@ -151,7 +152,7 @@ def lock_run(folder: Path) -> Iterator[None]:
     path = folder / ".lock"
     with path.open("a") as file:
         if not (files.lock_file(file.fileno()) and _is_same_file(file.fileno(), path)):
-            raise ConfigError(f"{folder} is being trained by another process")
+            raise ConfigError(f"{folder} is being {work} by another process")
         try:
             yield
         finally:

@@ -35,7 +35,7 @@ from agegender.runs.records import (
     LAST_WEIGHTS,
     SPLITS_CACHE,
     TEACHER_CACHE,
-    lock_run,
+    lock_folder,
     read_history,
     read_json,
     write_json,
@@ -195,7 +195,7 @@ def train(
         KeyboardInterrupt: Passed on once the record says "interrupted"; the last finished epoch, or the
             start, can be resumed from.
     """
-    with lock_run(folder):
+    with lock_folder(folder, "trained"):
         if partition is None:
             partition = take_apart(dataset, folder.parent, limit=config.limit, progress=file_progress)
         return _train(

@@ -107,6 +107,13 @@ def test_one_damaged_card_does_not_hide_the_other_models(tmp_path, content):
         read_card("damaged", tmp_path)
 
 
+def test_a_folder_that_is_called_as_a_card_is_no_model(tmp_path):
+    (tmp_path / "odd" / CARD_FILE).mkdir(parents=True)
+    assert trained_models(tmp_path) == []
+    with pytest.raises(WeightsNotFoundError, match="trained here: none"):
+        read_card("odd", tmp_path)
+
+
 @pytest.mark.parametrize("name", CARDS)
 def test_shipped_files_are_the_ones_their_card_names(name):
     files = read_card(name)["files"]
