@@ -195,9 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(bench)
     _add_serve(commands)
     summary = commands.add_parser("summary", help="count the people of many photos by age and gender")
-    summary.add_argument(
-        "source", metavar="PARQUET_OR_JSON", type=Path, help="what predict --parquet or --json wrote"
-    )
+    summary.add_argument("source", metavar="PARQUET_OR_JSON", help="what predict --parquet or --json wrote")
     _add_json(summary)
     commands.add_parser("app", help="open the app; its options are those of `streamlit run`")
     commands.add_parser("train", help="train a network; `train --help` lists its options")
@@ -224,13 +222,11 @@ def _add_many(predict: argparse.ArgumentParser) -> None:
     many.add_argument(
         "--parquet",
         metavar="DIR",
-        type=Path,
-        help="write a folder of Parquet; the same command again does only what is missing in it",
+        help="write a folder of Parquet, here or at a URL; the same command again does only what it lacks",
     )
     many.add_argument(
         "--list",
         metavar="FILE",
-        type=Path,
         action="append",
         dest="lists",
         default=[],

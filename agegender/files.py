@@ -34,6 +34,7 @@ MAX_NAME_BYTES: Final = 255
 
 _ESCAPE: Final = re.compile(rb"\\x([0-9a-f]{2})")
 _LIKE_AN_ESCAPE: Final = re.compile(r"\\(?=x[0-9a-f]{2})")
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _NO_TEXT: Final = re.compile("[\ud800-\udfff]")
 _NOT_FOR_SCREENS: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters: line ends, terminal escapes
@@ -249,6 +250,11 @@ def _expand(pattern: Path, suffixes: Collection[str]) -> Iterator[Path]:
 def _below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
     for paths in walk_files(folder, suffixes):
         yield from paths
+
+
+def is_url(text: str) -> bool:
+    """Whether the text is a URL, rather than a path."""
+    return _URL.match(text) is not None
 
 
 def is_glob(text: str) -> bool:

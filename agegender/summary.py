@@ -17,8 +17,10 @@ are taken as independent within a true cell.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -26,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.errors import ConfigError, ModelError
-from agegender.files import MALFORMED, escape_no_text, read_json
+from agegender.files import MALFORMED, escape_no_text, is_url, read_json
 from agegender.labels import AGE_BAND_NAMES, GENDERS, age_band
 from agegender.models.card import fingerprint, read_card
 
@@ -102,6 +104,23 @@ def _cell_rates(bands: NDArray[np.float64], right: NDArray[np.float64]) -> NDArr
     return np.einsum("ij,igh->igjh", bands, genders).reshape(_CELLS, _CELLS)
 
 
+@dataclass(frozen=True)
+class PhotoAnswers:
+    """What a summary needs to know of a photo.
+
+    Attributes:
+        path: Its name, with folders before it.
+        taken: When it was taken, by its camera's clock, where that is known.
+        failed: Whether it could not be used.
+        answers: Of each face its age in years, its likelier gender, and whether gender was left open.
+    """
+
+    path: str
+    taken: datetime | None = None
+    failed: bool = False
+    answers: tuple[tuple[float | None, str | None, bool], ...] = ()
+
+
 def draw_counts(
     answered: NDArray[np.int64], errors: ErrorRates, *, chains: int = CHAINS, seed: int = SEED
 ) -> NDArray[np.int64]:
@@ -134,11 +153,11 @@ def draw_counts(
     return np.concatenate(kept)
 
 
-def summarize(source: Path) -> dict[str, Any]:
+def summarize(source: str | os.PathLike[str]) -> dict[str, Any]:
     """Summarizes the answers of many photos.
 
     Args:
-        source: What ``predict --parquet`` or ``predict --json`` wrote.
+        source: What ``predict --parquet`` or ``predict --json`` wrote; of the former also a URL.
 
     Returns:
         ``model``; ``corrected``, whether the model's errors are accounted for, and if not why in
@@ -152,7 +171,42 @@ def summarize(source: Path) -> dict[str, Any]:
     Raises:
         ConfigError: The source cannot be read, or is neither of the two, or shows no face.
     """
-    model, sha256, rows = _read(source)
+    return _count(*_read(os.fspath(source)))
+
+
+def summarize_photos(model: str, photos: Iterable[PhotoAnswers]) -> dict[str, Any]:
+    """Summarizes the answers that the model of this name here gave of many photos.
+
+    Args:
+        model: The model's name.
+        photos: What is known of each photo.
+
+    Returns:
+        As `summarize`.
+
+    Raises:
+        ConfigError: The photos show no face, or the model does not predict both age and gender.
+    """
+    rows = [
+        (photo, number, *answer)
+        for photo in photos
+        for number, answer in (
+            enumerate(photo.answers, 1) if photo.answers else [(None, (None, None, False))]
+        )
+    ]
+    numbers = [number for _, number, *_ in rows]
+    found = _Rows(
+        _cells("these photos", numbers, [age for *_, age, _, _ in rows], [gender for *_, gender, _ in rows]),
+        np.array([number in {None, 1} for number in numbers]),
+        np.array([photo.failed for photo, *_ in rows]),
+        np.array([unsure for *_, unsure in rows]),
+        np.array([_folder(photo.path) for photo, *_ in rows]),
+        np.array([_month(photo.taken) for photo, *_ in rows]),
+    )
+    return _count(model, None, found)
+
+
+def _count(model: str, sha256: str | None, rows: _Rows) -> dict[str, Any]:
     errors, why = None, None
     try:
         card = read_card(model)
@@ -199,9 +253,9 @@ class _Rows:
     months: NDArray[np.str_]
 
 
-def _read(source: Path) -> tuple[str, str | None, _Rows]:
-    if source.suffix.lower() == ".json":
-        return _read_document(source)
+def _read(source: str) -> tuple[str, str | None, _Rows]:
+    if source.lower().endswith(".json") and not is_url(source):
+        return _read_document(Path(source))
     from agegender.bulk.table import read_columns
 
     table = read_columns(
@@ -212,14 +266,13 @@ def _read(source: Path) -> tuple[str, str | None, _Rows]:
         raise ConfigError(f"{source} holds answers of {len(made_by)} models; name a part of one")
     [(model, sha256)] = made_by
     faces = table["face"].to_pylist()
-    months = [UNKNOWN_MONTH if time is None else f"{time:%Y-%m}" for time in table["taken"].to_pylist()]
     rows = _Rows(
         _cells(source, faces, table["age"].to_pylist(), table["gender"].to_pylist()),
         np.array([number in {None, 1} for number in faces]),
         np.array([error is not None for error in table["error"].to_pylist()]),
         np.array([bool(unsure) for unsure in table["uncertain"].to_pylist()]),
         np.array([_folder(path) for path in table["path"].to_pylist()]),
-        np.array(months),
+        np.array([_month(time) for time in table["taken"].to_pylist()]),
     )
     return model, sha256, rows
 
@@ -249,11 +302,20 @@ def _read_document(source: Path) -> tuple[str, str | None, _Rows]:
 
 
 def _folder(path: str) -> str:
+    if is_url(path):
+        return path.partition("?")[0].rpartition("/")[0]
     return str(PurePosixPath(path).parent)
 
 
+def _month(taken: datetime | None) -> str:
+    return UNKNOWN_MONTH if taken is None else f"{taken:%Y-%m}"
+
+
 def _cells(
-    source: Path, faces: Sequence[int | None], ages: Sequence[float | None], genders: Sequence[str | None]
+    source: str | Path,
+    faces: Sequence[int | None],
+    ages: Sequence[float | None],
+    genders: Sequence[str | None],
 ) -> NDArray[np.int64]:
     seen = np.array([number is not None for number in faces], bool)
     if not seen.any():

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 import socket
 import threading
 from collections import Counter
@@ -18,7 +17,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -111,9 +109,8 @@ def _run(
     workers = max(1, sum(count // threads for count in processors))
     photos = len(paths) // (workers * PARTS_A_WORKER)
     photos = max(LEAST_PHOTOS, min(photos, PART_PHOTOS))
-    run = secrets.token_hex(4)
     parts = [
-        {"part": str(folder.new_part(run).absolute()), "paths": list(paths[start : start + photos])}
+        {"part": folder.new_part(), "paths": list(paths[start : start + photos])}
         for start in range(0, len(paths), photos)
     ]
     answers = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
@@ -156,12 +153,11 @@ class _Worker:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         told = [
-            self._make(Path(part), list(paths))
-            for part, paths in zip(batch["part"], batch["paths"], strict=True)
+            self._make(part, list(paths)) for part, paths in zip(batch["part"], batch["paths"], strict=True)
         ]
         return {"told": np.array(told, object)}
 
-    def _make(self, part: Path, paths: list[str]) -> str:
+    def _make(self, part: str, paths: list[str]) -> str:
         work = partial(answer_photo, predictor=self._predictor, chips=self._origin.chips)
         with closing(in_order(work, paths, threads=self._threads)) as answers:
             rows = [row for found in answers for row in found]

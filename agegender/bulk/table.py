@@ -13,9 +13,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,10 +28,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from agegender.batch import in_order
+from agegender.bulk.storage import (
+    State,
+    base_name,
+    join,
+    make_folder,
+    open_file,
+    parquet_files,
+    read_photo_at,
+    remove_file,
+    state_of,
+    write_file,
+)
 from agegender.errors import ConfigError, ModelError, reason_of
-from agegender.export import write_atomically
-from agegender.files import MALFORMED, escape_name, escape_no_text, lock_file, unescape_name
-from agegender.images import read_photo
+from agegender.files import MALFORMED, escape_no_text, is_url, lock_file
 from agegender.prediction import ImageResult, Prediction
 
 SCHEMA_VERSION: Final = 1
@@ -66,15 +78,15 @@ PART_SECONDS: Final = 60.0
 """A part is closed at so many photos, at so many rows or after so long, whichever comes first: a crash costs
 a minute of work, and photos of crowds no more memory than portraits."""
 
+STATE_THREADS: Final = 32
+"""So many photos of an object store are asked for their state at a time."""
+
 _METADATA_KEY: Final = b"agegender"
 _LOCK: Final = ".agegender.lock"
 
 Row = dict[str, Any]
 Failure = tuple[str, str]
 """A photo and what is wrong with it."""
-
-State = tuple[int | None, int | None]
-"""A file's size in bytes and its time of change in ns; ``None`` where there is no such file."""
 
 
 class PhotoPredictor(Protocol):
@@ -124,20 +136,11 @@ class Totals:
         return self
 
 
-def state_of(path: str) -> State:
-    """The state of a file, by which a changed one is known."""
-    try:
-        found = os.stat(unescape_name(path))  # noqa: PTH116 - Path takes half as long again, a million times
-    except (OSError, ValueError):
-        return None, None
-    return found.st_size, found.st_mtime_ns
-
-
 def answer_photo(path: str, predictor: PhotoPredictor, *, chips: bool) -> list[Row]:
     """Reads a photo and predicts it.
 
     Args:
-        path: The photo, escaped as `agegender.files` does it.
+        path: The photo, as the table names it.
         predictor: The model.
         chips: Whether the photo is a face chip already.
 
@@ -154,7 +157,7 @@ def answer_photo(path: str, predictor: PhotoPredictor, *, chips: bool) -> list[R
     error = kind = None
     size, modified = state_of(path)
     try:
-        pixels, taken = read_photo(unescape_name(path))
+        pixels, taken = read_photo_at(path)
         shape = (pixels.shape[1], pixels.shape[0])
         faces = [predictor.predict_chip_image(pixels)] if chips else predictor.predict(pixels)
     except ModelError:
@@ -207,7 +210,7 @@ def failures_of(rows: Iterable[Row]) -> list[Failure]:
     ]
 
 
-def write_part(path: Path, rows: Sequence[Row], origin: Origin) -> None:
+def write_part(part: str | os.PathLike[str], rows: Sequence[Row], origin: Origin) -> None:
     """Writes rows as one part, whole or not at all; a part of that name is replaced.
 
     Raises:
@@ -215,7 +218,7 @@ def write_part(path: Path, rows: Sequence[Row], origin: Origin) -> None:
     """
     made_by = {"model": origin.model, "model_sha256": origin.model_sha256}
     table = pa.Table.from_pylist([row | made_by for row in rows], _schema(origin))
-    _write_table(path, table)
+    _write_table(os.fspath(part), table)
 
 
 def _schema(origin: Origin) -> pa.Schema:
@@ -223,18 +226,23 @@ def _schema(origin: Origin) -> pa.Schema:
     return SCHEMA.with_metadata({_METADATA_KEY: words.encode()})
 
 
-def _write_table(path: Path, table: pa.Table) -> None:
+def _write_table(part: str, table: pa.Table) -> None:
     content = io.BytesIO()
     pq.write_table(table, content, compression="zstd")
-    write_atomically(path, content.getvalue())
+    write_file(part, content.getvalue())
 
 
-def _take_out(part: Path, paths: Collection[str]) -> None:
+def _read_table(part: str, columns: Sequence[str] | None = None) -> pa.Table:
+    with open_file(part) as file:
+        return pq.ParquetFile(file).read(columns)
+
+
+def _take_out(part: str, paths: Collection[str]) -> None:
     """Writes a part anew without the rows of some photos, or removes it where no others are left."""
-    table = pq.read_table(part)
+    table = _read_table(part)
     kept = table.filter(pc.invert(pc.is_in(table["path"], pa.array(sorted(paths), pa.string()))))
     if not len(kept):
-        part.unlink()
+        remove_file(part)
     elif len(kept) < len(table):
         _write_table(part, kept)
 
@@ -243,23 +251,22 @@ class PartsFolder:
     """A folder of parts, held by one process at a time; see `open_folder`.
 
     Attributes:
-        path: The folder.
+        place: The folder: a path or a URL.
         origin: What its rows come from.
         done: The state in which each photo was done.
         totals: What its parts hold.
         damaged: Names of parts that could not be read and were removed.
     """
 
-    def __init__(self, path: Path, origin: Origin) -> None:
-        self.path, self.origin = path, origin
+    def __init__(self, place: str, origin: Origin) -> None:
+        self.place, self.origin = place, origin
         self.done: dict[str, State] = {}
         self.totals = Totals()
         self.damaged: list[str] = []
         self._next = 1
+        # A worker of a run that was killed may still write, and nothing locks a folder of an object store.
+        self._run = secrets.token_hex(4)
         self.read()
-
-    def _parts(self) -> list[Path]:
-        return sorted(path for path in self.path.glob("*.parquet") if not path.name.startswith((".", "_")))
 
     def read(self) -> None:
         """Reads what the parts hold, as is done once at first.
@@ -269,11 +276,9 @@ class PartsFolder:
             OSError: A part cannot be read.
         """
         self.done, self.totals = {}, Totals()
-        part_of: dict[str, Path] = {}
-        old: dict[
-            Path, set[str]
-        ] = {}  # what a later part has, too: somebody, or a lost worker, wrote it here
-        for part in self._parts():
+        part_of: dict[str, str] = {}
+        old: dict[str, set[str]] = {}  # what a later part has, too: somebody, or a lost worker, wrote it here
+        for part in parquet_files(self.place):
             columns = self._columns(part)
             if columns is None:
                 continue
@@ -295,7 +300,7 @@ class PartsFolder:
                 _take_out(part, paths)
             self.read()
 
-    def _columns(self, part: Path) -> pa.Table | None:
+    def _columns(self, part: str) -> pa.Table | None:
         """What tells the photos of a part; none of one that is damaged, which goes.
 
         Raises:
@@ -303,23 +308,24 @@ class PartsFolder:
             OSError: It cannot be read.
         """
         try:
-            with pq.ParquetFile(part) as file:
+            with open_file(part) as content, pq.ParquetFile(content) as file:
                 words = (file.schema_arrow.metadata or {}).get(_METADATA_KEY)
                 if words is None:
                     raise ConfigError(f"{part} is a Parquet file of something else; name another folder")
                 self._check(part, json.loads(words))
                 columns = file.read(["path", "face", "size", "modified", "error_kind"])
         except (pa.ArrowInvalid, *MALFORMED) as error:
-            if not part.name.startswith("part-"):
+            name = base_name(part)
+            if not name.startswith("part-"):
                 raise ConfigError(f"{part} cannot be read: {escape_no_text(str(error))}") from error
-            part.unlink()  # cut short, as the power failed
-            self.damaged.append(part.name)
+            remove_file(part)  # cut short, as the power failed
+            self.damaged.append(name)
             return None
         with suppress(ValueError, IndexError):
-            self._next = max(self._next, int(part.stem.split("-")[1]) + 1)
+            self._next = max(self._next, int(base_name(part).removesuffix(".parquet").split("-")[1]) + 1)
         return columns
 
-    def _check(self, part: Path, found: dict[str, Any]) -> None:
+    def _check(self, part: str, found: dict[str, Any]) -> None:
         if found.get("schema") != SCHEMA_VERSION:
             raise ConfigError(f"{part} has version {found.get('schema')} of the schema, not {SCHEMA_VERSION}")
         other = {key: found.get(key) for key in asdict(self.origin)}
@@ -331,9 +337,18 @@ class PartsFolder:
                 "picture. Name another folder, or say --force to do all of it anew"
             )
 
-    def missing(self, paths: Iterable[str]) -> list[str]:
-        """The photos that are not done, or were in another state, in order; each once."""
-        return [path for path in dict.fromkeys(paths) if self.done.get(path, _NEVER) != state_of(path)]
+    def missing(self, photos: Mapping[str, State | None]) -> list[str]:
+        """The photos that are not done, or were in another state, in order.
+
+        Args:
+            photos: The photos, as the table names them, each with its state where that is known.
+        """
+        states = {path: state for path, state in photos.items() if path in self.done}
+        unknown = [path for path, state in states.items() if state is None]
+        far = any(map(is_url, unknown))
+        found = in_order(state_of, unknown, threads=STATE_THREADS) if far else map(state_of, unknown)
+        states.update(zip(unknown, found, strict=True))
+        return [path for path in photos if path not in states or states[path] != self.done[path]]
 
     def forget(self, paths: Iterable[str]) -> None:
         """Takes photos out, so that they can be done again.
@@ -343,19 +358,15 @@ class PartsFolder:
         """
         stale = self.done.keys() & set(paths)
         if stale:
-            for part in self._parts():
+            for part in parquet_files(self.place):
                 _take_out(part, stale)
             self.read()
 
-    def new_part(self, run: str = "") -> Path:
-        """Where the next part goes; each call names another place.
-
-        Args:
-            run: A word for this run, where a worker of another one that was killed may still write.
-        """
-        path = self.path / f"part-{self._next:06}{run and '-' + run}.parquet"
+    def new_part(self) -> str:
+        """Where the next part goes; each call names another place."""
+        name = f"part-{self._next:06}-{self._run}.parquet"
         self._next += 1
-        return path
+        return join(self.place, name)
 
     def add(self, rows: Sequence[Row]) -> None:
         """Writes rows of whole photos as a new part.
@@ -367,18 +378,17 @@ class PartsFolder:
         self.totals += totals_of(rows)
 
 
-_NEVER: Final = (-1, -1)
-
-
 @contextmanager
-def open_folder(path: Path, origin: Origin, *, force: bool = False) -> Iterator[PartsFolder]:
+def open_folder(
+    place: str | os.PathLike[str], origin: Origin, *, force: bool = False
+) -> Iterator[PartsFolder]:
     """Opens a folder of parts for one process, and makes it where there is none.
 
     What an earlier process left half written is removed, and so is a part that cannot be read: its photos are
     done again.
 
     Args:
-        path: The folder.
+        place: The folder: a path, or the URL of one in an object store, which no lock can keep others from.
         origin: What its rows come from.
         force: Whether all parts that it has go first.
 
@@ -389,28 +399,29 @@ def open_folder(path: Path, origin: Origin, *, force: bool = False) -> Iterator[
         ConfigError: Another process writes to it, it holds other Parquet files, or answers of another model.
         OSError: It cannot be read or written.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    with (path / _LOCK).open("ab") as lock:
-        if not lock_file(lock.fileno()):
-            raise ConfigError(f"{path} is being written by another process")
-        for left in path.glob(".*.tmp"):
-            left.unlink(missing_ok=True)
+    folder = os.fspath(place)
+    if not is_url(folder):
+        folder = os.path.abspath(folder)  # noqa: PTH100 - for workers elsewhere, links not followed
+    make_folder(folder)
+    with ExitStack() as held:
+        if not is_url(folder):
+            lock = held.enter_context((Path(folder) / _LOCK).open("ab"))
+            if not lock_file(lock.fileno()):
+                raise ConfigError(f"{folder} is being written by another process")
+            for left in Path(folder).glob(".*.tmp"):
+                left.unlink(missing_ok=True)
         if force:
-            for part in path.glob("part-*.parquet"):
-                part.unlink()
-        yield PartsFolder(path, origin)
+            for part in parquet_files(folder):
+                if base_name(part).startswith("part-"):
+                    remove_file(part)
+        yield PartsFolder(folder, origin)
 
 
-def path_text(path: str | os.PathLike[str]) -> str:
-    """How the table names a photo: its absolute path, links not followed, as text."""
-    return escape_name(os.path.abspath(path))  # noqa: PTH100 - takes ".." out, follows no link
-
-
-def read_columns(source: Path, columns: Sequence[str]) -> pa.Table:
+def read_columns(source: str | os.PathLike[str], columns: Sequence[str]) -> pa.Table:
     """Reads columns of a folder of parts, or of one part.
 
     Args:
-        source: The folder, or the file.
+        source: The folder or the file, by its path or URL.
         columns: Names of columns of `SCHEMA`.
 
     Returns:
@@ -419,15 +430,13 @@ def read_columns(source: Path, columns: Sequence[str]) -> pa.Table:
     Raises:
         ConfigError: There is none, or it is none that this package wrote.
     """
-    files = [source]
-    if source.is_dir():
-        files = sorted(path for path in source.glob("*.parquet") if not path.name.startswith((".", "_")))
+    files = parquet_files(os.fspath(source))
     if not files:
         raise ConfigError(f"{source} holds no Parquet file")
     tables = []
     for file in files:
         try:
-            tables.append(pq.ParquetFile(file).read(list(columns)))
+            tables.append(_read_table(file, list(columns)))
         except (pa.ArrowInvalid, OSError, *MALFORMED) as error:
             raise ConfigError(f"{file} cannot be read: {escape_no_text(str(error))}") from error
         if set(columns) - set(tables[-1].column_names):

@@ -15,10 +15,11 @@ import numpy as np
 from agegender.batch import stop_on_signal
 from agegender.bulk.lists import read_list
 from agegender.bulk.local import predict_local
-from agegender.bulk.table import Failure, Origin, Totals, open_folder, path_text
+from agegender.bulk.storage import find_photos, join
+from agegender.bulk.table import Failure, Origin, Totals, open_folder
 from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_bar
 from agegender.errors import ConfigError
-from agegender.images import find_images
+from agegender.files import is_url
 from agegender.models.card import fingerprint
 from agegender.runtime import without_chatter
 from agegender.wording import say_duration
@@ -32,8 +33,8 @@ LINE_SECONDS: Final = 30.0
 def run(
     *,
     paths: Sequence[str],
-    parquet: Path,
-    lists: Sequence[Path] = (),
+    parquet: str,
+    lists: Sequence[str] = (),
     model: str | None,
     chips: bool,
     engine: Engine = "local",
@@ -44,8 +45,8 @@ def run(
     """Predicts the photos that no part of the folder has yet, or has in another state.
 
     Args:
-        paths: Files, folders and globs.
-        parquet: Where the parts are, and go.
+        paths: Files, folders and globs, of this machine or as URLs of object stores.
+        parquet: The folder where the parts are, and go: a path or a URL.
         lists: Files that name further photos.
         model: Name of the model; ``None`` takes the default one.
         chips: Whether each photo already is a face chip.
@@ -67,12 +68,14 @@ def run(
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray tells its makers
         import ray.data  # noqa: F401 - whether it is there shows before the work
 
-    prepare_outputs({}, {"--parquet": parquet})
-    photos = [path_text(path) for path in find_images(paths)]
+    if not is_url(parquet):
+        prepare_outputs({}, {"--parquet": Path(parquet)})
+    photos = find_photos(paths)
     for file in lists:
-        photos += read_list(file)
+        for photo in read_list(file):
+            photos.setdefault(photo, None)
     if not photos:
-        raise ConfigError(f"no picture matches {' '.join(map(repr, [*paths, *map(str, lists)]))}")
+        raise ConfigError(f"no picture matches {' '.join(map(repr, [*paths, *lists]))}")
 
     from agegender.predictor import Predictor
 
@@ -82,7 +85,7 @@ def run(
     origin = Origin(predictor.model, fingerprint(predictor.card), chips)
     with open_folder(parquet, origin, force=force) as parts:
         for name in parts.damaged:
-            complain(f"{parquet / name} was damaged and is removed: its photos are done again")
+            complain(f"{join(parquet, name)} was damaged and is removed: its photos are done again")
         missing = parts.missing(photos)
         if not missing:
             complain(f"nothing to do: {parquet} has all of them already")
@@ -115,7 +118,7 @@ def run(
     return SOME_FAILED if new.errors else OK
 
 
-def _summary(totals: Totals, folder: Path) -> str:
+def _summary(totals: Totals, folder: str) -> str:
     words = f"photos: {totals.photos:,}, faces: {totals.faces:,}, failed: {totals.errors.total():,}"
     if totals.errors:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in totals.errors.most_common())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agegender.commands import OK, complain, prepare_outputs, say, text_table, write_json
-from agegender.files import printable
+from agegender.files import is_url, printable
 from agegender.summary import UNKNOWN_MONTH, summarize
 from agegender.wording import ABSENT
 
@@ -15,11 +15,11 @@ SHOWN: Final = 20
 """Folders, and months, in words: those with the most faces; `--json` has all."""
 
 
-def run(source: Path, *, json: str | None) -> int:
+def run(source: str, *, json: str | None) -> int:
     """Summarizes what ``predict --parquet`` or ``predict --json`` wrote.
 
     Args:
-        source: The folder, a part of it, or the JSON file.
+        source: The folder, here or at a URL, a part of it, or the JSON file.
         json: A file, "-" for standard output, or ``None`` for tables in words.
 
     Returns:
@@ -28,7 +28,7 @@ def run(source: Path, *, json: str | None) -> int:
     Raises:
         ConfigError: The source is neither, or the JSON cannot be written.
     """
-    prepare_outputs({"--json": json}, inputs=[source])
+    prepare_outputs({"--json": json}, inputs=[] if is_url(source) else [Path(source)])
     summary = summarize(source)
     if json is not None:
         write_json(summary, json)
