@@ -196,7 +196,9 @@ def summarize_photos(model: str, photos: Iterable[PhotoAnswers]) -> dict[str, An
     ]
     numbers = [number for _, number, *_ in rows]
     found = _Rows(
-        _cells("these photos", numbers, [age for *_, age, _, _ in rows], [gender for *_, gender, _ in rows]),
+        _cells(
+            "this collection", numbers, [age for *_, age, _, _ in rows], [gender for *_, gender, _ in rows]
+        ),
         np.array([number in {None, 1} for number in numbers]),
         np.array([photo.failed for photo, *_ in rows]),
         np.array([unsure for *_, unsure in rows]),

@@ -7,8 +7,8 @@ Years are whole numbers, and no probability is ever shown as 100 %: a model is n
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
 
@@ -93,6 +93,22 @@ def say_probability(probability: float) -> str:
     if percent <= 0:
         return "<1 %"
     return f"{percent} %"
+
+
+def say_count(row: Mapping[str, Any]) -> str:
+    """Puts a count of `agegender.summary` into words.
+
+    Args:
+        row: With ``answered``, ``estimate`` and ``interval``.
+
+    Returns:
+        For example "12 → 10 (7–14)": answered so, estimated, and the interval; without these, or where there
+        is surely nobody, the first alone.
+    """
+    low, high = row["interval"] or (0, 0)
+    if not (high or row["answered"]) or row["estimate"] is None:
+        return f"{row['answered']:,}"
+    return f"{row['answered']:,} → {row['estimate']:,.0f} ({low:,}–{high:,})"
 
 
 def short_label(prediction: Prediction) -> str:

@@ -6,13 +6,14 @@ import streamlit as st
 
 from agegender.errors import ModelError
 from ui import results
+from ui.people import show_people
 from ui.photos import PHOTOS_A_PAGE, Photo, Settings, analyse, with_chips
 from ui.session import PRIVACY, choose_photos, look_closer_at, put_snapshot_aside, take_snapshot
 from ui.widgets import choose_part, show_failure
 
 
-def show_results(photos: Sequence[Photo], settings: Settings) -> None:
-    photos = choose_part(photos, PHOTOS_A_PAGE, "photos", key="photos_page")
+def show_results(everything: Sequence[Photo], settings: Settings) -> None:
+    photos = choose_part(everything, PHOTOS_A_PAGE, "photos", key="photos_page")
     try:
         analyses = analyse(photos, settings)
     except ModelError as error:
@@ -24,6 +25,7 @@ def show_results(photos: Sequence[Photo], settings: Settings) -> None:
         st.subheader("All faces")
         results.show_table(photos, analyses)
         results.show_downloads(photos, analyses, settings.model)
+        show_people(everything, settings)
     if not readable:
         return
     shown = readable[0]
@@ -50,7 +52,9 @@ photo_tab, webcam_tab = st.tabs(
 if not webcam_tab.open:
     put_snapshot_aside()
 with photo_tab:
-    photos = choose_photos()  # on every run, because Streamlit forgets the uploads of an absent uploader
+    photos = choose_photos(
+        folders=True
+    )  # on every run, because Streamlit forgets the uploads of an absent uploader
     if photo_tab.open and photos and settings is not None:
         show_results(photos, settings)
 if webcam_tab.open:  # only then, because the browser asks for the camera once the widget is there

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from agegender import Predictor
 from agegender.faces import FaceDetector
 from agegender.models import registry
 from agegender.models.card import read_card, runtime_of
 from agegender.places import TRAIN_COMMAND
+from agegender.prediction import Prediction
 from agegender.runtime import prepare_tensorflow
 from agegender.wording import say_probability
 from ui.server import tidy_memory
@@ -149,6 +151,20 @@ def preload() -> None:
     load_detector()
     if runtime_of(read_card(registry.DEFAULT_MODEL)) == "LiteRT":
         _loaded_models().load(registry.DEFAULT_MODEL)
+
+
+class SharedPredictor:
+    """The default model for other programs: the very one that visitors use, loaded when it is first asked."""
+
+    model: Final = registry.DEFAULT_MODEL
+
+    def predict(self, source: NDArray[np.uint8], **options: Any) -> list[Prediction]:
+        """As of `Predictor`."""
+        return _loaded_models().load(self.model).predictor.predict(source, **options)
+
+    def predict_chip_image(self, source: NDArray[np.uint8]) -> Prediction:
+        """As of `Predictor`."""
+        return _loaded_models().load(self.model).predictor.predict_chip_image(source)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

@@ -15,6 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import PureWindowsPath  # which knows either slash
 from typing import Any, Final, Literal, get_args
@@ -31,7 +32,7 @@ from agegender.errors import ImageError
 from agegender.faces import Face
 from agegender.faces.chip import change_margin
 from agegender.files import unique_names
-from agegender.images import read_image
+from agegender.images import read_image, read_photo
 from agegender.prediction import ImageResult, Prediction
 from agegender.predictor import FoundFace
 from ui.models import load_model
@@ -56,7 +57,10 @@ _PREVIEW_SIDE: Final = 1600
 _LOOK_SECONDS: Final = 0.5
 _NO_CHIP: Final = np.zeros((0, 0, 3), dtype=np.uint8)
 
-Memory = Literal["found", "analyses", "chips", "pictures", "explanations"]
+COUNTED: Final = "counts of people"
+"""Where a session has the latest counts of all its photos; they go when one of these does."""
+
+Memory = Literal["found", "analyses", "chips", "pictures", "explanations", "people"]
 """What a session remembers of photos."""
 
 
@@ -96,11 +100,13 @@ class Found:
         size: Width and height of the upright photo, in pixels; ``None`` where it could not be read.
         faces: The first is number 1.
         error: Why it could not be read, or ``None``.
+        taken: When the photo was taken, by its camera's clock, where it says so.
     """
 
     size: tuple[int, int] | None
     faces: tuple[Face, ...] = ()
     error: str | None = None
+    taken: datetime | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,12 +156,13 @@ def analyse(photos: Sequence[Photo], settings: Settings) -> list[Analysis]:
         if len(photos) > 1 and not known:
             place.progress(share, f"Looking at photo {number + 1} of {len(photos)} …")
         with st.spinner("Looking for faces …") if len(photos) == 1 and not known else nullcontext():
-            analyses.append(look_at(photo, settings, partial(_say_waiting, place, share)))
+            analyses.append(look_at(photo, settings, partial(say_waiting, place, share)))
     place.empty()
     return analyses
 
 
-def _say_waiting(place: DeltaGenerator, share: float, before: int) -> None:
+def say_waiting(place: DeltaGenerator, share: float, before: int) -> None:
+    """Says that photos of others come first, in place of how far the work is."""
     photos = "1 photo of another visitor comes" if before == 1 else f"{before} photos of other visitors come"
     place.progress(share, f"Waiting: {photos} first …")
 
@@ -190,15 +197,32 @@ def look_at(
 
 
 def _find(photo: Photo, settings: Settings, predictor: Predictor) -> Found:
-    try:
-        image = read_image(photo.data, name=photo.name)
-    except ImageError as error:
-        return Found(None, error=error.reason)
-    chips = predictor.find_faces(image, min_confidence=settings.min_confidence, min_face=settings.min_face)
-    found = Found(image.shape[1::-1], tuple(face for face, _ in chips))
-    _remember_chips(photo, found, chips)
-    _remember_picture(photo, image)
+    found, chips, image = find_faces(photo, settings, predictor)
+    if image is not None:
+        _remember_chips(photo, found, chips)
+        _remember_picture(photo, image)
     return found
+
+
+def find_faces(
+    photo: Photo, settings: Settings, predictor: Predictor
+) -> tuple[Found, list[FoundFace], NDArray[np.uint8] | None]:
+    """Reads a photo and looks for faces in it, and remembers nothing.
+
+    Args:
+        photo: What to look at.
+        settings: How to look at it.
+        predictor: What looks.
+
+    Returns:
+        What there is to see, the faces cut out, and the photo's pixels, if it could be read.
+    """
+    try:
+        image, taken = read_photo(photo.data)
+    except ImageError as error:
+        return Found(None, error=error.reason), [], None
+    chips = predictor.find_faces(image, min_confidence=settings.min_confidence, min_face=settings.min_face)
+    return Found(image.shape[1::-1], tuple(face for face, _ in chips), taken=taken), chips, image
 
 
 def _chips_of(photo: Photo, found: Found) -> list[FoundFace]:
@@ -327,6 +351,7 @@ def forget_all_but(photos: Sequence[Photo]) -> None:
         memory = remembered(what)
         for key in [key for key in memory if key[0] not in alive]:
             del memory[key]
+            st.session_state.pop(COUNTED, None)
 
 
 def records(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> list[dict[str, Any]]:

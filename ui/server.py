@@ -15,16 +15,18 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from streamlit import App, runtime
+from streamlit import App, get_option, runtime
 
-from agegender.errors import AgeGenderError
+from agegender.errors import AgeGenderError, ConfigError
 from agegender.runtime import return_large_blocks
 
 MEGABYTE: Final = 1_000_000
@@ -103,6 +105,29 @@ def middleware() -> list[Middleware]:
     MultiPartParser.spool_max_size = 0
     framed_by = os.environ.get("AGEGENDER_FRAMED_BY", "").split()
     return [Middleware(Doors, limits=Limits.from_environment(), framed_by=framed_by)]
+
+
+def service_routes() -> list[BaseRoute]:
+    """The HTTP interface for other programs, where ``AGEGENDER_SERVE=yes`` asks for it; see docs/serve.md.
+
+    Raises:
+        SystemExit: Others could reach it, and ``AGEGENDER_TOKEN_FILE`` names no usable token.
+    """
+    if os.environ.get("AGEGENDER_SERVE", "").strip().lower() != "yes":
+        return []
+    from agegender.service.application import build_app
+    from agegender.service.token import token_for
+    from ui.models import SharedPredictor
+
+    file = os.environ.get("AGEGENDER_TOKEN_FILE", "").strip()
+    try:
+        token = token_for(
+            get_option("server.address") or "", Path(file) if file else None, "AGEGENDER_TOKEN_FILE"
+        )
+    except ConfigError as error:
+        raise SystemExit(f"AGEGENDER_SERVE: {error}") from error
+    service = build_app(SharedPredictor(), token=token)
+    return [Route(path, service) for path in ("/v1/{rest:path}", "/openapi.json")]
 
 
 @asynccontextmanager
@@ -206,7 +231,9 @@ class Doors:
     def _with_headers(self, send: Send) -> Send:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._headers)
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)  # the interface for other programs has stricter ones
             await send(message)
 
         return send_with_headers

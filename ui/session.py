@@ -28,6 +28,7 @@ PRIVACY: Final = (
 )
 
 _UPLOADER: Final = "uploads"
+_WHOLE: Final = "whole_folder"
 _GIVEN: Final = "given photos"
 _LOOKED_AT: Final = "digest of the photo looked at"
 _CHOSEN: Final = "photo"
@@ -42,12 +43,14 @@ class _Given:
 
     Attributes:
         page: The page that is open.
+        whole: Whether its uploader takes a whole folder.
         uploads: What its uploader holds.
         snapshot: What the camera holds.
         earlier: What they held before the visitor turned to another page or tab. Streamlit empties them then.
     """
 
     page: str = ""
+    whole: bool = False
     uploads: dict[str, Photo] = field(default_factory=dict)
     snapshot: dict[str, Photo] = field(default_factory=dict)
     earlier: dict[str, Photo] = field(default_factory=dict)
@@ -65,8 +68,11 @@ class _Given:
         self.earlier = {}
 
 
-def choose_photos() -> list[Photo]:
+def choose_photos(*, folders: bool = False) -> list[Photo]:
     """Draws the uploader, what was given before, and the switch for the example.
+
+    Args:
+        folders: Whether to offer that it takes a whole folder; phones have none to give.
 
     Returns:
         The example where it is wanted, then the photos, the latest uploads first; all different.
@@ -74,13 +80,16 @@ def choose_photos() -> list[Photo]:
     given = _given()
     context = get_script_run_ctx()
     page = context.page_script_hash if context is not None else ""
-    if page != given.page or _UPLOADER not in st.session_state:  # just opened, with an empty uploader
-        given.page = page
+    browser = st.context.headers.get("User-Agent") or ""
+    folders = folders and not _is_phone(browser)
+    whole = folders and bool(st.session_state.get(_WHOLE))
+    if (page, whole) != (given.page, given.whole) or _UPLOADER not in st.session_state:  # an empty uploader
+        given.page, given.whole = page, whole
         given.put_aside()
     files = st.file_uploader(
-        "Drop photos here, or choose some",
-        type=accepted_types(st.context.headers.get("User-Agent") or ""),
-        accept_multiple_files=True,
+        "Drop a folder here, or choose one" if whole else "Drop photos here, or choose some",
+        type=accepted_types(browser),
+        accept_multiple_files="directory" if whole else True,
         max_upload_size=min(_PHOTO_MEGABYTES, st.get_option("server.maxUploadSize")),
         key=_UPLOADER,
         help=f"Up to {Limits.from_environment().upload // MEGABYTE:,} MB at a time. *Forget* makes room.",
@@ -89,7 +98,11 @@ def choose_photos() -> list[Photo]:
     _show_earlier(given)
     photos = _without_copies([*given.uploads.values(), *given.earlier.values()])
     forget_all_but([*photos, *given.snapshot.values(), example()])
-    if st.toggle("No photo at hand? Show the example", key="example", bind="query-params"):
+    with st.container(horizontal=True):
+        wants_example = st.toggle("No photo at hand? Show the example", key="example", bind="query-params")
+        if folders:
+            st.toggle("Choose a whole folder", key=_WHOLE, persist_state="session")
+    if wants_example:
         st.caption(EXAMPLE_CREDIT)
         photos.insert(0, example())
     return photos
@@ -105,9 +118,13 @@ def accepted_types(browser: str) -> list[str]:
         Types as Streamlit wants them. On phones only the endings that these know as well: for one that they
         do not know they would open a list of files in place of the photos.
     """
-    if any(word in browser for word in ("Android", "iPhone", "iPad", "Mobile")):
+    if _is_phone(browser):
         return ["image", "heic", "heif"]
     return ["image", *sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES - _KNOWN_EVERYWHERE)]
+
+
+def _is_phone(browser: str) -> bool:
+    return any(word in browser for word in ("Android", "iPhone", "iPad", "Mobile"))
 
 
 def take_snapshot() -> Photo | None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 
-from agegender.charts.style import GENDER_COLORS, make_figure
+from agegender.charts.style import GENDER_COLORS, GREY, make_figure
 from agegender.labels import AGE_BAND_NAMES, GENDERS
 
 _PATTERNS: Final = {"male": "", "female": "/"}
@@ -47,6 +47,7 @@ def people_bars(group: Mapping[str, Any]) -> go.Figure | None:
                 "symmetric": False,
                 "array": [row["interval"][1] - row["estimate"] for row in rows],
                 "arrayminus": [row["estimate"] - row["interval"][0] for row in rows],
+                "color": GREY,
                 "thickness": 1.5,
                 "width": 4,
             }

@@ -13,10 +13,8 @@ import uvicorn
 from agegender.commands import OK, complain
 from agegender.errors import ConfigError
 from agegender.runtime import return_large_blocks, without_chatter
-from agegender.service.application import build_app, is_loopback
-
-MIN_TOKEN: Final = 16
-"""Characters that a token has at least; `openssl rand -hex 24` gives 48."""
+from agegender.service.application import build_app
+from agegender.service.token import token_for
 
 END_SECONDS: Final = 30
 """How long requests that have begun may take once the service is asked to end."""
@@ -38,12 +36,7 @@ def run(*, host: str, port: int, token_file: Path | None, model: str | None) -> 
         ConfigError: There is no usable token and others could reach it, or it cannot listen there.
         ModelError: The model is unknown or not trained.
     """
-    token = None if token_file is None else _read_token(token_file)
-    if token is None and not is_loopback(host):
-        raise ConfigError(
-            f"others may reach {host}: name a file with a token that they have to say, with --token-file "
-            "(openssl rand -hex 24 makes one), or listen on 127.0.0.1"
-        )
+    token = token_for(host, token_file, "--token-file")
 
     from agegender.predictor import Predictor
 
@@ -77,13 +70,3 @@ def run(*, host: str, port: int, token_file: Path | None, model: str | None) -> 
         server.run(sockets=[listener])
     complain("ended")
     return OK
-
-
-def _read_token(file: Path) -> str:
-    try:
-        token = file.read_text(encoding="ascii").strip()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the token cannot be read from {file}: {error}") from error
-    if len(token) < MIN_TOKEN or not token.isprintable() or " " in token:
-        raise ConfigError(f"the token in {file} needs at least {MIN_TOKEN} characters, none of them a space")
-    return token

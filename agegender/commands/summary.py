@@ -9,7 +9,7 @@ from typing import Any, Final
 from agegender.commands import OK, complain, prepare_outputs, say, text_table, write_json
 from agegender.files import is_url, printable
 from agegender.summary import UNKNOWN_MONTH, summarize
-from agegender.wording import ABSENT
+from agegender.wording import ABSENT, say_count
 
 SHOWN: Final = 20
 """Folders, and months, in words: those with the most faces; `--json` has all."""
@@ -49,10 +49,10 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[str]:
     cells = every["by_age_and_gender"]
     rows = [["age", "male", "female", "both"]]
     rows += [
-        [band["age"], *(_count(cell) for cell in cells if cell["age"] == band["age"]), _count(band)]
+        [band["age"], *(say_count(cell) for cell in cells if cell["age"] == band["age"]), say_count(band)]
         for band in every["by_age"]
     ]
-    rows.append(["all", *(_count(gender) for gender in every["by_gender"]), f"{every['faces']:,}"])
+    rows.append(["all", *(say_count(gender) for gender in every["by_gender"]), f"{every['faces']:,}"])
     yield from text_table(rows)
     for what, groups in (("folder", summary["by_folder"]), ("month", summary["by_month"])):
         if len(groups) > 1 or (what == "month" and UNKNOWN_MONTH not in groups):
@@ -73,14 +73,7 @@ def _group_rows(what: str, groups: Mapping[str, Any]) -> Sequence[Sequence[str]]
     for name in sorted(largest):
         group = groups[name]
         counts = [f"{group['photos']:,}", f"{group['faces']:,}"]
-        rows.append([printable(name), *counts, *(_count(gender) for gender in group["by_gender"])])
+        rows.append([printable(name), *counts, *(say_count(gender) for gender in group["by_gender"])])
     if len(groups) > SHOWN:
         rows.append([f"and {len(groups) - SHOWN:,} more", *[ABSENT] * 4])
     return rows
-
-
-def _count(row: Mapping[str, Any]) -> str:
-    if row["estimate"] is None:
-        return f"{row['answered']:,}"
-    low, high = row["interval"]
-    return f"{row['answered']:,} → {row['estimate']:,.0f} ({low:,}–{high:,})"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import logging
 import math
 import time
@@ -47,6 +46,7 @@ from agegender.images import MAX_BYTES, read_image
 from agegender.models.registry import list_models
 from agegender.prediction import ImageResult, Prediction
 from agegender.service.openapi import document
+from agegender.service.token import is_loopback
 
 QUEUE: Final = 32
 """How many requests are worked on or wait; further ones are told when to come again."""
@@ -68,7 +68,7 @@ HEADERS: Final = {
 }
 
 _PAGE: Final = Path(__file__).with_name("page.html")
-_OPEN: Final = frozenset({"/", "/openapi.json", "/v1/health"})
+_OPEN: Final = frozenset({"/", "/v1/", "/openapi.json", "/v1/health"})
 """What is answered without a token: nothing of it depends on a photo."""
 _STATUS: Final = {ImageTooLargeError.__name__: 413, NotAnImageError.__name__: 415}
 _RAW: Final = ("", "application/octet-stream", "application/x-www-form-urlencoded")
@@ -265,6 +265,7 @@ def build_app(
             Route("/v1/health", health),
             Route("/openapi.json", openapi),
             Route("/", home),
+            Route("/v1/", home),  # where something else has the root
         ],
         middleware=[Middleware(_Door, token=token)],
         exception_handlers={
@@ -387,16 +388,6 @@ class _Door:
         if is_loopback(urlsplit(f"//{host}").hostname or "") and origin in {None, f"http://{host}"}:
             return None
         return _json({"error": "only this machine itself is answered here", "kind": "Forbidden"}, 403)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address means this machine, reached by nobody else."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
