@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from agegender.errors import EmptyVideoError, NotAVideoError, VideoError, VideoTooLargeError
 from agegender.files import find_files
+from agegender.video.hdr import HLG, PQ, to_sdr
 
 VIDEO_SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv", ".avi"})
 """File name endings that `find_videos` looks for in folders: lower case, with the dot."""
@@ -84,7 +85,7 @@ class Frame:
     _info: VideoInfo
 
     def rgb(self) -> NDArray[np.uint8]:
-        """The upright frame: RGB ``uint8`` of shape (height, width, 3), as `VideoInfo` has them."""
+        """The upright frame: sRGB, ``uint8`` of shape (height, width, 3), as `VideoInfo` has them."""
         info = self._info
         turns = _UPRIGHT[info.rotation]
         width, height = (info.height, info.width) if turns % 2 else (info.width, info.height)
@@ -93,8 +94,10 @@ class Frame:
         picture = self.picture.reformat(
             width, height, "rgb24", src_colorspace=Colorspace.ITU709 if unsaid else None
         )
-        pixels = picture.to_ndarray()
-        return np.ascontiguousarray(np.rot90(pixels, turns), np.uint8)
+        pixels = np.asarray(picture.to_ndarray(), np.uint8)
+        if self.picture.color_trc in (PQ, HLG):
+            pixels = to_sdr(pixels, self.picture.color_trc)
+        return np.ascontiguousarray(np.rot90(pixels, turns))
 
     def luma(self, step: int) -> NDArray[np.uint8]:
         """Every so many-th pixel's brightness, quickly: uint8 of shape (rows, columns), not turned."""

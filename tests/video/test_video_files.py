@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from fractions import Fraction
 from io import BytesIO
 from typing import ClassVar
 
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import ColorPrimaries, ColorTrc
 
 from agegender.errors import EmptyVideoError, NotAVideoError, VideoError, VideoTooLargeError
 from agegender.video.analysis import follow_video
@@ -76,6 +78,32 @@ def test_every_format_is_read_with_its_times_and_copied_for_browsers(tmp_path, h
         heard = sum(frame.samples for frame in file.decode(audio=0)) / 48000 if sound else 0
     assert heard == pytest.approx(0.6 if sound else 0, abs=0.06)
     assert copy.getvalue().find(b"moov") < copy.getvalue().find(b"mdat")
+
+
+@pytest.mark.parametrize("transfer", [ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67])
+def test_high_dynamic_range_is_tone_mapped_as_bt_2408_has_its_levels(transfer):
+    """A grey card of 18 %, coded as 38 % in PQ and in HLG, white as 58 % and 75 %, and a highlight."""
+    white = 0.58 if transfer == ColorTrc.SMPTE2084 else 0.75
+    file, levels = BytesIO(), (0.0, 0.38, white, 1.0)
+    with av.open(file, "w", format="mp4") as out:
+        video = out.add_stream("libx265", rate=25, options={"x265-params": "log-level=none", "crf": "4"})
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p10le"
+        video.codec_context.color_trc, video.codec_context.color_range = transfer, 1
+        video.codec_context.colorspace = video.codec_context.color_primaries = ColorPrimaries.BT2020
+        planes = np.full((96, 64), 512, np.uint16)
+        planes[:64] = np.repeat([round(64 + 876 * level) for level in levels], 16)
+        for index in range(4):
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p10le")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    with VideoReader(file) as reader:
+        pixels = next(reader.frames()).rgb()[20, 8::16].astype(int)
+    assert np.ptp(pixels, axis=1).max() <= 4
+    black, grey, bright, highlight = pixels.mean(axis=1)
+    linear = 26 / 203  # cd/m², of BT.2408's table 1
+    assert grey == pytest.approx(255 * (1.055 * linear ** (1 / 2.4) - 0.055), abs=5)
+    assert black < 3 and 210 < bright < 245 and highlight > 250
 
 
 @pytest.mark.parametrize("rotation", [90, 180, -90])
