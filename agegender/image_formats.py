@@ -180,13 +180,22 @@ def _verify_png(data: bytes) -> None:
 # WebP: https://developers.google.com/speed/webp/docs/riff_container
 
 
+class _FirstFrame(WebPImagePlugin.WebPImageFile):
+    """A WebP without its decoder once that is done: it holds two canvases of the picture's size."""
+
+    def _get_next(self) -> tuple[bytes, int, int]:
+        frame = super()._get_next()
+        self._decoder = None
+        return frame
+
+
 def _open_webp(data: bytes, limit: Limit) -> Image.Image:
     if data[12:16] == b"VP8X":  # libwebp reserves its canvas before it can be asked for the size
         limit((1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")))
     end = 8 + struct.unpack_from("<I", data, 4)[0]
     if end > len(data):
         raise EOFError(f"{len(data):,} bytes of {end:,}")
-    return _with(WebPImagePlugin.WebPImageFile)(data, limit)
+    return _with(_FirstFrame)(data, limit)
 
 
 # BMP: https://learn.microsoft.com/windows/win32/gdi/bitmap-storage

@@ -10,9 +10,10 @@ import os
 import stat
 import struct
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from io import SEEK_END, BytesIO, TextIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -33,7 +34,8 @@ from agegender.image_formats import FORMATS, ImageFormat
 
 MAX_PIXELS: Final = 120_000_000
 """Width times height of the largest picture that is decoded: above the 108 million of a phone's largest
-sensor mode. Decoding that many takes up to 2 GB for a moment (docs/measurements/limits.json)."""
+sensor mode. Decoding that many takes 1 GB for a moment, of WebP half as much again
+(docs/measurements/limits.json)."""
 
 MAX_BYTES: Final = 200 * 2**20
 """Size of the largest file that is read, 200 MiB: what Streamlit's uploader takes by default."""
@@ -45,13 +47,13 @@ the content and ignores the name."""
 _LARGE: Final = 30_000_000
 _LARGE_TURN: Final = threading.RLock()
 """Of pictures with more pixels than `_LARGE` one is decoded at a time, however many threads read: each takes
-up to 2 GB for a moment."""
+1 GB for a moment."""
 
 _ORIENTATION_TAG = 0x0112
 _EXIF_IFD: Final = 0x8769
 _TIME_TAGS: Final = (0x9003, 0x9004)
 """When the picture was taken; when it was digitized, which a scanner writes. Exif 3.0, section 4.6.5."""
-_TRANSPOSE: Final[dict[object, Image.Transpose]] = {
+_TURNS: Final[dict[object, Image.Transpose]] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -61,6 +63,9 @@ _TRANSPOSE: Final[dict[object, Image.Transpose]] = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation to the turn that makes the picture upright; 1 and unknown values need none."""
+_SIDEWAYS: Final = frozenset({5, 6, 7, 8})
+_LAST_FIRST: Final = frozenset({3, 4, 6, 7})
+"""Orientations whose rows become columns, and those whose first row becomes the last or rightmost."""
 
 _PHOTOMETRIC_TAG, _BITS_TAG = 262, 258
 _PROBE: Final = Image.fromarray(
@@ -75,6 +80,7 @@ _ROWS: Final = 64
 """Few enough to stay in the processor's cache: 12 million pixels take 6 ms, and 33 ms all at once
 (docs/measurements/decoding.json)."""
 
+_Convert = Callable[[Image.Image], Image.Image]
 _ICC_SPACES: Final = {"RGB": "RGB", "RGBA": "RGB", "L": "GRAY", "LA": "GRAY", "CMYK": "CMYK"}
 
 
@@ -246,7 +252,7 @@ def _decode(name: str, data: bytes, max_pixels: int) -> tuple[NDArray[np.uint8],
             # size for it, and whole once there are faces to cut out: for 12 megapixels that takes 8 % longer
             # where there are faces and a quarter less where there are none (docs/measurements/decoding.json).
             # Not worth a second way to read, whose faces would be in other places than an array's.
-            return _pixels(_upright_rgb(image, known)), _capture_time(image)
+            return _upright_rgb(image, known), _capture_time(image)
     except ImageError:
         raise
     except (Image.DecompressionBombError, MemoryError) as error:
@@ -260,25 +266,36 @@ def _decode(name: str, data: bytes, max_pixels: int) -> tuple[NDArray[np.uint8],
         ) from error
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """Copies an RGB picture out of Pillow, some rows at a time: all at once, Pillow copies it three times."""
+def _upright_rgb(image: Image.Image, known: ImageFormat) -> NDArray[np.uint8]:
+    """Turns a decoded picture into upright RGB, some rows at a time: each step would copy all of it."""
     width, height = image.size
-    pixels: NDArray[np.uint8] = np.empty((height, width, 3), np.uint8)
+    orientation = 1 if known.decodes_upright else _orientation(image)
+    turn, sideways = _TURNS.get(orientation), orientation in _SIDEWAYS
+    convert = _rgb_converter(image)
+    pixels: NDArray[np.uint8] = np.empty((width, height, 3) if sideways else (height, width, 3), np.uint8)
     for top in range(0, height, _ROWS):
-        pixels[top : top + _ROWS] = np.asarray(image.crop((0, top, width, min(top + _ROWS, height))))
+        bottom = min(top + _ROWS, height)
+        rows = convert(image.crop((0, top, width, bottom)))
+        place = slice(height - bottom, height - top) if orientation in _LAST_FIRST else slice(top, bottom)
+        upright = np.asarray(rows if turn is None else rows.transpose(turn))
+        pixels[(slice(None), place) if sideways else place] = upright
     return pixels
 
 
-def _upright_rgb(image: Image.Image, known: ImageFormat) -> Image.Image:
-    turn = None if known.decodes_upright else _TRANSPOSE.get(_orientation(image))
-    info = image.info
-    image = _to_8_bits(image)
-    image = _to_srgb(image, info.get("icc_profile"), None if "srgb" in info else info.get("gamma"))
-    if image.has_transparency_data:
-        image = _over_white(image)
-    if image.mode != "RGB":  # converting to the same mode would copy every pixel
-        image = image.convert("RGB")
-    return image if turn is None else image.transpose(turn)
+def _rgb_converter(image: Image.Image) -> _Convert:
+    """How rows of a picture become RGB. What the whole of it has to be asked for is found out here."""
+    to_8_bits = _to_8_bits(image)
+    sample = _without_palette(to_8_bits(image.crop((0, 0, 1, 1))))
+    gamma = None if "srgb" in image.info else image.info.get("gamma")
+    to_srgb = _to_srgb(sample, image.info.get("icc_profile"), gamma)
+
+    def convert(rows: Image.Image) -> Image.Image:
+        rows = to_srgb(_without_palette(to_8_bits(rows)))
+        if rows.has_transparency_data:
+            rows = _over_white(rows)
+        return rows if rows.mode == "RGB" else rows.convert("RGB")
+
+    return convert
 
 
 def _orientation(image: Image.Image) -> object:
@@ -297,44 +314,55 @@ def _capture_time(image: Image.Image) -> datetime | None:
         return None
 
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Scales the grey modes that Pillow would clip; mends two that are not what Pillow takes them for."""
+def _to_8_bits(image: Image.Image) -> _Convert:
+    """How to scale the grey modes that Pillow would clip, and to mend two that it takes for others."""
     if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
         # Pillow reads every CMYK JPEG as inverted, which is Adobe's way; without Adobe's mark it is not.
-        return _like(image, 255 - np.asarray(image), "CMYK")
-    if image.mode == "RGBA" and image.format in {"BMP", "DIB"} and not np.asarray(image)[..., 3].any():
-        return image.convert("RGB")  # the fourth byte was left unset: viewers show such a picture opaque
+        return lambda rows: _like(rows, 255 - np.asarray(rows), "CMYK")
+    if (
+        image.mode == "RGBA"
+        and image.format in {"BMP", "DIB"}
+        and image.getchannel("A").getextrema() == (0, 0)
+    ):
+        return lambda rows: rows.convert("RGB")  # the fourth byte was left unset: viewers show it opaque
     if not image.mode.startswith(("I", "F")):
-        return image
+        return lambda rows: rows
 
-    values = np.asarray(image)
     tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
-    white = _white(values, image.mode, bits=tags.get(_BITS_TAG))
-    if values.dtype.itemsize == 2:
-        grey = np.clip((np.arange(65536) * 255 + white / 2) // white, 0, 255).astype(np.uint8)[values]
-    else:
-        grey = np.clip(values.astype(np.float32) * np.float32(255 / white) + 0.5, 0, 255).astype(np.uint8)
-    if tags.get(_PHOTOMETRIC_TAG) == 0:  # zero means white
-        grey = 255 - grey
-    scaled = _like(image, grey, "L")
+    white = _white(image, bits=tags.get(_BITS_TAG))
+    zero_is_white = tags.get(_PHOTOMETRIC_TAG) == 0
     transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        scaled.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
-    return scaled
+    shades = np.clip((np.arange(65536) * 255 + white / 2) // white, 0, 255).astype(np.uint8)
+
+    def scale(rows: Image.Image) -> Image.Image:
+        values = np.asarray(rows)
+        if values.dtype.itemsize == 2:
+            grey = shades[values]
+        else:
+            grey = np.clip(values.astype(np.float32) * np.float32(255 / white) + 0.5, 0, 255).astype(np.uint8)
+        scaled = _like(rows, 255 - grey if zero_is_white else grey, "L")
+        if isinstance(transparent, int):
+            scaled.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+        return scaled
+
+    return scale
 
 
-def _white(values: NDArray[Any], mode: str, bits: object) -> float:
+def _white(image: Image.Image, bits: object) -> float:
     """The value that means white: given by the depth up to 16 bits, else the least usual one that fits."""
-    if mode.startswith("I;16"):
+    if image.mode.startswith("I;16"):
         return 4095 if bits == (12,) else 65535
-    least, most = float(values.min()), float(values.max())
+    width, height = image.size
+    rows = (np.asarray(image.crop((0, top, width, top + 1))) for top in range(height))
+    extremes = np.array([(row.min(), row.max()) for row in rows], np.float64)
+    least, most = float(extremes[:, 0].min()), float(extremes[:, 1].max())
     if not np.isfinite([least, most]).all():  # NaN spreads through min and max
         raise ValueError("some pixels are not finite numbers")
     if least < 0 and -least > most / 100:  # a filter's undershoot is harmless, signed data is no picture
         raise ValueError(f"pixels from {least:g} to {most:g} are no shades of grey")
     if bits == (16,):  # signed
         return 32767
-    if mode == "F" and most <= 2:  # up to 1, with some overshoot
+    if image.mode == "F" and most <= 2:  # up to 1, with some overshoot
         return 1
     for white in (255, 65535, 2**31 - 1):
         if most <= white:
@@ -346,34 +374,44 @@ def _like(image: Image.Image, values: NDArray[np.uint8], mode: str) -> Image.Ima
     return Image.frombytes(mode, image.size, np.ascontiguousarray(values).tobytes())
 
 
-def _to_srgb(image: Image.Image, profile: object, gamma: object) -> Image.Image:
-    """Converts to sRGB, to a mode that plain conversion to RGB or RGBA handles well.
+def _without_palette(image: Image.Image) -> Image.Image:
+    """The picture in a mode that plain conversion to RGB or RGBA handles well."""
+    if image.mode in {"P", "PA", "RGBa", "La"}:
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return image
+
+
+def _to_srgb(sample: Image.Image, profile: object, gamma: object) -> _Convert:
+    """How to convert to sRGB.
 
     Args:
-        image: 8 bits a channel.
+        sample: Some of the picture: 8 bits a channel, no palette.
         profile: The ICC profile that came with it, if bytes.
         gamma: A PNG's encoding exponent, if a number; a profile comes before it.
     """
-    if image.mode in {"P", "PA", "RGBa", "La"}:
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     if not profile and isinstance(gamma, float):
-        return _without_gamma(image, gamma)
-    if not isinstance(profile, bytes) or image.mode not in _ICC_SPACES:
-        return image
+        return partial(_without_gamma, gamma=gamma)
+    if not isinstance(profile, bytes) or sample.mode not in _ICC_SPACES:
+        return lambda rows: rows
+    mode = sample.mode.removesuffix("A")
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        if source.profile.xcolor_space.strip() != _ICC_SPACES[image.mode]:
-            return image
-        colors = image.convert(image.mode.removesuffix("A"))
-        convert = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), colors.mode, "RGB")
-        if colors.mode == "RGB" and _is_near(convert.apply(_PROBE), _PROBE):  # what its name says is no proof
-            return image
-        srgb = convert.apply(colors)
+        if source.profile.xcolor_space.strip() != _ICC_SPACES[mode]:
+            return lambda rows: rows
+        to_srgb = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        if mode == "RGB" and _is_near(to_srgb.apply(_PROBE), _PROBE):  # what its name says is no proof
+            return lambda rows: rows
+        to_srgb.apply(sample.convert(mode))
     except (ImageCms.PyCMSError, ImportError, OSError, TypeError, ValueError):
-        return image
-    if image.has_transparency_data:
-        srgb.putalpha(image.convert("RGBA").getchannel("A"))
-    return srgb
+        return lambda rows: rows
+
+    def convert(rows: Image.Image) -> Image.Image:
+        srgb = to_srgb.apply(rows.convert(mode))
+        if rows.has_transparency_data:
+            srgb.putalpha(rows.convert("RGBA").getchannel("A"))
+        return srgb
+
+    return convert
 
 
 def _without_gamma(image: Image.Image, gamma: float) -> Image.Image:

@@ -26,6 +26,7 @@ from agegender.errors import (
     NotAnImageError,
     TruncatedImageError,
 )
+from agegender.image_formats import ImageFormat
 from agegender.images import IMAGE_SUFFIXES, MAX_BYTES, MAX_PIXELS, read_image
 from tools.fuzz.seeds import (
     ALPHA,
@@ -611,9 +612,9 @@ def test_threads_do_not_disturb_each_other() -> None:
 
 def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     most, now, guard = 0, 0, threading.Lock()
-    copy = images._pixels
+    convert = images._upright_rgb
 
-    def watched(image: Image.Image) -> NDArray[np.uint8]:
+    def watched(image: Image.Image, known: ImageFormat) -> NDArray[np.uint8]:
         nonlocal most, now
         with guard:
             now += 1
@@ -621,9 +622,9 @@ def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatc
         time.sleep(0.01)
         with guard:
             now -= 1
-        return copy(image)
+        return convert(image, known)
 
-    monkeypatch.setattr(images, "_pixels", watched)
+    monkeypatch.setattr(images, "_upright_rgb", watched)
     jobs = list(pictures().values())
     for large, together in ((WIDTH * HEIGHT - 1, 1), (WIDTH * HEIGHT, 8)):
         monkeypatch.setattr(images, "_LARGE", large)

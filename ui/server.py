@@ -10,7 +10,6 @@ import gc
 import logging
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -27,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import App, get_option, runtime
 
 from agegender.errors import AgeGenderError, ConfigError
-from agegender.runtime import return_large_blocks
+from agegender.runtime import return_free_memory, return_large_blocks
 
 MEGABYTE: Final = 1_000_000
 
@@ -49,7 +48,7 @@ HEADERS: Final[Mapping[str, str]] = {
 _STREAM: Final = "/_stcore/stream"
 _UPLOAD: Final = "/_stcore/upload_file/"
 _WAIT_SECONDS: Final = 10
-_TIDY_SECONDS: Final = 60.0
+_BEYOND_TTL: Final = 5.0  # seconds
 _BUSY: Final = f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="{_WAIT_SECONDS}">
 <title>Busy · Age and gender</title>
@@ -148,7 +147,7 @@ async def warmed_up(app: App) -> AsyncGenerator[None]:
 
 
 def tidy_memory() -> None:
-    """Collects garbage, and keeps what is left from being looked through again.
+    """Collects garbage, keeps what is left from being looked through again, and gives back what is free.
 
     Streamlit collects it after every run of a page, and once more where Keras is there. With TensorFlow's
     half a million objects in the process each time took longer than the page.
@@ -156,6 +155,7 @@ def tidy_memory() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    return_free_memory()
 
 
 class Doors:
@@ -171,7 +171,8 @@ class Doors:
         self._app, self._limits = app, limits
         policy = " ".join([HEADERS["Content-Security-Policy"], *framed_by])  # its last word is who may frame
         self._headers = {**HEADERS, "Content-Security-Policy": policy}
-        self._visitors, self._tidied = 0, time.monotonic()
+        self._visitors, self._left = 0, False
+        self._tidying: asyncio.Task[None] | None = None
         self._arriving: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -200,9 +201,17 @@ class Doors:
             await self._app(scope, receive, send)
         finally:
             self._visitors -= 1
-            if time.monotonic() - self._tidied > _TIDY_SECONDS:  # for what the leaving visitor held
-                self._tidied = time.monotonic()
-                await asyncio.to_thread(tidy_memory)
+            self._left = True
+            if self._tidying is None or self._tidying.done():
+                self._tidying = asyncio.create_task(self._tidy_up())
+
+    async def _tidy_up(self) -> None:
+        """Lets go of what visitors left behind, once none of them can come back to it."""
+        while self._left:
+            self._left = False
+            await asyncio.sleep(get_option("server.disconnectedSessionTTL") + _BEYOND_TTL)
+            drop_expired_sessions()
+            await asyncio.to_thread(tidy_memory)
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         session = scope["path"].partition(_UPLOAD)[2].partition("/")[0]
@@ -237,6 +246,14 @@ class Doors:
             await send(message)
 
         return send_with_headers
+
+
+def drop_expired_sessions() -> None:
+    """Has Streamlit drop sessions nobody can come back to, with their photos.
+
+    By itself it does so when the next visitor leaves, be it days later.
+    """
+    runtime.get_instance()._session_mgr._session_storage._cache.expire()  # type: ignore[attr-defined]
 
 
 def held_bytes() -> Counter[str]:

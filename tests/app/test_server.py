@@ -6,13 +6,20 @@ import asyncio
 import re
 import shlex
 import socket
+import time
+import weakref
 from collections import Counter
 from http.client import HTTPConnection
+from types import SimpleNamespace
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import pytest
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
+from streamlit.runtime.memory_session_storage import MemorySessionStorage
+from streamlit.runtime.session_manager import SessionInfo
+from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -163,3 +170,48 @@ def test_uploads_never_reach_the_disk(megabytes):
     spooled = form["f"].file
     assert len(spooled.read()) == int(megabytes * 2**20)
     assert not spooled._rolled
+
+
+class Session:
+    """What Streamlit keeps of a visitor, as far as its storage asks."""
+
+    id = "somebody"
+
+
+def test_photos_of_who_does_not_come_back_are_dropped_though_nobody_else_comes(monkeypatch):
+    """Streamlit's own storage and manager: if they begin or cease to do that themselves, this tells."""
+    storage = MemorySessionStorage(ttl_seconds=0)
+    manager = WebsocketSessionManager(storage, Mock(), Mock(), None)
+    session = Session()
+    left = weakref.ref(session)
+    storage.save(SessionInfo(None, session))
+    del session
+    assert left() is not None
+    monkeypatch.setattr(server.runtime, "get_instance", lambda: SimpleNamespace(_session_mgr=manager))
+    server.drop_expired_sessions()
+    assert left() is None
+
+
+def test_after_the_last_visitor_has_left_memory_is_tidied_when_their_session_has_expired(monkeypatch):
+    done = []
+    monkeypatch.setattr(server, "get_option", {"server.disconnectedSessionTTL": 0.1}.__getitem__)
+    monkeypatch.setattr(server, "_BEYOND_TTL", 0.1)
+    monkeypatch.setattr(server, "drop_expired_sessions", lambda: done.append(("dropped", now())))
+    monkeypatch.setattr(server, "tidy_memory", lambda: done.append(("tidied", now())))
+
+    async def streamlit(scope, receive, send) -> None:
+        """A visitor who leaves at once."""
+
+    async def come_and_go() -> float:
+        doors = Doors(streamlit, Limits())
+        for wait in (0, 0.1, 0.5):  # while the first one's session lasts; when all is tidied
+            await asyncio.sleep(wait)
+            await doors({"type": "websocket", "path": STREAM}, None, None)
+            left = now()
+        await asyncio.sleep(0.6)
+        return left
+
+    now = time.monotonic
+    left = asyncio.run(come_and_go())
+    assert [what for what, _ in done] == ["dropped", "tidied"] * 3
+    assert all(when >= left + 0.2 for _, when in done[-2:])
