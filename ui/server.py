@@ -24,9 +24,6 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import App, runtime
 
-from agegender.errors import AgeGenderError
-from agegender.runtime import return_large_blocks
-
 MEGABYTE: Final = 1_000_000
 
 HEADERS: Final[Mapping[str, str]] = {
@@ -110,14 +107,18 @@ async def warmed_up(app: App) -> AsyncGenerator[None]:
     """Imports and loads beside the first visitor's first steps what their first photo will need."""
 
     def warm_up() -> None:
-        from ui import models, results  # noqa: F401 - their imports take longer than anything else
+        # Imports take longer than anything else, so that nothing else here is imported before it is served.
+        from agegender.errors import AgeGenderError
+        from agegender.runtime import return_large_blocks
+
+        return_large_blocks()
+        from ui import models, results  # noqa: F401
 
         try:
             models.preload()
         except AgeGenderError as error:  # the page will say it to whoever needs it
             logging.getLogger(__name__).warning("%s", error)
 
-    return_large_blocks()
     threading.Thread(target=warm_up, daemon=True).start()
     yield
 
