@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final, TypeVar
@@ -36,6 +36,23 @@ def others_are_busy() -> bool:
     Then an item's own work is better not divided among threads: all that is gained is their coordination.
     """
     return _batch.at_work is not None and len(_batch.at_work) >= _batch.threads
+
+
+class SideBySide:
+    """Threads that share the work on one of many items, unless all cores are busy with others.
+
+    Args:
+        threads: How many there are at most; they are started when they are needed.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Does the work on every item; returns the results in the items' order."""
+        if self._pool is None or len(items) < 2 or others_are_busy():
+            return [work(item) for item in items]
+        return list(self._pool.map(work, items))
 
 
 class Crew:

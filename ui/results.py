@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import PurePath
 from typing import Final
 
-import pandas as pd
 import streamlit as st
 
 from agegender.errors import ModelError
@@ -164,6 +163,8 @@ def _show_card(number: int, prediction: Prediction) -> None:
 
 def show_table(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> None:
     """Shows one row a face over all photos, and one for each photo without any."""
+    import pandas as pd  # here: the first photo's answer need not wait for it
+
     rows: list[dict[str, object]] = []
     for photo, analysis in zip(photos, analyses, strict=True):
         if not analysis.predictions:

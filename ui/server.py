@@ -25,9 +25,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import App, get_option, runtime
 
-from agegender.errors import AgeGenderError, ConfigError
-from agegender.runtime import return_free_memory, return_large_blocks
-
 MEGABYTE: Final = 1_000_000
 
 HEADERS: Final[Mapping[str, str]] = {
@@ -114,6 +111,7 @@ def service_routes() -> list[BaseRoute]:
     """
     if os.environ.get("AGEGENDER_SERVE", "").strip().lower() != "yes":
         return []
+    from agegender.errors import ConfigError
     from agegender.service.application import build_app
     from agegender.service.token import token_for
     from ui.models import SharedPredictor
@@ -134,14 +132,18 @@ async def warmed_up(app: App) -> AsyncGenerator[None]:
     """Imports and loads beside the first visitor's first steps what their first photo will need."""
 
     def warm_up() -> None:
-        from ui import models, results  # noqa: F401 - their imports take longer than anything else
+        # Imports take longer than anything else, so that nothing else here is imported before it is served.
+        from agegender.errors import AgeGenderError
+        from agegender.runtime import return_large_blocks
+
+        return_large_blocks()
+        from ui import models, results  # noqa: F401
 
         try:
             models.preload()
         except AgeGenderError as error:  # the page will say it to whoever needs it
             logging.getLogger(__name__).warning("%s", error)
 
-    return_large_blocks()
     threading.Thread(target=warm_up, daemon=True).start()
     yield
 
@@ -155,6 +157,8 @@ def tidy_memory() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    from agegender.runtime import return_free_memory  # here, as above: a page has run
+
     return_free_memory()
 
 

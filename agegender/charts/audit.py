@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 
 from agegender.charts.style import BLUE, FAINT, GREEN, GREY, VERMILLION, make_figure
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LONGEST_GAP: Final = 20
 """Years; larger differences share the last bar."""

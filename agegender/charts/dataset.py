@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from agegender.charts.style import GENDER_COLORS, GREEN, GREY, make_figure
 from agegender.labels import GENDERS, MAX_AGE, NOT_GIVEN, group_codes, say_years
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _AGE_TITLE = {"text": "labelled age (years)"}
 _NOT_CHOSEN = 0.3
@@ -116,6 +119,8 @@ def ethnicity_balance(table: pd.DataFrame, chosen: str | None = None) -> go.Figu
     Returns:
         One horizontal bar a word, with count and share.
     """
+    import pandas as pd  # here: the app's first page draws none of these charts
+
     codes, names = group_codes(table["group"])
     wanted = len(names) if chosen == NOT_GIVEN else names.index(chosen) if chosen in names else None
     return _balance(pd.Series(codes), names, [GREEN] * len(names), "ethnicity label", wanted)
@@ -131,6 +136,8 @@ def source_balance(table: pd.DataFrame, chosen: str | None = None) -> go.Figure:
     Returns:
         One horizontal bar a source, with count and share.
     """
+    import pandas as pd
+
     codes, names = pd.factorize(table["source"], sort=True)
     wanted = list(names).index(chosen) if chosen in set(names) else None
     return _balance(pd.Series(codes), list(names), [GREEN] * len(names), "source", wanted)

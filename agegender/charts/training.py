@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from agegender.charts.style import BLUE, GREEN, PURPLE, VERMILLION, escape, make_figure
 from agegender.runs.reading import HIGHER_IS_BETTER, Quantity, best_epoch
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Axis = Literal["epochs", "hours"]
 AXES: Final[tuple[Axis, ...]] = ("epochs", "hours")

@@ -221,7 +221,7 @@ def measure_stages(
 
 
 def measure_networks(engine: Engine, faces: int, repeats: int = REPEATS) -> ColdAndWarm:
-    """Times each network of a model's light form by itself, on as many blank chips as there are faces.
+    """Times each network of a model's light form by itself, on one core and as many blank chips as faces.
 
     Returns:
         By task; nothing where TensorFlow runs the model's networks as one.
@@ -231,7 +231,7 @@ def measure_networks(engine: Engine, faces: int, repeats: int = REPEATS) -> Cold
     batch = np.zeros((faces, *engine.input_size, 3), np.float32)
     found: ColdAndWarm = {}
     for file in engine.card["light"]["files"]:
-        network, task = LiteRTModel(engine.folder / file), Path(file).stem
+        network, task = LiteRTModel(engine.folder / file, threads=1), Path(file).stem
         rounds = []
         for _ in range(repeats + 1):
             began = time.perf_counter()

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from agegender.evaluation.metrics import CS_YEARS, range_label_faces
 from agegender.labels import AGE_BAND_NAMES, GENDERS, age_band, group_codes, say_years
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESAMPLES: Final = 1000
 BOOTSTRAP_SEED: Final = 20

@@ -14,18 +14,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, TypeVar
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from agegender.assets import MTCNN
-from agegender.batch import others_are_busy
+from agegender.batch import SideBySide
 from agegender.errors import ModelError, WeightsNotFoundError
 from agegender.faces.pyramid import WINDOW, Pyramid
 from agegender.litert import LiteRTModel, default_threads
@@ -52,12 +51,9 @@ _R_THRESHOLD: Final = 0.7
 _R_OVERLAP: Final = 0.7
 _O_OVERLAP: Final = 0.7
 _GREY: Final = 127.5
-_EARLIER: Final = np.tri(256, k=-1, dtype=bool)
-_BATCHES: Final = 4
-"""So many batches of patches are cut out in one go."""
-
-_T = TypeVar("_T")
-_U = TypeVar("_U")
+_EARLIER: Final = np.tri(64, k=-1, dtype=bool)
+_PATCHES: Final = {R_SIDE: 64, O_SIDE: O_BATCH}
+"""So many patches are cut out in one go, by their side. Of large ones there are few, for all threads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +115,7 @@ class Cascade:
         self._pnet, self._rnet, self._onet = (
             _load(name, copies=threads) for name in ("pnet.tflite", "rnet.tflite", "onet.tflite")
         )
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="cascade") if threads > 1 else None
+        self._crew = SideBySide(threads)
 
     def detect(self, pictures: Sequence[Pyramid], min_confidence: float) -> list[Detections]:
         """Finds the faces in several pictures, of any sizes, at once.
@@ -148,14 +144,14 @@ class Cascade:
             for index, picture in enumerate(pictures)
             for scale, size in picture.levels()
         ]
-        self._side_by_side(Pyramid.sums, pictures)
-        pixels = self._side_by_side(lambda level: pictures[level.picture].shrink(level.size), levels)
+        self._crew.map(Pyramid.sums, pictures)
+        pixels = self._crew.map(lambda level: pictures[level.picture].shrink(level.size), levels)
 
         def run(sheet: list[_Piece]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
             (answer,) = self._pnet(_fill(sheet, pixels))
             return _candidates(sheet, answer[0])
 
-        found = self._side_by_side(run, _pack([level.cells for level in levels]))
+        found = self._crew.map(run, _pack([level.cells for level in levels]))
         by_picture: list[list[NDArray[np.float64]]] = [[np.empty((0, 5))] for _ in pictures]
         if found:
             sources, candidates = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -224,11 +220,6 @@ class Cascade:
             found.append(Detections(moved[kept], confidence[kept], landmarks))
         return found
 
-    def _side_by_side(self, work: Callable[[_T], _U], items: Sequence[_T]) -> list[_U]:
-        if self._pool is None or len(items) < 2 or others_are_busy():
-            return [work(item) for item in items]
-        return list(self._pool.map(work, items))
-
     def _on_patches(
         self,
         network: LiteRTModel,
@@ -244,7 +235,7 @@ class Cascade:
         owners, every = np.repeat(np.arange(len(boxes)), counts), np.concatenate([np.empty((0, 4)), *boxes])
 
         def run(first: int) -> NDArray[np.float32]:
-            some = np.s_[first : first + _BATCHES * batch]
+            some = np.s_[first : first + _PATCHES[side]]
             owner, box = owners[some], every[some]
             patches = np.zeros((-(-len(box) // batch) * batch, side, side, 3), np.float32)
             for index in range(owner[0], owner[-1] + 1):
@@ -259,7 +250,7 @@ class Cascade:
             return np.concatenate(answers)[: len(box)]
 
         width = 5 if side == R_SIDE else 15
-        answers = self._side_by_side(run, range(0, len(every), _BATCHES * batch))
+        answers = self._crew.map(run, range(0, len(every), _PATCHES[side]))
         joined = np.concatenate([np.empty((0, width), np.float32), *answers])
         return [joined[first:last] for first, last in pairwise(np.cumsum([0, *counts]))]
 
@@ -342,24 +333,20 @@ def _pack(levels: Sequence[tuple[int, int]]) -> list[list[_Piece]]:
 
 
 def _fill(pieces: Sequence[_Piece], levels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Draws a sheet: shape (1, SHEET, SHEET, 4), RGB and a channel that is 1 where a level has ended."""
-    sheet = np.zeros((1, SHEET, SHEET, 4), np.float32)
-    ended = []
+    """Draws a sheet, each pixel as RGB and a 1, which is 0 where a level has ended.
+
+    Returns:
+        Shape (1, SHEET, SHEET / 2, 8): two neighbours in a row are one to the network.
+    """
+    sheet = np.zeros((SHEET, SHEET, 4), np.float32)
     for piece in pieces:
         y, x, top, left = (_STRIDE * cell for cell in (*piece.on_sheet, *piece.at))
+        # The last cells of a level of odd size look a pixel beyond it.
         height, width = (_STRIDE * (cells + _MARGIN) for cells in piece.size)
         pixels = levels[piece.level][top : top + height, left : left + width]
-        shown = pixels.shape
-        cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA, dst=sheet[0, y : y + shown[0], x : x + shown[1]])
-        # The last cells of a level of odd size look a pixel beyond it.
-        ended += [
-            np.s_[0, y + shown[0] : y + height, x : x + width, 3],
-            np.s_[0, y : y + height, x + shown[1] : x + width, 3],
-        ]
-    sheet[..., 3] = 0
-    for place in ended:
-        sheet[place] = 1
-    return sheet
+        place = sheet[y : y + pixels.shape[0], x : x + pixels.shape[1]]
+        cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA, dst=place)
+    return sheet.reshape(1, SHEET, SHEET // 2, 8)
 
 
 def _candidates(
@@ -370,19 +357,21 @@ def _candidates(
     Returns:
         Levels, shape (n,), and x1, y1, x2, y2 in their pixels and logits, shape (n, 5).
     """
-    rows, columns = np.nonzero(answer[..., -1] > _logit(_P_THRESHOLD))
-    found = answer[rows, columns].astype(np.float64)
-    piece_at = np.full(answer.shape[:2], -1, np.intp)
-    for index, piece in enumerate(pieces):
-        (y, x), (height, width) = piece.on_sheet, piece.size
-        piece_at[y : y + height, x : x + width] = index
-    own = piece_at[rows, columns]
-    shift = np.array([np.subtract(piece.at, piece.on_sheet) for piece in pieces])[own]
-    corner = _STRIDE * (np.stack([columns, rows], axis=1) + shift[:, ::-1])
+    cells = answer.reshape(-1, answer.shape[-1])
+    chosen = np.flatnonzero(cells[:, -1] > _logit(_P_THRESHOLD))
+    found = cells[chosen].astype(np.float64)
+    likely = np.stack(np.divmod(chosen, answer.shape[1]), axis=1)
+    on_sheet = np.array([piece.on_sheet for piece in pieces])
+    inside = likely[:, None] - on_sheet
+    inside = ((inside >= 0) & (inside < [piece.size for piece in pieces])).all(axis=2)
+    own = inside.argmax(axis=1)
+    shift = np.array([piece.at for piece in pieces]) - on_sheet
+    corner = _STRIDE * (likely + shift[own])[:, ::-1]
     # The network was trained on windows that span pixels 1 to 12.
     found[:, :4] = np.concatenate([corner + 1, corner + WINDOW], axis=1) + found[:, :4] * (WINDOW - 1)
     level = np.array([piece.level for piece in pieces])[own]
-    return level[own >= 0], found[own >= 0]
+    some = inside.any(axis=1)
+    return level[some], found[some]
 
 
 def _suppress(
@@ -406,7 +395,7 @@ def _suppress(
     if len(boxes) < 2:
         return np.arange(len(boxes))
     order = np.argsort(-scores, kind="stable")
-    x1, y1, x2, y2 = boxes[order].astype(np.float32).T
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes[order].T, np.float32)
     area = (x2 - x1) * (y2 - y1)
     kept = np.ones(len(order), bool)
     for start in range(0, len(order), len(_EARLIER)):

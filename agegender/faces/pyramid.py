@@ -66,21 +66,24 @@ class Pyramid:
         row = np.minimum(edges.astype(np.intp), rows - 1)
         part = (edges - row).astype(np.float32)[:, None]
         sums, pixels = self.sums(), self.pixels.reshape(rows, -1)
-        narrow = np.empty((height, pixels.shape[1]), np.float32)
-        step = max(1, _CACHED // pixels.shape[1])
+        step = max(1, min(height, _CACHED // pixels.shape[1]))
+        above, split = np.empty((2, step + 1, pixels.shape[1]), np.float32)
+        narrow = np.empty((step, columns, 3), np.float32)
+        shrunk: NDArray[np.float32] = np.empty((height, width, 3), np.float32)
         for first in range(0, height, step):
-            some = np.s_[first : first + step + 1]
-            out = narrow[first : first + step]
+            count = min(step, height - first)
+            some = np.s_[first : first + count + 1]
             # Sums of whole rows stay below 2^24 and so are exact; parts of rows are added to differences
             # only.
-            above, split = sums[row[some]], pixels[row[some]]
-            np.subtract(above[1:], above[:-1], out=out)
-            split *= part[some]
-            out += split[1:]
-            out -= split[:-1]
-        shrunk = cv2.resize(
-            narrow.reshape(height, columns, 3), (width, height), interpolation=cv2.INTER_AREA
-        ).astype(np.float32, copy=False)
+            np.take(sums, row[some], axis=0, out=above[: count + 1], mode="clip")
+            np.take(pixels, row[some], axis=0, out=split[: count + 1], mode="clip")
+            split[: count + 1] *= part[some]
+            out = narrow[:count].reshape(count, -1)
+            np.subtract(above[1 : count + 1], above[:count], out=out)
+            out += split[1 : count + 1]
+            out -= split[:count]
+            place = shrunk[first : first + count]
+            cv2.resize(narrow[:count], (width, count), dst=place, interpolation=cv2.INTER_AREA)
         shrunk *= np.float32(height / rows)
         return shrunk
 

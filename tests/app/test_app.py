@@ -41,18 +41,23 @@ def check(app, what):
 
 import app as server
 assert server.app
-check(app := AppTest.from_file(Path("app.py").resolve(), default_timeout=60).run(), "start")
-for page in sorted(Path("pages").glob("*.py")):
-    check(app.switch_page(f"pages/{page.name}").run(), page)
+assert "agegender" not in sys.modules
 app = AppTest.from_file(Path("ui/menu.py").resolve(), default_timeout=60)
 app.query_params["example"] = "true"
 check(app.run(), "example")
 assert sum("looks about" in words.value for words in app.markdown) >= 5
+assert not {"pandas", "pyarrow"} & set(sys.modules)
+check(app := AppTest.from_file(Path("app.py").resolve(), default_timeout=60).run(), "start")
+for page in sorted(Path("pages").glob("*.py")):
+    check(app.switch_page(f"pages/{page.name}").run(), page)
 """
 
 
 def test_every_page_opens_and_the_first_answer_comes_without_tensorflow():
-    """In a process of its own: other tests have long imported TensorFlow."""
+    """In a process of its own: other tests have long imported TensorFlow.
+
+    Nor does anybody wait for pandas before the first answer, or for the package before the app is served.
+    """
     subprocess.run([sys.executable, "-c", OPENING], cwd=ROOT, check=True, timeout=240)
 
 
