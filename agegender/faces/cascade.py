@@ -230,28 +230,35 @@ class Cascade:
     ) -> list[NDArray[np.float32]]:
         """Runs the second or third network on boxes of shape (n, 4); returns its answers, a picture each."""
         turns = turns or [0] * len(pictures)
-        batch = R_BATCH if side == R_SIDE else O_BATCH
+        batch, columns = (R_BATCH, 5) if side == R_SIDE else (O_BATCH, 15)
         counts = [len(own) for own in boxes]
-        owners, every = np.repeat(np.arange(len(boxes)), counts), np.concatenate([np.empty((0, 4)), *boxes])
+        if not any(counts):
+            return [np.empty((0, columns), np.float32)] * len(boxes)
+        # Patches are cut out upright, those of all turns of a picture together, and then turned.
+        places = {id(picture): place for place, picture in enumerate(pictures)}
+        owners = np.repeat([places[id(picture)] for picture in pictures], counts)
+        turned = np.repeat(turns, counts)
+        upright = []
+        for own, picture, turn in zip(boxes, pictures, turns, strict=True):
+            height, width = picture.size
+            upright.append(turn_boxes(own, (width, height) if turn % 2 else (height, width), -turn))
+        every = np.concatenate(upright)
 
         def run(first: int) -> NDArray[np.float32]:
             some = np.s_[first : first + _PATCHES[side]]
             owner, box = owners[some], every[some]
             patches = np.zeros((-(-len(box) // batch) * batch, side, side, 3), np.float32)
-            for index in range(owner[0], owner[-1] + 1):
-                own = np.flatnonzero(owner == index)
-                if own.size:
-                    height, width = pictures[index].size
-                    turned = (height, width) if turns[index] % 2 == 0 else (width, height)
-                    upright = turn_boxes(box[own], turned, -turns[index])
-                    patch = _patches(pictures[index].pixels, upright, side)
-                    patches[own] = np.rot90(patch, turns[index], axes=(1, 2))
+            for place in np.unique(owner):
+                own = np.flatnonzero(owner == place)
+                patches[own] = _patches(pictures[place].pixels, box[own], side)
+            for turn in np.unique(turned[some]):
+                if turn:
+                    own = np.flatnonzero(turned[some] == turn)
+                    patches[own] = np.rot90(patches[own], turn, axes=(1, 2))
             answers = [network(patches[start : start + batch])[0] for start in range(0, len(box), batch)]
             return np.concatenate(answers)[: len(box)]
 
-        width = 5 if side == R_SIDE else 15
-        answers = self._crew.map(run, range(0, len(every), _PATCHES[side]))
-        joined = np.concatenate([np.empty((0, width), np.float32), *answers])
+        joined = np.concatenate([*self._crew.map(run, range(0, len(every), _PATCHES[side]))])
         return [joined[first:last] for first, last in pairwise(np.cumsum([0, *counts]))]
 
 

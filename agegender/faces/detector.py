@@ -90,6 +90,10 @@ _FEWEST_PROPOSALS: Final = 5
 """How many proposals of a view are looked at turned, the most likely first: what bounds the time. Where that
 shows a face, all others are looked at in that direction."""
 
+_WORTHWHILE_SHARE: Final = 0.8
+"""Of the size that a view's faces need at least, proposals need this share to be looked at turned. In a view
+that is there for large faces most are smaller."""
+
 _SAME_FACE_IOU: Final = 0.6
 _SAME_FACE_DISTANCE: Final = 0.15
 """Two boxes are one face if they overlap this much (intersection over union), or if the mean distance of
@@ -139,6 +143,11 @@ class _View:
         # first pixel, half a pixel to the right of the edge that `Face` counts from.
         on_canvas = points * ((size - 1) / size) + 0.5
         return (on_canvas - np.array(self.offset)) / np.array(self.scale)
+
+    def worthwhile(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Those of the cascade's boxes, shape (n, 4), that may become a face that is large enough."""
+        size = (boxes[:, 2:] - boxes[:, :2]) / self.scale
+        return boxes[size.max(axis=1) >= _WORTHWHILE_SHARE * self.smallest]
 
     def squares(self, faces: Sequence[Face]) -> NDArray[np.float64]:
         """The squares around faces of the picture in the cascade's coordinates, shape (n, 4)."""
@@ -301,7 +310,7 @@ class FaceDetector:
             )
         }
         looks = [
-            _Look(view, boxes, turns)
+            _Look(view, view.worthwhile(boxes), turns)
             for view, boxes in zip(views, proposals, strict=True)
             if view.index in undecided
             for turns in (1, 2, 3)
@@ -338,6 +347,8 @@ class FaceDetector:
 
     def _look(self, looks: Sequence[_Look], min_confidence: float, *, refine: bool) -> list[list[Face]]:
         """Has boxes confirmed, before that also refined; returns the faces of each look."""
+        if not any(len(look.boxes) for look in looks):
+            return [[] for _ in looks]
         canvases, turns = [look.view.canvas for look in looks], [look.turns for look in looks]
         boxes = [turn_boxes(look.boxes, look.view.canvas.size, look.turns) for look in looks]
         if refine:

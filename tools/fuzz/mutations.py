@@ -11,6 +11,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from random import Random
 from typing import Any, Final, Literal
 
@@ -280,9 +281,15 @@ _VALUES: tuple[Any, ...] = (
 )
 
 
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> Any:
+    """JSON that is damaged over and over; nothing changes what it holds."""
+    return json.loads(text)
+
+
 def mutate_json(random: Random, text: str) -> bytes:
     """Damages JSON: values of other kinds, keys gone or new, deep nesting, then perhaps its bytes."""
-    value = json.loads(text)
+    value = _parsed(text)
     for _ in range(random.randint(1, 3)):
         value = _changed(random, value, depth=random.randint(0, 6))
     if random.random() < 0.02:
