@@ -221,7 +221,12 @@ def show_result(work: Work) -> None:
         st.subheader("How many of whom")
         show_chart(charts.people_by_band(with_age), key="video_counts")
     st.subheader("All people")
-    st.dataframe(_table(result), hide_index=True, alt="Every person, with times, age and gender")
+    st.dataframe(
+        pd.DataFrame([_row(track) for track in result.tracks]),
+        hide_index=True,
+        column_config={name: st.column_config.NumberColumn(format="%.1f") for name in ("From (s)", "To (s)")},
+        alt="Every person, with times, age and gender",
+    )
 
 
 def _show_people(result: VideoResult) -> None:
@@ -243,16 +248,12 @@ def _show_people(result: VideoResult) -> None:
                     )
 
 
-def _table(result: VideoResult) -> pd.DataFrame:
-    return pd.DataFrame([_row(track) for track in result.tracks])
-
-
 def _row(track: Track) -> dict[str, object]:
     age, gender = track.age, track.gender
     return {
         "Person": track.number,
-        "From (s)": round(track.first, 1),
-        "To (s)": round(track.last, 1),
+        "From (s)": track.first,
+        "To (s)": track.last,
         "Frames": track.frames,
         "Looks about": say_age(age).removeprefix("looks about ") if age else "",
         "Perceived": say_gender(gender).removeprefix("perceived ") if gender else "",
