@@ -26,7 +26,7 @@ from ui.jobs import Job, StopRequestedError, watch
 from ui.models import load_model
 from ui.photos import Photo, Turns
 from ui.session import forget_upload, read_upload
-from ui.widgets import UNFOUND, choose_part, offer_download, quote, show_chart, show_picture, show_tile
+from ui.widgets import UNFOUND, choose_part, offer_download, quote, show_chart, show_face, show_tile
 
 PRIVACY: Final = (
     ":material/lock: The video and what is made of it stay in the memory of this app until you remove it, or "
@@ -234,18 +234,9 @@ def _show_people(result: VideoResult) -> None:
     shown = choose_part(result.tracks, _PEOPLE_A_PAGE, "people", key="people_page")
     cards = st.grid(min_column_width=270, border=True)
     for track in shown:
-        with cards.cell(), st.container(horizontal=True, vertical_alignment="center"):
-            show_picture(track.best.chip, width=96, alt=f"Person {track.number}")
-            with st.container(gap="xxsmall"):
-                st.caption(f"Person {track.number}, {track.first:.1f}–{track.last:.1f} s")
-                if track.age is not None:
-                    st.markdown(f"**{say_age(track.age)}**")
-                if track.gender is not None:
-                    st.markdown(say_gender(track.gender))
-                if track.best.warnings:
-                    st.markdown(
-                        " ".join(f":orange-badge[:material/warning: {text}]" for text in track.best.warnings)
-                    )
+        with cards.cell():
+            person = f"Person {track.number}"
+            show_face(track.pooled, f"{person}, {track.first:.1f}–{track.last:.1f} s", alt=person)
 
 
 def _row(track: Track) -> dict[str, object]:
