@@ -29,22 +29,10 @@ from agegender.files import escape_bytes, escape_name, escape_no_text, printable
 if TYPE_CHECKING:
     import pandas as pd
 
-FACES_TABLE_COLUMNS: Final[tuple[str, ...]] = (
-    "path",
-    "face",
-    "x1",
-    "y1",
-    "x2",
-    "y2",
-    "confidence",
-    "age",
-    "age_low",
-    "age_high",
-    "gender",
-    "gender_probability",
-    "warnings",
-    "error",
-)
+_BOX: Final = ("x1", "y1", "x2", "y2")
+_ANSWER: Final = ("age", "age_low", "age_high", "gender", "gender_probability", "warnings", "error")
+
+FACES_TABLE_COLUMNS: Final[tuple[str, ...]] = ("path", "face", *_BOX, "confidence", *_ANSWER)
 """Columns of `faces_csv`, in order. Coordinates are pixels, ages years, probabilities 0 to 1."""
 
 NO_FACE: Final = "no face found"
@@ -52,27 +40,8 @@ NO_FACE: Final = "no face found"
 
 _FORMULA_STARTS: Final = ("=", "+", "-", "@")
 
-
-TRACKS_TABLE_COLUMNS: Final[tuple[str, ...]] = (
-    "path",
-    "track",
-    "first",
-    "last",
-    "frames",
-    "worth",
-    "best_time",
-    "x1",
-    "y1",
-    "x2",
-    "y2",
-    "age",
-    "age_low",
-    "age_high",
-    "gender",
-    "gender_probability",
-    "warnings",
-    "error",
-)
+_TRACK: Final = ("track", "first", "last", "frames", "worth", "best_time")
+TRACKS_TABLE_COLUMNS: Final[tuple[str, ...]] = ("path", *_TRACK, *_BOX, *_ANSWER)
 """Columns of `tracks_csv`, in order. Times are seconds; the box is that of the best chip, in pixels."""
 
 

@@ -24,7 +24,7 @@ from agegender.prediction import Prediction
 from agegender.wording import say_age, say_gender, say_probability
 from ui.models import load_model
 from ui.photos import Photo, Settings, bound, remembered, turns
-from ui.widgets import show_chart, show_drawing, show_link, show_picture, without_paths
+from ui.widgets import show_chart, show_drawing, show_link, show_picture, show_warnings, without_paths
 
 _REMEMBERED: Final = 6  # faces a session
 _TITLES: Final[dict[Task, str]] = {"age": "Age", "gender": "Perceived gender"}
@@ -65,8 +65,7 @@ def show_answer(face: Prediction) -> None:
                 st.markdown(f"### {say_age(face.age)}", anchors=False)
             if face.gender is not None:
                 st.markdown(say_gender(face.gender))
-            if face.warnings:
-                st.markdown(" ".join(f":orange-badge[:material/warning: {text}]" for text in face.warnings))
+            show_warnings(face)
     if face.age is None:
         return
     st.subheader(

@@ -243,7 +243,8 @@ class Camera {
     overlay.dataset.faces = JSON.stringify(faces.map((face) => face.box));
     const context = overlay.getContext("2d");
     context.scale(ratio, ratio);
-    const type = Math.max(13, width / 42);
+    // At least 12 pixels of the screen, where the picture is drawn smaller, as on a phone.
+    const type = Math.max(13, width / 42, (12 * width) / (overlay.clientWidth || width));
     context.font = `600 ${type}px sans-serif`;
     context.textBaseline = "middle";
     const taken = [];

@@ -27,7 +27,16 @@ from ui.photos import (
     records,
 )
 from ui.session import current_settings
-from ui.widgets import UNFOUND, choose_part, offer_download, quote, show_drawing, show_link, show_picture
+from ui.widgets import (
+    UNFOUND,
+    choose_part,
+    offer_download,
+    quote,
+    show_drawing,
+    show_face,
+    show_link,
+    show_picture,
+)
 
 _FACES_A_PAGE: Final = 24
 _PHOTO_WIDTH: Final = 900  # pixels on the screen, and no higher than 70 % of that
@@ -147,16 +156,7 @@ def _cautions(model: str, predictions: Sequence[Prediction]) -> list[str]:
 
 
 def _show_card(number: int, prediction: Prediction) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        show_picture(prediction.chip, width=96, alt=f"Face {number}, cut out of the photo")
-        with st.container(gap="xxsmall"):
-            st.caption(f"Face {number}")
-            if prediction.age is not None:
-                st.markdown(f"**{say_age(prediction.age)}**")
-            if prediction.gender is not None:
-                st.markdown(say_gender(prediction.gender))
-    if prediction.warnings:
-        st.markdown(" ".join(f":orange-badge[:material/warning: {text}]" for text in prediction.warnings))
+    show_face(prediction, f"Face {number}", alt=f"Face {number}, cut out of the photo")
     show_drawing(prediction.age, prediction.gender)
     show_link("explain", f"Why this answer for face {number}?", ":material/help:", face=str(number))
 

@@ -26,7 +26,7 @@ from ui.jobs import Job, StopRequestedError, watch
 from ui.models import load_model
 from ui.photos import Photo, Turns
 from ui.session import forget_upload, read_upload
-from ui.widgets import UNFOUND, choose_part, offer_download, quote, show_chart, show_picture, show_tile
+from ui.widgets import UNFOUND, choose_part, offer_download, quote, show_chart, show_face, show_tile
 
 PRIVACY: Final = (
     ":material/lock: The video and what is made of it stay in the memory of this app until you remove it, or "
@@ -221,7 +221,12 @@ def show_result(work: Work) -> None:
         st.subheader("How many of whom")
         show_chart(charts.people_by_band(with_age), key="video_counts")
     st.subheader("All people")
-    st.dataframe(_table(result), hide_index=True, alt="Every person, with times, age and gender")
+    st.dataframe(
+        pd.DataFrame([_row(track) for track in result.tracks]),
+        hide_index=True,
+        column_config={name: st.column_config.NumberColumn(format="%.1f") for name in ("From (s)", "To (s)")},
+        alt="Every person, with times, age and gender",
+    )
 
 
 def _show_people(result: VideoResult) -> None:
@@ -229,30 +234,17 @@ def _show_people(result: VideoResult) -> None:
     shown = choose_part(result.tracks, _PEOPLE_A_PAGE, "people", key="people_page")
     cards = st.grid(min_column_width=270, border=True)
     for track in shown:
-        with cards.cell(), st.container(horizontal=True, vertical_alignment="center"):
-            show_picture(track.best.chip, width=96, alt=f"Person {track.number}")
-            with st.container(gap="xxsmall"):
-                st.caption(f"Person {track.number}, {track.first:.1f}–{track.last:.1f} s")
-                if track.age is not None:
-                    st.markdown(f"**{say_age(track.age)}**")
-                if track.gender is not None:
-                    st.markdown(say_gender(track.gender))
-                if track.best.warnings:
-                    st.markdown(
-                        " ".join(f":orange-badge[:material/warning: {text}]" for text in track.best.warnings)
-                    )
-
-
-def _table(result: VideoResult) -> pd.DataFrame:
-    return pd.DataFrame([_row(track) for track in result.tracks])
+        with cards.cell():
+            person = f"Person {track.number}"
+            show_face(track.pooled, f"{person}, {track.first:.1f}–{track.last:.1f} s", alt=person)
 
 
 def _row(track: Track) -> dict[str, object]:
     age, gender = track.age, track.gender
     return {
         "Person": track.number,
-        "From (s)": round(track.first, 1),
-        "To (s)": round(track.last, 1),
+        "From (s)": track.first,
+        "To (s)": track.last,
         "Frames": track.frames,
         "Looks about": say_age(age).removeprefix("looks about ") if age else "",
         "Perceived": say_gender(gender).removeprefix("perceived ") if gender else "",

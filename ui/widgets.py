@@ -21,7 +21,8 @@ from agegender import charts
 from agegender.errors import AgeGenderError
 from agegender.files import escape_no_text
 from agegender.places import PRODUCT, weights_folders
-from agegender.prediction import AgeEstimate, GenderEstimate
+from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
+from agegender.wording import say_age, say_gender
 
 Item = TypeVar("Item")
 Word = TypeVar("Word", bound=str)
@@ -220,6 +221,31 @@ def show_picture(
     if not isinstance(picture, bytes):
         picture = encode(picture, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 92)
     st.image(jpeg_address(picture), width=width, alt=alt)
+
+
+def show_face(face: Prediction, title: str, *, alt: str) -> None:
+    """Shows a face, beside it what a model says of it, and what makes it hard to judge.
+
+    Args:
+        face: The face and its answer.
+        title: Which one it is.
+        alt: As of `show_picture`.
+    """
+    with st.container(horizontal=True, vertical_alignment="center"):
+        show_picture(face.chip, width=96, alt=alt)
+        with st.container(gap="xxsmall"):
+            st.caption(title)
+            if face.age is not None:
+                st.markdown(f"**{say_age(face.age)}**")
+            if face.gender is not None:
+                st.markdown(say_gender(face.gender))
+    show_warnings(face)
+
+
+def show_warnings(face: Prediction) -> None:
+    """Shows what makes a face hard to judge, a badge each."""
+    if face.warnings:
+        st.markdown(" ".join(f":orange-badge[:material/warning: {text}]" for text in face.warnings))
 
 
 def encode(picture: NDArray[np.uint8], suffix: Literal[".jpg", ".png"], *settings: int) -> bytes:

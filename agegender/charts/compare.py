@@ -134,12 +134,9 @@ def band_lines(entries: Sequence[Entry], figure: Figure, order: Sequence[str]) -
         known = {name: v for name, v in zip(AGE_BAND_NAMES, values, strict=True) if v is not None}
         if not known:
             continue
-        look = looks[entry["name"]]
         traces.append(
             {
-                **_points(entry["name"], look, size=8),
-                "mode": "lines+markers",
-                "line": {"color": look.color, "dash": look.dash, "width": 2},
+                **_line(entry["name"], looks),
                 "x": [_dash(name) for name in AGE_BAND_NAMES],
                 "y": values,
                 "customdata": [band.get("n") for band in bands],
@@ -235,16 +232,13 @@ def set_lines(entries: Sequence[Entry], order: Sequence[str]) -> go.Figure:
         values = [row.get("gender_accuracy") for row in rows]
         if values[0] is None or not any(value is not None for value in values[1:]):
             continue
-        look = looks[entry["name"]]
         spread = [
             row if value is not None else {"gender_accuracy": 0}
             for row, value in zip(rows, values, strict=True)
         ]
         traces.append(
             {
-                **_points(entry["name"], look, size=9),
-                "mode": "lines+markers",
-                "line": {"color": look.color, "dash": look.dash, "width": 2},
+                **_line(entry["name"], looks, size=9),
                 "x": [TEST_SET, *map(say_source, names)],
                 "y": values,
                 "error_y": _error_bars(spread, "gender_accuracy"),
@@ -288,12 +282,9 @@ def reliability_diagram(entries: Sequence[Entry], order: Sequence[str]) -> go.Fi
         bins = entry.get("reliability") or ()
         if not bins:
             continue
-        look = looks[entry["name"]]
         traces.append(
             {
-                **_points(entry["name"], look, size=8),
-                "mode": "lines+markers",
-                "line": {"color": look.color, "dash": look.dash, "width": 2},
+                **_line(entry["name"], looks),
                 "x": [row["confidence"] for row in bins],
                 "y": [row["accuracy"] for row in bins],
                 "customdata": [row["n"] for row in bins],
@@ -459,6 +450,12 @@ def _points(name: str, look: _Look, *, size: int) -> dict[str, Any]:
             "line": {"width": 2, "color": look.color},
         },
     }
+
+
+def _line(name: str, looks: Mapping[str, _Look], *, size: int = 8) -> dict[str, Any]:
+    look = looks[name]
+    line = {"color": look.color, "dash": look.dash, "width": 2}
+    return {**_points(name, look, size=size), "mode": "lines+markers", "line": line}
 
 
 def _error_bars(rows: Sequence[Entry], figure: Figure) -> dict[str, Any]:

@@ -148,22 +148,16 @@ def publish(
         write_split(folder / SPLIT_FILE, splits.digests, splits.names)
         if splits.hash != card["split"]["hash"]:
             card["notes"].append("Measured on another state of the dataset than it was trained on.")
-        model = TrainedModel(name, folder.parent)
-        card["calibration"] = _calibrate(model, splits, progress)
-        if light:
-            card["light"] = _write_light(model, folder, splits, progress)
-        write_card(folder, card)
-        card |= _measure(
-            Predictor(name, weights_dir=folder.parent),
+        _calibrate_and_measure(
+            folder,
+            card,
             splits,
-            card["calibration"],
             corruptions=corruptions,
             detector=detector,
+            sets=sets,
+            light=light,
             progress=progress,
         )
-        if sets:
-            card["sets"] = measure_on_sets(name, folder.parent, sets, progress)
-        write_card(folder, card)
     return read_card(name, home)
 
 
@@ -217,22 +211,16 @@ def measure_again(
     with new_model(home, name) as folder:
         # A copy is calibrated and measured, and takes the model's place at once.
         shutil.copytree(find_model(name, home), folder, dirs_exist_ok=True)
-        model = TrainedModel(name, folder.parent)
-        card["calibration"] = _calibrate(model, splits, progress)
-        if light:
-            card["light"] = _write_light(model, folder, splits, progress)
-        write_card(folder, card)
-        card |= _measure(
-            Predictor(name, weights_dir=folder.parent),
+        _calibrate_and_measure(
+            folder,
+            card,
             splits,
-            card["calibration"],
             corruptions=corruptions or "corruptions" in card,
             detector=detector() if detect or "detect" in card else None,
+            sets=sets,
+            light=light,
             progress=progress,
         )
-        if sets:
-            card["sets"] = measure_on_sets(name, folder.parent, sets, progress)
-        write_card(folder, card)
     return read_card(name, weights_dir)
 
 
@@ -278,6 +266,37 @@ def _take_apart(dataset: Dataset, runs: Path, progress: Progress | None) -> Part
     if dataset.table["aligned"].all():
         return partition(dataset, progress=progress)
     return take_apart(dataset, runs, progress=progress)
+
+
+def _calibrate_and_measure(
+    folder: Path,
+    card: dict[str, Any],
+    splits: Partition,
+    *,
+    corruptions: bool,
+    detector: FaceDetector | None,
+    sets: Sequence[Dataset],
+    light: bool,
+    progress: Progress | None,
+) -> None:
+    """Fills in the card of the model whose weights are in the folder, and writes it there."""
+    model = TrainedModel(folder.name, folder.parent)
+    card["calibration"] = _calibrate(model, splits, progress)
+    if light:
+        card["light"] = _write_light(model, folder, splits, progress)
+    write_card(folder, card)
+    predictor = Predictor(folder.name, weights_dir=folder.parent)
+    card |= _measure(
+        predictor,
+        splits,
+        card["calibration"],
+        corruptions=corruptions,
+        detector=detector,
+        progress=progress,
+    )
+    if sets:
+        card["sets"] = measure_on_sets(folder.name, folder.parent, sets, progress)
+    write_card(folder, card)
 
 
 def _write_light(

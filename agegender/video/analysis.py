@@ -33,6 +33,9 @@ _BLURRED_SECONDS: Final = 0.1
 _AHEAD: Final = 3
 """So many looks may be on their way while frames are decoded and written."""
 
+_WAITING_PIXELS: Final = 100_000_000
+"""Frames of so many pixels wait for the next look, or one frame: 8K at a high rate would fill the memory."""
+
 _HIDDEN_SHARE: Final = 0.25
 """A face that was expected and not found is blurred with so much more around it, on each side."""
 
@@ -169,7 +172,9 @@ class _Run:
         self, progress: Callable[[float, float | None], None] | None, stop: threading.Event | None
     ) -> None:
         scenes, due = _Scenes(), 0.0
-        tolerance = 0.25 / (self.reader.info.rate or 25.0)
+        info = self.reader.info
+        tolerance = 0.25 / (info.rate or 25.0)
+        most_between = max(1, _WAITING_PIXELS // (info.width * info.height))
         sound = None if self.copy is None else self.copy.writer.sound
         with ThreadPoolExecutor(1, thread_name_prefix="look") as pool:
             try:
@@ -177,7 +182,7 @@ class _Run:
                     cut = scenes.begin_with(frame)
                     if cut and self.between:  # the last of the old scene: nothing lies between it and the new
                         self._look(pool, self.between.pop())
-                    if cut or frame.time >= due - tolerance:
+                    if cut or frame.time >= due - tolerance or len(self.between) >= most_between:
                         self._look(pool, frame, cut=cut)
                         due = (int(frame.time / self.step + 0.01) + 1) * self.step
                     elif self.copy is not None:
@@ -186,7 +191,7 @@ class _Run:
                     while len(self.pending) > _AHEAD or (self.pending and self.pending[0][0].done()):
                         self._finish_one()
                         if progress is not None:
-                            progress(self.seconds, self.reader.info.seconds)
+                            progress(self.seconds, info.seconds)
                     if stop is not None and stop.is_set():
                         break
                 if self.between:
@@ -198,7 +203,7 @@ class _Run:
                     future.cancel()
                 if self.copy is not None:
                     self.copy.writer.close()
-        self.seconds += 1 / (self.reader.info.rate or 25.0)
+        self.seconds += 1 / (info.rate or 25.0)
 
     def _look(self, pool: ThreadPoolExecutor, frame: Frame, *, cut: bool = False) -> None:
         def look() -> tuple[Look, NDArray[np.uint8]]:

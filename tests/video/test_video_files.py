@@ -252,6 +252,15 @@ def test_a_long_video_is_looked_at_so_often_and_no_more(monkeypatch, heads):
     assert follow_video(file, Nobody(), every=0.2).looks == 100
 
 
+def test_large_frames_do_not_pile_up_while_a_copy_waits_for_the_next_look(monkeypatch):
+    monkeypatch.setattr("agegender.video.analysis._WAITING_PIXELS", 3 * 64 * 48)
+    file, copy, looks = BytesIO(), BytesIO(), []
+    save_clip(file, film(lambda frame, time: None, 1, 100, (64, 48)), container="mp4")
+    follow_video(file, Nobody(), copy=copy, on_look=looks.append)
+    assert max(np.diff([look.time for look in looks])) == pytest.approx(0.04, abs=0.002)
+    assert len(frames_of(copy.getvalue())) == 100
+
+
 def test_it_stops_on_request_and_keeps_what_it_has(clip, predictor):
     stop, copy, said = threading.Event(), BytesIO(), []
 
