@@ -239,8 +239,8 @@ class Cascade:
             owner, box = owners[some], every[some]
             patches = np.zeros((-(-len(box) // batch) * batch, side, side, 3), np.float32)
             for index in range(owner[0], owner[-1] + 1):
-                own = np.flatnonzero(owner == index)
-                if own.size:
+                own = slice(*np.searchsorted(owner, (index, index + 1)))
+                if own.start < own.stop:
                     height, width = pictures[index].size
                     turned = (height, width) if turns[index] % 2 == 0 else (width, height)
                     upright = turn_boxes(box[own], turned, -turns[index])
