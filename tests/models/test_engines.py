@@ -132,6 +132,18 @@ def test_both_engines_give_the_same_answers(light, trained, chips, count):
         assert np.ptp(ours.age) > 0.01 < np.ptp(ours.female) * 100
 
 
+@pytest.mark.parametrize("cores", [1, 5])
+def test_networks_and_parts_of_batches_side_by_side_answer_the_same(monkeypatch, weights_dir, chips, cores):
+    expected = TrainedModel("pair", weights_dir).answer(chips[:19])
+    monkeypatch.setattr("agegender.models.light.default_threads", lambda: cores)
+    model = LightModel("pair", weights_dir)
+    for _ in range(5):  # whichever is done first
+        found = model.answer(chips[:19])
+        assert found.age == pytest.approx(expected.age, abs=1e-3)
+        assert found.female == pytest.approx(expected.female, abs=1e-5)
+        np.testing.assert_allclose(found.age_distribution, expected.age_distribution, atol=1e-6)
+
+
 @pytest.mark.parametrize("engine", ["light", "trained"])
 def test_more_chips_than_a_batch_are_answered_in_turns_and_from_any_thread(engine, chips, request):
     model: Engine = request.getfixturevalue(engine)
