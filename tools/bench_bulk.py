@@ -5,8 +5,8 @@
 The photos are made of the built-in example, 640 pixels wide. Bare predictor (`Predictor.predict` of many,
 side by side) and the local engine take turns on the same photos, so that a busy machine is busy for both;
 processor time is what is compared, and each ratio is a median of the turns. Memory is what this process
-holds after each turn. With ``--ray`` the same photos also go through a Ray cluster of this machine; its
-start counts separately.
+holds after each turn. With ``--ray`` the same photos also go through Ray clusters of this machine, of more
+and more workers; the time to the first part, in which a worker loads the model, counts separately.
 """
 
 from __future__ import annotations
@@ -74,28 +74,45 @@ def measure(paths: list[Path], folder: Path) -> dict[str, Any]:
     }
 
 
-def measure_ray(paths: list[Path], folder: Path) -> dict[str, Any]:
-    """The command with Ray, as somebody would call it: all of its time, and that from the first part on."""
+def measure_ray(paths: list[Path], folder: Path) -> list[dict[str, Any]]:
+    """The command with Ray, as somebody would call it, on clusters of one, two, … workers of a core each."""
+    from ray.cluster_utils import Cluster
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     photos = folder.with_name("list.txt")
     photos.write_text("\n".join(map(str, paths)), encoding="utf-8")
-    command = [sys.executable, "-m", "agegender", "predict", "--list", str(photos), "--engine", "ray"]
-    began = time.time()
-    subprocess.run([*command, "--parquet", str(folder), "--quiet"], check=True, stderr=subprocess.DEVNULL)
-    whole = time.time() - began
-    written = sorted(part.stat().st_mtime for part in folder.glob("part-*"))
-    photos_after_first = len(paths) * (len(written) - 1) / len(written)
-    return {
-        "seconds": round(whole, 1),
-        "seconds_to_first_part": round(written[0] - began, 1),
-        "photos_a_second_then": round(photos_after_first / (written[-1] - written[0]), 2),
-    }
+    command = [sys.executable, "-m", "agegender", "predict", "--list", str(photos), "--quiet"]
+    found = []
+    for workers in range(1, cores() + 1):
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        try:
+            for _ in range(workers - 1):
+                cluster.add_node(num_cpus=1)
+            answers = folder / str(workers)
+            engine = ["--engine", "ray", "--address", cluster.address, "--parquet", str(answers)]
+            began = time.time()
+            subprocess.run([*command, *engine], check=True, stderr=subprocess.DEVNULL)
+            whole = time.time() - began
+        finally:
+            cluster.shutdown()
+        written = sorted(part.stat().st_mtime for part in answers.glob("part-*"))
+        photos_after_first = len(paths) * (len(written) - 1) / len(written)
+        found.append(
+            {
+                "workers": workers,
+                "seconds": round(whole, 1),
+                "seconds_to_first_part": round(written[0] - began, 1),
+                "photos_a_second_then": round(photos_after_first / (written[-1] - written[0]), 2),
+            }
+        )
+    return found
 
 
 def main() -> int:
     """Makes the photos, measures, writes."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench_bulk", description=__doc__)
     parser.add_argument("--photos", type=int, default=400)
-    parser.add_argument("--ray", action="store_true", help="measure a Ray cluster of this machine, too")
+    parser.add_argument("--ray", action="store_true", help="measure Ray clusters of this machine, too")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     bench_folder.WIDTH = WIDTH

@@ -116,6 +116,7 @@ def main() -> int:
             results = [measure(port, photos, n, options.seconds, service.pid) for n in options.clients]
         finally:
             service.send_signal(signal.SIGTERM)
+            service.communicate()  # what it says at its end needs somebody to say it to
     report = {
         "photo_width": WIDTH,
         "machine": describe_machine(),

@@ -97,6 +97,30 @@ def test_a_broken_file_is_named_beside_a_good_one(visit, photo):
     expect(visitor.part("stException")).to_have_count(0)
 
 
+def test_the_people_of_a_folder_are_counted(visit, photo, tmp_path):
+    for name in ("home", "trip"):
+        (tmp_path / "album" / name).mkdir(parents=True)
+        (tmp_path / "album" / name / "a.jpg").write_bytes(photo + name.encode())  # two photos, to the app
+    visitor = visit(theme="dark")
+    page = visitor.page
+    visitor.click(page.get_by_text("Choose a whole folder"))
+    page.locator('input[type="file"]').set_input_files(tmp_path / "album")
+    visitor.click(page.get_by_text("Count the people in all 2 photos"))
+    expect(page.get_by_text(re.compile("^14 faces by age and perceived gender"))).to_be_visible()
+    expect(page.get_by_text("Photos: 2; faces: 14")).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 900})
+    visitor.wait()
+    assert visitor.wider_than_the_window() == []
+    assert visitor.barriers() == []
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Counts as JSON").click()
+    counts = json.loads(download.value.path().read_text(encoding="utf-8"))
+    assert {name: group["faces"] for name, group in counts["by_folder"].items()} == {
+        "album/home": 7,
+        "album/trip": 7,
+    }
+
+
 def test_forgotten_photos_leave_the_server(visit, photo, app):
     def held() -> int:
         with urllib.request.urlopen(f"{app.address}/_stcore/metrics") as answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -24,7 +23,7 @@ from agegender.bulk import table
 from agegender.commands import bulk
 from agegender.faces import Face
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
-from tools import write_scale_page
+from tools import prove_bulk, write_scale_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -245,5 +244,28 @@ def test_the_columns_are_documented():
 
 def test_the_page_shows_what_was_measured():
     page = write_scale_page.PAGE.read_text(encoding="utf-8")
-    measured = json.loads(write_scale_page.MEASURED.read_text(encoding="utf-8"))
-    assert write_scale_page.written(page, measured, write_scale_page.PRICE) == page
+    measured, proven = write_scale_page.read_records()
+    assert write_scale_page.written(page, measured, proven, write_scale_page.PRICE) == page
+
+
+def test_what_proves_the_engines_equal_sees_what_is_missing_twice_or_another(photos, tmp_path):
+    folders = [tmp_path / "local", tmp_path / "ray"]
+    for folder in folders:
+        assert main(["predict", str(photos), "--parquet", str(folder)]) == 1
+    found = prove_bulk.compare(photos, *folders)
+    assert (found["photos"], found["rows"], found["faces"], found["errors"]) == (5, 6, 3, 2)
+    assert found["same_rows"]
+    assert (found["missing"], found["twice"]) == ({"local": 0, "ray": 0},) * 2
+    assert found["rows_that_differ_otherwise"] == found["largest_difference"]["age"] == 0
+    [part] = folders[1].glob("part-*")
+    rows = pq.read_table(part).to_pylist()
+    rows[0]["age"] += 0.5
+    rows[1]["warnings"] = []
+    origin = table.Origin("vggface", "x")
+    table.write_part(part, [*rows[:-1], rows[2]], origin)
+    found = prove_bulk.compare(photos, *folders)
+    assert not found["same_rows"]
+    assert found["missing"] == {"local": 0, "ray": 1}
+    assert found["twice"] == {"local": 0, "ray": 1}
+    assert found["largest_difference"]["age"] == 0.5
+    assert found["rows_that_differ_otherwise"] >= 1
