@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections import OrderedDict
 from datetime import datetime
 
 import pytest
-from conftest import photo, texts
 from PIL import Image
 
 from agegender.models.card import read_card
 from agegender.summary import PhotoAnswers, summarize_photos
-from ui import photos as memory
+from tests.app.driving import photo, texts
 from ui.people import people_of
 from ui.photos import COUNTED, PHOTOS_A_PAGE, Photo, Settings
 
@@ -94,7 +94,7 @@ def test_a_model_that_does_not_tell_gender_counts_nobody(open_page, predictor):
 
 def test_no_face_is_kept(predictor, monkeypatch):
     kept: dict[str, dict] = {}
-    monkeypatch.setattr("ui.people.remembered", lambda what: kept.setdefault(what, memory.OrderedDict()))
+    monkeypatch.setattr("ui.people.remembered", lambda what: kept.setdefault(what, OrderedDict()))
     monkeypatch.setattr("ui.people.load_model", lambda name: type("Loaded", (), {"predictor": predictor()}))
     name, data, _ = taken(200, "2024:05:06 07:08:09", "x/a.png")
     found = people_of(Photo(name, data), Settings("vggface", 0, 0.9))

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
+from streamlit import runtime
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
 from streamlit.runtime.session_manager import SessionInfo
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
@@ -187,13 +188,14 @@ def test_photos_of_who_does_not_come_back_are_dropped_though_nobody_else_comes(m
     storage.save(SessionInfo(None, session))
     del session
     assert left() is not None
-    monkeypatch.setattr(server.runtime, "get_instance", lambda: SimpleNamespace(_session_mgr=manager))
+    monkeypatch.setattr(runtime, "get_instance", lambda: SimpleNamespace(_session_mgr=manager))
     server.drop_expired_sessions()
     assert left() is None
 
 
 def test_after_the_last_visitor_has_left_memory_is_tidied_when_their_session_has_expired(monkeypatch):
-    done = []
+    done: list[tuple[str, float]] = []
+    now = time.monotonic
     monkeypatch.setattr(server, "get_option", {"server.disconnectedSessionTTL": 0.1}.__getitem__)
     monkeypatch.setattr(server, "_BEYOND_TTL", 0.1)
     monkeypatch.setattr(server, "drop_expired_sessions", lambda: done.append(("dropped", now())))
@@ -211,7 +213,6 @@ def test_after_the_last_visitor_has_left_memory_is_tidied_when_their_session_has
         await asyncio.sleep(0.6)
         return left
 
-    now = time.monotonic
     left = asyncio.run(come_and_go())
     assert [what for what, _ in done] == ["dropped", "tidied"] * 3
     assert all(when >= left + 0.2 for _, when in done[-2:])

@@ -9,9 +9,9 @@ import urllib.error
 import urllib.request
 
 import pytest
-from conftest import FakePredictor
 
 from agegender.assets import EXAMPLE
+from tests.app.driving import FakePredictor
 from tools.app_in_browser import ROOT, serve
 from ui.models import SharedPredictor, load_model
 

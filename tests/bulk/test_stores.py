@@ -16,12 +16,19 @@ import pytest
 from moto.server import ThreadedMotoServer
 from PIL import Image
 from pyarrow.fs import S3FileSystem
-from test_local import ROOT, FakePredictor, fake_predictor, names_of, rows_of, write_photo  # noqa: F401
 
 from agegender.__main__ import main
 from agegender.assets import EXAMPLE
 from agegender.bulk.storage import find_photos, parquet_files, state_of
 from agegender.images import find_images
+from tests.bulk.test_local import (  # noqa: F401 - one of them is a fixture
+    ROOT,
+    FakePredictor,
+    fake_predictor,
+    names_of,
+    rows_of,
+    write_photo,
+)
 
 
 class Bucket:
@@ -141,11 +148,11 @@ def test_a_pattern_means_the_same_here_and_there(bucket, tmp_path):
         "photos/deep/b%20100%25%3F.png"
     ]
     found = find_photos([f"s3://{bucket.name}{bucket.query}", str(tmp_path / "here" / "photos" / "a.png")])
-    (here, unknown), *there = found.items()
-    assert (here, unknown) == (str(tmp_path / "here" / "photos" / "a.png"), None)
-    assert len(there) == 5
-    for url, state in there:
-        assert state == state_of(url)
+    (local, unknown), *remote = found.items()
+    assert (local, unknown) == (str(tmp_path / "here" / "photos" / "a.png"), None)
+    assert len(remote) == 5
+    for url, state in remote:
+        assert state is not None and state == state_of(url)
         assert all(state)
     assert state_of(bucket.url("gone.png")) == (None, None)
 
