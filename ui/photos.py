@@ -370,24 +370,21 @@ def records(photos: Sequence[Photo], analyses: Sequence[Analysis]) -> list[dict[
     ]
 
 
-def annotated_png(photo: Photo, analysis: Analysis, *, blur: bool = False) -> bytes:
-    """Draws the faces of a readable photo at its own size.
+def annotated_png(photo: Photo, analysis: Analysis) -> bytes:
+    """Draws the faces of a readable photo at its own size: a PNG file."""
+    return _drawn(read_image(photo.data, name=photo.name), analysis)
 
-    Args:
-        photo: The photo.
-        analysis: Its result.
-        blur: Whether to make all that may be faces unrecognisable first.
 
-    Returns:
-        A PNG file.
-    """
+def blurred_png(photo: Photo, analysis: Analysis) -> bytes:
+    """As `annotated_png`, with all that may be faces made unrecognisable first."""
     image = read_image(photo.data, name=photo.name)
-    if blur:
-        predictor = load_model(analysis.settings.model).predictor
-        found = [face for face, _ in predictor.find_faces(image, min_confidence=BLUR_CONFIDENCE)]
-        image = pixelate(image, [face.box for face in [*found, *analysis.found.faces]])
-    drawn = annotate(image, analysis.predictions)
-    return encode(drawn, ".png", cv2.IMWRITE_PNG_COMPRESSION, 3)
+    predictor = load_model(analysis.settings.model).predictor
+    found = [face for face, _ in predictor.find_faces(image, min_confidence=BLUR_CONFIDENCE)]
+    return _drawn(pixelate(image, [face.box for face in [*found, *analysis.found.faces]]), analysis)
+
+
+def _drawn(image: NDArray[np.uint8], analysis: Analysis) -> bytes:
+    return encode(annotate(image, analysis.predictions), ".png", cv2.IMWRITE_PNG_COMPRESSION, 3)
 
 
 def annotated_zip(photos: Sequence[Photo], analyses: Sequence[Analysis], *, blur: bool = False) -> bytes:
@@ -396,15 +393,15 @@ def annotated_zip(photos: Sequence[Photo], analyses: Sequence[Analysis], *, blur
     Args:
         photos: The photos.
         analyses: Their results, in the same order.
-        blur: As `annotated_png`.
+        blur: Whether to make faces unrecognisable, as `blurred_png` does.
 
     Returns:
         A ZIP file of PNG files, each named after its photo.
     """
     readable = [pair for pair in zip(photos, analyses, strict=True) if pair[1].error is None]
     names = unique_names(f"{PureWindowsPath(photo.name).stem}.annotated.png" for photo, _ in readable)
-    buffer = io.BytesIO()
+    draw, buffer = blurred_png if blur else annotated_png, io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # PNG does not shrink further
         for name, (photo, analysis) in zip(names, readable, strict=True):
-            archive.writestr(name, annotated_png(photo, analysis, blur=blur))
+            archive.writestr(name, draw(photo, analysis))
     return buffer.getvalue()

@@ -23,6 +23,7 @@ from ui.photos import (
     Settings,
     annotated_png,
     annotated_zip,
+    blurred_png,
     preview_of,
     records,
 )
@@ -206,7 +207,9 @@ def show_downloads(photos: Sequence[Photo], analyses: Sequence[Analysis], model:
         # All are made only when asked for: a PNG of a photo's own size takes time and memory.
         if len(readable) == 1:
             name = f"{PurePath(readable[0][0].name).stem}.annotated.png"
-            offer_download("Annotated photo", partial(annotated_png, *readable[0], blur=blur), name)
+            offer_download(
+                "Annotated photo", partial(blurred_png if blur else annotated_png, *readable[0]), name
+            )
         elif readable:
             make = partial(annotated_zip, photos, analyses, blur=blur)
             offer_download("Annotated photos", make, "annotated.zip")

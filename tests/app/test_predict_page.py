@@ -8,7 +8,7 @@ import skimage.data
 from PIL import Image
 
 from tests.app.driving import photo, texts
-from ui.photos import Analysis, Found, Photo, Settings, annotated_png, annotated_zip, records
+from ui.photos import Analysis, Found, Photo, Settings, annotated_png, annotated_zip, blurred_png, records
 
 
 def test_first_paint_says_what_it_is_and_runs_nothing(open_page, predictor):
@@ -69,10 +69,8 @@ def test_faces_can_be_blurred_in_what_is_downloaded(open_page, predictor):
     settings = Settings("vggface", 0, 0.9)
     analysis = Analysis(Found((100, 120), tuple(face for face, _ in predictor().find_faces(noise))), settings)
     clear, blurred = (
-        np.asarray(
-            Image.open(io.BytesIO(annotated_png(Photo("a.png", buffer.getvalue()), analysis, blur=blur)))
-        )
-        for blur in (False, True)
+        np.asarray(Image.open(io.BytesIO(draw(Photo("a.png", buffer.getvalue()), analysis))))
+        for draw in (annotated_png, blurred_png)
     )
     assert (clear == noise).all()
     inside = blurred[12:58, 2:48].astype(int)
