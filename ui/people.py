@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-import pandas as pd
 import streamlit as st
 
 from agegender import charts
@@ -150,7 +149,7 @@ def _show_group(group: Mapping[str, Any]) -> None:
     ]
     both = {gender["gender"].capitalize(): say_count(gender) for gender in group["by_gender"]}
     rows.append({"Looks": "all ages", **both, "Both": f"{group['faces']:,}"})
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Faces by age and perceived gender")
+    st.dataframe(rows, hide_index=True, alt="Faces by age and perceived gender")
 
 
 def _show_table(title: str, groups: Mapping[str, Mapping[str, Any]]) -> None:
@@ -163,7 +162,7 @@ def _show_table(title: str, groups: Mapping[str, Mapping[str, Any]]) -> None:
         }
         for name, group in groups.items()
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt=f"Faces by {title.lower()} and perceived gender")
+    st.dataframe(rows, hide_index=True, alt=f"Faces by {title.lower()} and perceived gender")
 
 
 def _say_how_many(summary: Mapping[str, Any]) -> str:
