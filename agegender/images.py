@@ -288,6 +288,9 @@ def _rgb_converter(image: Image.Image) -> _Convert:
     sample = _without_palette(to_8_bits(image.crop((0, 0, 1, 1))))
     gamma = None if "srgb" in image.info else image.info.get("gamma")
     to_srgb = _to_srgb(sample, image.info.get("icc_profile"), gamma)
+    if sample.mode == "LAB":  # Pillow's own conversion would prepare this for every strip of rows anew
+        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        to_srgb = ImageCms.buildTransform(*profiles, "LAB", "RGB").apply
 
     def convert(rows: Image.Image) -> Image.Image:
         rows = to_srgb(_without_palette(to_8_bits(rows)))

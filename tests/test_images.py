@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
 from agegender import images
 from agegender.errors import (
@@ -647,3 +647,17 @@ assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
 """
     root = Path(__file__).resolve().parents[1]
     subprocess.run([sys.executable, "-c", code], input=lossy()["heic"], cwd=root, check=True, timeout=60)
+
+
+def test_lab_colours_are_prepared_for_once_however_many_strips_there_are(monkeypatch):
+    """Preparing takes 5 ms: a file of 5 kB that was narrow and high took 5 seconds."""
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    noise = np.random.default_rng(3).integers(0, 256, (1500, 8, 3), dtype=np.uint8)
+    picture = ImageCms.buildTransform(*profiles, "RGB", "LAB").apply(Image.fromarray(noise))
+    buffer = io.BytesIO()
+    picture.save(buffer, "TIFF")
+    whole = np.asarray(picture.convert("RGB"))
+    build, built = ImageCms.buildTransform, []
+    monkeypatch.setattr(ImageCms, "buildTransform", lambda *args: built.append(1) or build(*args))
+    assert (read_image(buffer.getvalue()) == whole).all()
+    assert len(built) == 1
