@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -80,7 +81,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+            if not (isinstance(value, (int, float)) and 0 <= value <= sys.float_info.max):
                 raise ConfigError(f"augmentation {field.name} must be a number of at least 0, not {value!r}")
 
     def scaled(self, strength: float) -> Augmentation:

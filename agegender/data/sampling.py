@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ class SamplingRule:
 
     def __post_init__(self) -> None:
         number = isinstance(self.weight, (int, float)) and not isinstance(self.weight, bool)
-        if not number or not 0 <= self.weight < float("inf"):
+        if not number or not 0 <= self.weight <= sys.float_info.max:
             raise ConfigError(f"a sampling weight must be a number of at least 0, not {self.weight!r}")
         ages = (self.age_from, self.age_to)
         whole = all(isinstance(age, int) and not isinstance(age, bool) for age in ages)

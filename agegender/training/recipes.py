@@ -22,6 +22,8 @@ Without ``[[runs]]`` a recipe is of one run, which is called by its task.
 from __future__ import annotations
 
 import dataclasses
+import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,7 +151,7 @@ def build_config(*layers: Mapping[str, Any]) -> TrainingConfig:
             elif key in STAGE_KEYS or key.removeprefix("head_") in HEAD_KEYS:
                 of_stages[key] = value
             elif key == "augmentation" and isinstance(value, (int, float)):
-                strength *= value
+                strength *= value if abs(value) <= sys.float_info.max else math.inf
             elif key in ("options", "augmentation"):
                 if not isinstance(value, Mapping):
                     raise ConfigError(f"{key} holds no keys: {value!r}")
