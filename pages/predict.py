@@ -52,9 +52,8 @@ photo_tab, webcam_tab = st.tabs(
 if not webcam_tab.open:
     put_snapshot_aside()
 with photo_tab:
-    photos = choose_photos(
-        folders=True
-    )  # on every run, because Streamlit forgets the uploads of an absent uploader
+    # On every run, because Streamlit forgets the uploads of an absent uploader.
+    photos = choose_photos(folders=True)
     if photo_tab.open and photos and settings is not None:
         show_results(photos, settings)
 if webcam_tab.open:  # only then, because the browser asks for the camera once the widget is there

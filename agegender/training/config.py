@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -138,7 +138,7 @@ class TrainingConfig:
             raise ConfigError(f"task {self.task!r} is none of {self.system}: {', '.join(system.tasks)}")
         check_settings(self)
         if not isinstance(self.rates, Mapping) or not all(
-            isinstance(rate, (int, float)) and 0 <= rate < math.inf for rate in self.rates.values()
+            isinstance(rate, (int, float)) and 0 <= rate <= sys.float_info.max for rate in self.rates.values()
         ):
             raise ConfigError(f"rates are factors of at least 0 by layer name, not {self.rates!r}")
         self._check_stages()

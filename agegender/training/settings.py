@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from types import NoneType
@@ -63,7 +64,8 @@ def _fits(value: Any, kind: Any, within: str) -> bool:
         return isinstance(value, kind)
     if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
         return False
-    low, high = (float(end) for end in within[1:-1].split(","))
+    # Python's whole numbers have no end, and what is beyond a float's cannot be reckoned with.
+    low, high = (min(float(end), sys.float_info.max) for end in within[1:-1].split(","))
     above = low <= value if within[0] == "[" else low < value  # which NaN is not
     return above and (value <= high if within[-1] == "]" else value < high)
 

@@ -150,3 +150,13 @@ def test_a_file_that_is_no_config_is_refused_by_a_typed_error(tmp_path, content)
         path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"config\.json"):
         TrainingConfig.read(path)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"rates": {"a": 10**400}}, {"ema_momentum": 10**400}, {"weight_decay": 10**400}],
+    ids=["rates", "of a range", "without an end"],
+)
+def test_a_number_too_large_for_a_float_is_refused(setting):
+    with pytest.raises(ConfigError):
+        TrainingConfig.from_dict({"task": "age", **setting})
