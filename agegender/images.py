@@ -288,9 +288,6 @@ def _rgb_converter(image: Image.Image) -> _Convert:
     sample = _without_palette(to_8_bits(image.crop((0, 0, 1, 1))))
     gamma = None if "srgb" in image.info else image.info.get("gamma")
     to_srgb = _to_srgb(sample, image.info.get("icc_profile"), gamma)
-    if sample.mode == "LAB":  # Pillow's own conversion would prepare this for every strip of rows anew
-        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        to_srgb = ImageCms.buildTransform(*profiles, "LAB", "RGB").apply
 
     def convert(rows: Image.Image) -> Image.Image:
         rows = to_srgb(_without_palette(to_8_bits(rows)))
@@ -392,6 +389,9 @@ def _to_srgb(sample: Image.Image, profile: object, gamma: object) -> _Convert:
         profile: The ICC profile that came with it, if bytes.
         gamma: A PNG's encoding exponent, if a number; a profile comes before it.
     """
+    if sample.mode == "LAB":  # Pillow's own conversion would prepare this for every strip of rows anew
+        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.buildTransform(*profiles, "LAB", "RGB").apply
     if not profile and isinstance(gamma, float):
         return partial(_without_gamma, gamma=gamma)
     if not isinstance(profile, bytes) or sample.mode not in _ICC_SPACES:
@@ -400,7 +400,7 @@ def _to_srgb(sample: Image.Image, profile: object, gamma: object) -> _Convert:
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if source.profile.xcolor_space.strip() != _ICC_SPACES[mode]:
-            return lambda rows: rows
+            raise ValueError("a profile of other channels")
         to_srgb = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
         if mode == "RGB" and _is_near(to_srgb.apply(_PROBE), _PROBE):  # what its name says is no proof
             return lambda rows: rows

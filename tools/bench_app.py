@@ -4,8 +4,9 @@
 
 In a Chromium on the same machine: from starting the server until a page is open and the first uploaded photo
 has its first card; later, with all loaded, from an upload to its first card; and the server's memory after
-each of some visitors has brought some photos. Both versions take turns. Goes to docs/benchmarks/, see
-`tools.bench_history`. Linux only, for the memory.
+each of some visitors has brought some photos, once nobody can come back to these, and the same after as many
+visitors again. Both versions take turns. Goes to docs/benchmarks/, see `tools.bench_history`. Linux only, for
+the memory.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from importlib.metadata import version
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from playwright.sync_api import Browser, FilePayload, Page
 from tqdm import tqdm
@@ -63,6 +64,9 @@ _ANSWERED = """() => [...document.querySelectorAll("p")].some(
     (words) => words.textContent.startsWith("looks about") && words.checkVisibility()
 )"""
 """Whether a card is there, for the browser."""
+
+_GONE: Final = 135.0
+"""Seconds after which nobody can come back to their photos: server.disconnectedSessionTTL is 120."""
 
 
 def main() -> int:
@@ -145,6 +149,8 @@ def measure_memory(
 ) -> dict[str, Any]:
     """Lets visitors come one after another, bring their photos all at once, and go when they have seen them.
 
+    Then as many again. A visitor who has left may come back for a while, so that their photos stay that long.
+
     Args:
         app: Which.
         browser: Is running already.
@@ -153,12 +159,14 @@ def measure_memory(
         each: How many photos each of them brings; no two are the same file.
 
     Returns:
-        Megabytes of 10⁶ bytes that the server holds: ``memory_mb_by_visitor``, after each one; of these the
-        last, ``memory_mb``; and ``peak_memory_mb``.
+        Megabytes of 10⁶ bytes that the server holds: ``memory_mb_by_visitor``, after each one; ``memory_mb``
+        and ``peak_memory_mb`` after the first so many visitors; and ``memory_mb_without_visitors``, once all
+        have left for good, of both times.
     """
-    held = []
+    held, alone = [], []
+    peak = 0.0
     with app.served() as server:
-        for visitor in tqdm(range(visitors), desc="visitors", disable=None):
+        for visitor in tqdm(range(2 * visitors), desc="visitors", disable=None):
             # What follows a JPEG's end is nobody's concern, and makes it another file.
             files = {
                 f"photo-{number}.jpg": photo + bytes([visitor, number])
@@ -168,8 +176,16 @@ def measure_memory(
                 _upload(page, files)
                 wait_until_drawn(page)
             held.append(_status(server.pid, "VmRSS"))
-        peak = _status(server.pid, "VmHWM")
-    return {"memory_mb": held[-1], "peak_memory_mb": peak, "memory_mb_by_visitor": held}
+            peak = peak or (len(held) == visitors and _status(server.pid, "VmHWM"))
+            if len(held) % visitors == 0:
+                time.sleep(_GONE)
+                alone.append(_status(server.pid, "VmRSS"))
+    return {
+        "memory_mb": held[visitors - 1],
+        "peak_memory_mb": peak,
+        "memory_mb_by_visitor": held,
+        "memory_mb_without_visitors": alone,
+    }
 
 
 @contextmanager

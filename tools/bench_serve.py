@@ -1,6 +1,6 @@
 """Measures the HTTP interface: requests a second and their 95th percentile at 1, 4 and 16 clients.
 
-    python -m tools.bench_serve --seconds 30 --json docs/measurements/serve.json
+    python -m tools.bench_serve --seconds 30 30 300 300 --json docs/measurements/serve.json
 
 A service of its own is started on this machine, with the default model. Each client sends one of some photos
 of 640 pixels, waits for the answer, and sends the next; the clients run in this process and take some of the
@@ -97,9 +97,12 @@ def main() -> int:
     """Starts a service, measures, writes."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench_serve", description=__doc__)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 64])
-    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--seconds", type=float, nargs="+", default=[30], help="for all, or for each")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    seconds = options.seconds * (len(options.clients) if len(options.seconds) == 1 else 1)
+    if len(seconds) != len(options.clients):
+        parser.error("--seconds needs one figure, or one for each of --clients")
     bench_folder.WIDTH = WIDTH
     with tempfile.TemporaryDirectory() as folder:
         photos = [path.read_bytes() for path in bench_folder.make_photos(PHOTOS, Path(folder))]
@@ -113,7 +116,9 @@ def main() -> int:
                 raise SystemExit(line)
             port = int(found[1])
             measure(port, photos, 4, 2, service.pid)  # networks are prepared for the threads there are
-            results = [measure(port, photos, n, options.seconds, service.pid) for n in options.clients]
+            results = [
+                measure(port, photos, *one, service.pid) for one in zip(options.clients, seconds, strict=True)
+            ]
         finally:
             service.send_signal(signal.SIGTERM)
             service.communicate()  # what it says at its end needs somebody to say it to

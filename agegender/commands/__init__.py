@@ -16,8 +16,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -26,6 +27,10 @@ from agegender.export import to_json, write_atomically
 from agegender.files import printable
 from agegender.images import IMAGE_SUFFIXES
 from agegender.progress import Progress
+from agegender.runtime import without_chatter
+
+if TYPE_CHECKING:
+    from agegender.predictor import Predictor
 
 OK: Final = 0
 SOME_FAILED: Final = 1
@@ -50,6 +55,22 @@ def text_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def load_predictor(model: str | None) -> Predictor:
+    """Loads a model, the default one for ``None``, so far that its first picture waits for nothing.
+
+    A model that cannot be loaded is so one error of the run, and not one of each picture.
+
+    Raises:
+        ModelError: The model is unknown or not trained.
+    """
+    from agegender.predictor import Predictor  # this late, because some models import TensorFlow
+
+    predictor = Predictor() if model is None else Predictor(model)
+    with without_chatter():
+        predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
+    return predictor
 
 
 def write_json(value: Any, target: str) -> None:

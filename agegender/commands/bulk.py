@@ -10,18 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
-
 from agegender.batch import stop_on_signal
 from agegender.bulk.lists import read_list
 from agegender.bulk.local import predict_local
 from agegender.bulk.storage import find_photos, join
 from agegender.bulk.table import Failure, Origin, Totals, open_folder
-from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_bar
+from agegender.commands import OK, SOME_FAILED, complain, load_predictor, prepare_outputs, progress_bar
 from agegender.errors import ConfigError
 from agegender.files import is_url
 from agegender.models.card import fingerprint
-from agegender.runtime import without_chatter
 from agegender.wording import say_duration
 
 Engine = Literal["local", "ray"]
@@ -77,11 +74,7 @@ def run(
     if not photos:
         raise ConfigError(f"no picture matches {' '.join(map(repr, [*paths, *lists]))}")
 
-    from agegender.predictor import Predictor
-
-    predictor = Predictor() if model is None else Predictor(model)
-    with without_chatter():  # a model that cannot be loaded is one error, not one for each photo
-        predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
+    predictor = load_predictor(model)
     origin = Origin(predictor.model, fingerprint(predictor.card), chips)
     with open_folder(parquet, origin, force=force) as parts:
         for name in parts.damaged:

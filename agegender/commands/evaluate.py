@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
-
-from agegender.commands import OK, SOME_FAILED, complain, prepare_outputs, progress_bars, say, write_json
+from agegender.commands import (
+    OK,
+    SOME_FAILED,
+    complain,
+    load_predictor,
+    prepare_outputs,
+    progress_bars,
+    say,
+    write_json,
+)
 from agegender.data.table import read_dataset
 from agegender.errors import ConfigError
 from agegender.evaluation.corruptions import CORRUPTIONS, evaluate_corruptions
 from agegender.evaluation.evaluate import Evaluation, evaluate, select_rows
 from agegender.faces import FaceDetector
-from agegender.runtime import without_chatter
 from agegender.wording import say_figure
 
 _UNLABELLED_SHOWN: Final = 20
@@ -50,11 +56,7 @@ def run(
             "corruptions are made: measure UTKFace's alone"
         )
 
-    from agegender.predictor import Predictor  # after the checks: it imports TensorFlow
-
-    predictor = Predictor() if model is None else Predictor(model)
-    with without_chatter():
-        predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
+    predictor = load_predictor(model)
     with progress_bars("face") as progress:
         detector = FaceDetector() if detect else None
         result = evaluate(predictor, dataset, rows, detector=detector, progress=progress)

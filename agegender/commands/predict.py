@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PIL import Image
 
 from agegender.batch import in_order, stop_on_signal
-from agegender.commands import complain, progress_bar, save_picture, say
+from agegender.commands import complain, load_predictor, progress_bar, save_picture, say
 from agegender.commands.outputs import (
     Outputs,
     Record,
@@ -31,7 +30,6 @@ from agegender.export import (
 )
 from agegender.images import find_images, read_image
 from agegender.prediction import ImageResult, Prediction
-from agegender.runtime import without_chatter
 from agegender.wording import describe
 
 if TYPE_CHECKING:
@@ -65,10 +63,7 @@ def run(
         raise ConfigError(f"no picture matches {' '.join(map(repr, patterns))}")
     check_outputs(found, outputs)
 
-    from agegender.predictor import Predictor  # after the checks: it imports TensorFlow
-
-    predictor = Predictor() if model is None else Predictor(model)
-    return predict_files(found, predictor, chips=chips, outputs=outputs)
+    return predict_files(found, load_predictor(model), chips=chips, outputs=outputs)
 
 
 def predict_files(paths: Sequence[Path], predictor: Predictor, *, chips: bool, outputs: Outputs) -> int:
@@ -88,15 +83,9 @@ def predict_files(paths: Sequence[Path], predictor: Predictor, *, chips: bool, o
         0, or 1 where some pictures failed.
 
     Raises:
-        ModelError: The model is unknown or not trained; nothing has been written then.
         OSError: An output cannot be written; the others are.
         KeyboardInterrupt: The run was stopped by a signal.
     """
-    # A model that cannot be loaded is one error for the run, not one for each picture, and not hidden by
-    # pictures without faces.
-    with without_chatter():
-        predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
-
     copies = annotated_paths(paths, outputs.annotated) if outputs.annotated is not None else {}
 
     def predict(path: Path) -> tuple[dict[str, Any], list[Prediction]]:

@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 import uvicorn
 
-from agegender.commands import OK, complain
+from agegender.commands import OK, complain, load_predictor
 from agegender.errors import ConfigError
-from agegender.runtime import return_large_blocks, without_chatter
+from agegender.runtime import return_large_blocks
 from agegender.service.application import build_app
 from agegender.service.token import token_for
 
@@ -38,12 +38,8 @@ def run(*, host: str, port: int, token_file: Path | None, model: str | None) -> 
     """
     token = token_for(host, token_file, "--token-file")
 
-    from agegender.predictor import Predictor
-
-    predictor = Predictor() if model is None else Predictor(model)
-    with without_chatter():
-        predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
-        predictor.predict(np.zeros((64, 64, 3), np.uint8))
+    predictor = load_predictor(model)
+    predictor.predict(np.zeros((64, 64, 3), np.uint8))  # loads the detector
     return_large_blocks()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

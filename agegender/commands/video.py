@@ -9,12 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from agegender.batch import stop_on_signal
-from agegender.commands import complain, progress_bar, say
+from agegender.commands import complain, load_predictor, progress_bar, say
 from agegender.commands.outputs import (
     Outputs,
     Record,
@@ -26,7 +24,6 @@ from agegender.commands.outputs import (
 )
 from agegender.errors import ConfigError, ModelError, reason_of
 from agegender.export import NO_FACE, open_atomically, tracks_csv, videos_document
-from agegender.runtime import without_chatter
 from agegender.video.analysis import VideoResult, follow_video
 from agegender.video.following import FramePredictor
 from agegender.video.reading import find_videos
@@ -41,9 +38,6 @@ class VideoPredictor(FramePredictor, Protocol):
     @property
     def model(self) -> str:
         """Name of the model."""
-
-    def predict_chips(self, chips: NDArray[np.uint8]) -> Sequence[Any]:
-        """Estimates for chips of shape (n, h, w, 3)."""
 
 
 def run(
@@ -85,10 +79,7 @@ def run(
         copies = annotated_paths(found, outputs.annotated, {_COPIED_AS}, _COPIED_AS)
     check_outputs(found, outputs, copies)
 
-    from agegender.predictor import Predictor  # after the checks: it may import TensorFlow
-
-    predictor = Predictor() if model is None else Predictor(model)
-    return follow_files(found, predictor, every=every, outputs=outputs, copies=copies)
+    return follow_files(found, load_predictor(model), every=every, outputs=outputs, copies=copies)
 
 
 def follow_files(
@@ -115,12 +106,9 @@ def follow_files(
         0, or 1 where some videos failed.
 
     Raises:
-        ModelError: The model is unknown or not trained; nothing has been written then.
         OSError: An output cannot be written; the others are.
         KeyboardInterrupt: The run was stopped by a signal.
     """
-    with without_chatter():
-        predictor.predict_chips(np.zeros((1, 200, 200, 3), np.uint8))
     records: list[Record] = []
     with (
         writing(

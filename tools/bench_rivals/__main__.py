@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+from typing import Any, Final
 
 from tqdm import tqdm
 
@@ -29,6 +29,9 @@ from tools.bench_rivals.photos import write_photos
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+
+_OF_FOLDER: Final = 60
+"""So many photos of the folder the version before answers, one after another, as its `predict` did."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,9 @@ def main() -> int:
             figures = measure(participants, photos, options.rounds, options.repeats)
             many = bench_folder.make_photos(options.folder, Path(folder))
             figures["folder"] = bench_folder.measure(many, Predictor())
+            if BEFORE in participants:
+                before_ms = _report(participants[BEFORE], many[:_OF_FOLDER], repeats=1)["ms"]
+                figures["folder"]["before"] = {"ms_a_photo": round(median(map(median, before_ms)), 1)}
     except AgeGenderError as error:
         print(f"bench_rivals: {error}", file=sys.stderr)
         return 2
