@@ -63,7 +63,8 @@ class App:
 _ANSWERED = """() => [...document.querySelectorAll("p")].some(
     (words) => words.textContent.startsWith("looks about") && words.checkVisibility()
 )"""
-"""Whether a card is there, for the browser."""
+_OPEN = """() => document.querySelector('input[type="file"]') !== null"""
+"""Whether a card is there, and whether the uploader is, for the browser."""
 
 _GONE: Final = 135.0
 """Seconds after which nobody can come back to their photos: server.disconnectedSessionTTL is 120."""
@@ -195,7 +196,7 @@ def _visitor(browser: Browser, address: str) -> Iterator[Page]:
     page = context.new_page()
     page.set_default_timeout(1000 * PATIENCE)
     page.goto(address)
-    page.locator('input[type="file"]').wait_for(state="attached")
+    page.wait_for_function(_OPEN, polling="raf")  # a locator looks ever more rarely, at last twice a second
     yield page
     context.close()
 
@@ -206,7 +207,6 @@ def _upload(page: Page, files: Mapping[str, bytes]) -> float:
     page.locator('input[type="file"]').set_input_files(
         [FilePayload(name=name, mimeType="image/jpeg", buffer=data) for name, data in files.items()]
     )
-    # A locator looks ever more rarely, at last twice a second.
     page.wait_for_function(_ANSWERED, polling="raf")
     return time.perf_counter() - began
 

@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -51,18 +52,23 @@ def make_photos(count: int, folder: Path) -> None:
     example = Image.open(EXAMPLE).convert("RGB")
     random = np.random.default_rng(7)
     width, height = (round(SHARE * side) for side in example.size)
+    places = random.uniform(0, 1 - SHARE, (count, 2)) * example.size
+    angles = random.uniform(-4, 4, count)
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        left, top = random.uniform(0, 1 - SHARE, 2) * example.size
-        angle = random.uniform(-4, 4)
+
+    def make(number: int) -> None:
         path = folder / f"{number:06}.jpg"
         if path.exists():
-            continue
-        photo = example.crop((round(left), round(top), round(left) + width, round(top) + height))
-        photo = photo.rotate(angle, Image.Resampling.BILINEAR)
+            return
+        left, top = places[number].round().astype(int).tolist()
+        photo = example.crop((left, top, left + width, top + height))
+        photo = photo.rotate(angles[number], Image.Resampling.BILINEAR)
         photo.resize((WIDTH, round(WIDTH * height / width)), Image.Resampling.BILINEAR).save(path, quality=88)
         if number % BROKEN_EVERY == BROKEN_EVERY // 2:
             path.write_bytes(path.read_bytes()[:2000])
+
+    with ThreadPoolExecutor(cores()) as pool:
+        list(pool.map(make, range(count)))
 
 
 def run_engine(engine: str, photos: Path, answers: Path) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
     python -m tools.visitors --visitors 50 --seconds 600 --json docs/measurements/visitors.json
 
-Every visitor opens the app over a WebSocket, uploads photos and waits for the answers, asks why, and looks at
-other pages, over and over. What counts: no page shows an error, everybody is served about as often as the
-others, and the server's memory is flat after the first minutes and given back once all have left.
+Every visitor opens the app over a WebSocket, uploads a photo and waits for the answers, asks why, looks at
+other pages, comes back and has the photo forgotten, over and over. What counts: no page shows an error,
+everybody is served about as often as the others, and the server's memory is flat after the first minutes and
+given back once all have left.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _PAGES: Final = ("compare_models", "about", "training_curves", "dataset_explorer
 _EXPLAINS: Final = 0.2  # of the turns: this needs TensorFlow, and seconds of both cores
 _COOKIE: Final = "_streamlit_xsrf"
 _EVERY: Final = 5.0  # seconds between two looks at the memory
-_AFTER: Final = 150.0
+_AFTER: Final = 160.0
 """Seconds after the last has left: sessions last for 120 (server.disconnectedSessionTTL)."""
 
 
@@ -62,6 +63,7 @@ class Visitor:
         self._address, self._seen, self._rng = address, seen, random.Random(number)
         self._widgets: dict[str, Any] = {}
         self._uploaders: dict[str, str] = {}
+        self._page = self._forget = ""
         self._hashes: dict[str, str] = {}
         self._session = self._cookie = self._words = ""
         self._waits: list[float] = []
@@ -88,6 +90,8 @@ class Visitor:
     async def _turn(self) -> None:
         began = time.monotonic()
         await self._run("predict")
+        if self._forget:
+            await self._run("predict", press=self._forget)
         await self._upload(await asyncio.to_thread(self._photo))
         await self._run("predict")
         if "faces found" not in self._words:
@@ -116,9 +120,11 @@ class Visitor:
         Image.fromarray(pixels).save(kept, "JPEG", quality=85)
         return kept.getvalue()
 
-    async def _run(self, page: str) -> None:
-        """Runs a page with the widgets as they are, and reads what it shows until it is done."""
-        message, self._words = BackMsg(), ""
+    async def _run(self, page: str, *, press: str = "") -> None:
+        """Runs a page with the widgets as they are or a button pressed, and reads what it shows."""
+        if page != self._page:  # a page begins with empty widgets
+            self._page, self._widgets = page, {}
+        message, self._words, self._forget = BackMsg(), "", ""
         state = message.rerun_script
         state.page_script_hash = self._hashes.get(page, "")
         for identifier, files in self._widgets.items():
@@ -127,6 +133,8 @@ class Visitor:
                 info = widget.file_uploader_state_value.uploaded_file_info.add(name=name, size=size)
                 info.file_id = url.file_id
                 info.file_urls.CopyFrom(url)
+        if press:
+            state.widget_states.widgets.add(id=press, trigger_value=True)
         await self._socket.send(message.SerializeToString())
         while True:
             answer = await self._receive()
@@ -153,6 +161,8 @@ class Visitor:
                 self._seen.errors.append(f"{element.exception.type}: {element.exception.message}"[:300])
             case "markdown":
                 self._words += element.markdown.body
+            case "button" if element.button.label == "Forget":
+                self._forget = element.button.id
             case "file_uploader":
                 self._uploaders["photos"] = element.file_uploader.id
 

@@ -90,7 +90,9 @@ class LoadedModel:
         from agegender.explain import ContributionMapper
         from agegender.models.trained import TrainedModel
 
-        return ContributionMapper(TrainedModel(self.predictor.model))
+        mapper = ContributionMapper(TrainedModel(self.predictor.model))
+        tidy_memory()
+        return mapper
 
 
 class LoadedModels:

@@ -45,7 +45,7 @@ HEADERS: Final[Mapping[str, str]] = {
 _STREAM: Final = "/_stcore/stream"
 _UPLOAD: Final = "/_stcore/upload_file/"
 _WAIT_SECONDS: Final = 10
-_BEYOND_TTL: Final = 5.0  # seconds
+_LOOKS_A_TTL: Final = 4  # for sessions that have expired
 _BUSY: Final = f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="{_WAIT_SECONDS}">
 <title>Busy · Age and gender</title>
@@ -210,12 +210,14 @@ class Doors:
                 self._tidying = asyncio.create_task(self._tidy_up())
 
     async def _tidy_up(self) -> None:
-        """Lets go of what visitors left behind, once none of them can come back to it."""
-        while self._left:
+        """Lets go of what visitors left behind, soon after they can no longer come back to it."""
+        kept = 0
+        while self._left or kept:
             self._left = False
-            await asyncio.sleep(get_option("server.disconnectedSessionTTL") + _BEYOND_TTL)
-            drop_expired_sessions()
-            await asyncio.to_thread(tidy_memory)
+            await asyncio.sleep(get_option("server.disconnectedSessionTTL") / _LOOKS_A_TTL)
+            dropped, kept = drop_expired_sessions()
+            if dropped:
+                await asyncio.to_thread(tidy_memory)
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         session = scope["path"].partition(_UPLOAD)[2].partition("/")[0]
@@ -252,12 +254,16 @@ class Doors:
         return send_with_headers
 
 
-def drop_expired_sessions() -> None:
+def drop_expired_sessions() -> tuple[int, int]:
     """Has Streamlit drop sessions nobody can come back to, with their photos.
 
     By itself it does so when the next visitor leaves, be it days later.
+
+    Returns:
+        How many were dropped, and how many are left whose visitors may still come back.
     """
-    runtime.get_instance()._session_mgr._session_storage._cache.expire()  # type: ignore[attr-defined]
+    sessions = runtime.get_instance()._session_mgr._session_storage._cache  # type: ignore[attr-defined]
+    return len(sessions.expire()), len(sessions)
 
 
 def held_bytes() -> Counter[str]:

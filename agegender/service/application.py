@@ -156,7 +156,7 @@ class _Desk:
         max_held: How many bytes they may bring together.
         requests: How many are here.
         held: Bytes that they brought.
-        seconds: How long a request's photos take, lately.
+        seconds: How long a request waits for its answer, lately.
     """
 
     queue: int
@@ -183,8 +183,8 @@ class _Desk:
 
     @property
     def retry_after(self) -> int:
-        """In how many seconds half of the queue will be done, about."""
-        return max(1, math.ceil(self.seconds * self.requests / self.crew.threads / 2))
+        """In how many seconds half of those who are here now will be done, about."""
+        return max(1, math.ceil(self.seconds / 2))
 
 
 class _InMemoryParser(MultiPartParser):

@@ -189,30 +189,33 @@ def test_photos_of_who_does_not_come_back_are_dropped_though_nobody_else_comes(m
     del session
     assert left() is not None
     monkeypatch.setattr(runtime, "get_instance", lambda: SimpleNamespace(_session_mgr=manager))
-    server.drop_expired_sessions()
+    assert server.drop_expired_sessions() == (1, 0)
     assert left() is None
 
 
-def test_after_the_last_visitor_has_left_memory_is_tidied_when_their_session_has_expired(monkeypatch):
-    done: list[tuple[str, float]] = []
-    now = time.monotonic
-    monkeypatch.setattr(server, "get_option", {"server.disconnectedSessionTTL": 0.1}.__getitem__)
-    monkeypatch.setattr(server, "_BEYOND_TTL", 0.1)
-    monkeypatch.setattr(server, "drop_expired_sessions", lambda: done.append(("dropped", now())))
-    monkeypatch.setattr(server, "tidy_memory", lambda: done.append(("tidied", now())))
+def test_memory_is_tidied_soon_after_a_session_has_expired_whoever_else_comes_and_goes(monkeypatch):
+    ttl = 0.4
+    storage = MemorySessionStorage(ttl_seconds=ttl)
+    manager = WebsocketSessionManager(storage, Mock(), Mock(), None)
+    monkeypatch.setattr(runtime, "get_instance", lambda: SimpleNamespace(_session_mgr=manager))
+    monkeypatch.setattr(server, "get_option", {"server.disconnectedSessionTTL": ttl}.__getitem__)
+    left, tidied = [], []
+    monkeypatch.setattr(server, "tidy_memory", lambda: tidied.append(time.monotonic()))
 
     async def streamlit(scope, receive, send) -> None:
         """A visitor who leaves at once."""
+        session = Session()
+        session.id = f"visitor {len(left)}"
+        left.append(time.monotonic())
+        storage.save(SessionInfo(None, session))
 
-    async def come_and_go() -> float:
+    async def come_and_go() -> None:
         doors = Doors(streamlit, Limits())
-        for wait in (0, 0.1, 0.5):  # while the first one's session lasts; when all is tidied
+        for wait in (0, 0.3, 1.0):  # while the first one's session lasts; when all is tidied
             await asyncio.sleep(wait)
             await doors({"type": "websocket", "path": STREAM}, None, None)
-            left = now()
-        await asyncio.sleep(0.6)
-        return left
+        await asyncio.sleep(1)
 
-    left = asyncio.run(come_and_go())
-    assert [what for what, _ in done] == ["dropped", "tidied"] * 3
-    assert all(when >= left + 0.2 for _, when in done[-2:])
+    asyncio.run(come_and_go())
+    assert len(tidied) == len(left) == 3
+    assert all(ttl <= then - when < 2 * ttl for when, then in zip(left, tidied, strict=True))
