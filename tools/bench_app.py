@@ -5,8 +5,9 @@
 In a Chromium on the same machine: from starting the server until a page is open and the first uploaded photo
 has its first card; later, with all loaded, from an upload to its first card; and the server's memory after
 each of some visitors has brought some photos, once nobody can come back to these, and the same after as many
-visitors again. Both versions take turns. Goes to docs/benchmarks/, see `tools.bench_history`. Linux only, for
-the memory.
+visitors again. Both versions take turns, and so does an app of three lines that only says that a file came:
+what Streamlit and the browser take by themselves. Goes to docs/benchmarks/, see `tools.bench_history`. Linux
+only, for the memory.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from tools.app_in_browser import (
     serve,
     wait_until_drawn,
 )
-from tools.bench_history import BEFORE, FOLDER, NOW, record
+from tools.bench_history import BARE, BEFORE, FOLDER, NOW, record
 from tools.bench_rivals.photos import write_photos
 
 
@@ -66,6 +67,11 @@ _ANSWERED = """() => [...document.querySelectorAll("p")].some(
 _OPEN = """() => document.querySelector('input[type="file"]') !== null"""
 """Whether a card is there, and whether the uploader is, for the browser."""
 
+_BARE = """import streamlit as st
+if st.file_uploader("photo", accept_multiple_files=True):
+    st.markdown("looks about right")
+"""
+
 _GONE: Final = 135.0
 """Seconds after which nobody can come back to their photos: server.disconnectedSessionTTL is 120."""
 
@@ -89,10 +95,11 @@ def main() -> int:
         before = options.before.resolve()
         apps[BEFORE] = App(before, {"AGEGENDER_WEIGHTS": str(before / "weights")})
     load = os.getloadavg()[0]
-    waits: dict[str, list[dict[str, Any]]] = {name: [] for name in apps}
-    with open_chromium(chromium) as browser:
+    waits: dict[str, list[dict[str, Any]]] = {name: [] for name in [*apps, BARE]}
+    with open_chromium(chromium) as browser, tempfile.TemporaryDirectory() as bare:
+        (Path(bare) / "app.py").write_text(_BARE, encoding="utf-8")
         for _ in tqdm(range(options.starts), desc="starts", disable=None):
-            for name, app in apps.items():
+            for name, app in (apps | {BARE: App(Path(bare))}).items():
                 waits[name].append(measure_waits(app, browser, options.uploads))
         with tempfile.TemporaryDirectory() as folder:
             photos = [path.read_bytes() for path in write_photos(Path(folder))]
@@ -107,7 +114,7 @@ def main() -> int:
         "visitors": options.visitors,
         "photos": options.visitors * options.photos,
         "packages": {name: version(name) for name in ("streamlit", "playwright")},
-        "versions": {name: _medians(waits[name]) | memory[name] for name in apps},
+        "versions": {name: _medians(waits[name]) | memory.get(name, {}) for name in waits},
     }
     print(record("app", figures, options.output))
     return 0

