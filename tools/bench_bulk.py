@@ -25,7 +25,6 @@ from agegender import Predictor
 from agegender.batch import cores
 from agegender.bulk.local import predict_local
 from agegender.bulk.table import Origin, open_folder
-from agegender.commands.bench import describe_machine, describe_versions
 from agegender.models.card import fingerprint
 from tools import bench_folder
 from tools.records import write_record
@@ -125,8 +124,6 @@ def main() -> int:
         "photo_width": WIDTH,
         "cores": cores(),
         "load_before": round(load, 1),
-        "machine": describe_machine(),
-        "versions": describe_versions(),
         "local": local,
         "ray": distributed,
     }

@@ -29,7 +29,6 @@ from PIL import Image
 from agegender import Predictor
 from agegender.assets import EXAMPLE
 from agegender.batch import cores, in_order
-from agegender.commands.bench import describe_machine, describe_versions
 from agegender.commands.predict import _predict_one
 from agegender.runtime import prepare_tensorflow
 from tools.records import write_record
@@ -137,9 +136,7 @@ def main() -> int:
     predictor = Predictor() if options.model is None else Predictor(options.model)
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(make_photos(options.photos, Path(folder)), predictor)
-    engine = predictor.load().runtime
-    report = {"engine": engine, "machine": describe_machine(), "versions": describe_versions(), **figures}
-    write_record(report, options.json)
+    write_record({"engine": predictor.load().runtime, **figures}, options.json)
     return 0
 
 

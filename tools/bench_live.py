@@ -27,7 +27,6 @@ import numpy as np
 
 from agegender import Predictor
 from agegender.batch import cores
-from agegender.commands.bench import describe_machine
 from agegender.images import read_image
 from agegender.video import FaceFollower
 from tools.app_in_browser import PATIENCE, find_chromium, open_chromium, serve, wait_until_drawn
@@ -51,7 +50,6 @@ def main() -> int:
     server = measure_server(frames, options.seconds)
     report = {
         "date": date.today().isoformat(),
-        "machine": describe_machine(),
         "cores": cores(),
         "load_before": round(load, 1),
         "note": options.note,

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 
-from agegender.commands.bench import describe_machine, describe_versions
 from tools import bench_folder
 from tools.records import write_record
 
@@ -130,8 +129,6 @@ def main() -> int:
             service.communicate()  # what it says at its end needs somebody to say it to
     report = {
         "photo_width": WIDTH,
-        "machine": describe_machine(),
-        "versions": describe_versions(),
         "exit_code": service.returncode,
         "results": results,
     }

@@ -27,7 +27,6 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from agegender.batch import cores
-from agegender.commands.bench import describe_machine
 from tools.clips import Pixels, film, portraits, put, save_clip
 from tools.records import write_record
 
@@ -61,7 +60,6 @@ def main() -> int:
         long = measure(clips[3 * options.seconds], 3 * options.seconds, next(iter(WAYS)), 1, folder)
     report = {
         "date": date.today().isoformat(),
-        "machine": describe_machine(),
         "load_before": round(load, 1),
         "note": options.note,
         "packages": {name: version(name) for name in ("av", "ai-edge-litert", "opencv-python-headless")},

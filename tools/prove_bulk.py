@@ -35,7 +35,6 @@ from PIL import Image
 from agegender.assets import EXAMPLE
 from agegender.batch import cores
 from agegender.bulk.table import SCHEMA, read_columns
-from agegender.commands.bench import describe_machine, describe_versions
 from tools.records import write_record
 
 WIDTH = 640
@@ -250,8 +249,6 @@ def main() -> int:
         "photo_width": WIDTH,
         "cores": cores(),
         "load_before": round(load, 1),
-        "machine": describe_machine(),
-        "versions": describe_versions(),
         "engines": engines,
         "rows": found,
     }

@@ -92,7 +92,7 @@ def _conditions(conditions: Figures) -> str:
     )
     rows = [
         (name, f"{figures['n']:,}", *(f"{100 * figures[word]:.1f} %" for word in CONDITION_WARNINGS))
-        for name, figures in conditions.items()
+        for name, figures in conditions["chips"].items()
     ]
     header = ("chips", "tried", *CONDITION_WARNINGS)
     return f"## Faces that cannot be judged\n\n{words}\n\n{table(header, rows)}"

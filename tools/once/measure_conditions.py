@@ -61,7 +61,7 @@ def main() -> int:
     for name, change in changes.items():
         report[f"UTKFace, {name}"] = share(map(change, chips[:SOME]))
     report["drawn faces that were found"] = share(drawn_chips(DRAWN))
-    write_record(report, options.json)
+    write_record({"chips": report}, options.json)
     return 0
 
 
