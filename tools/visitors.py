@@ -270,14 +270,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as server:
         met = asyncio.run(crowd(server, options.visitors, options.seconds))
-    load = os.getloadavg()[0]
-    record = {
-        **met,
-        "load_after": round(load, 1),
-    }
-    write_record(record, options.json)
+    write_record({"load_before": round(load, 1), **met}, options.json)
     return int(bool(met["errors"]))
 
 

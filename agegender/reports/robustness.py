@@ -150,15 +150,15 @@ def _visitors(met: Figures) -> str:
     words = wrap(
         f"""{met["visitors"]} visitors, each with a connection like a browser's, uploaded photos of seven
         faces, waited for the answers, asked why now and then, looked at other pages, and had their photos
-        forgotten, for {met["seconds"]} seconds on {met["machine"]["cores"]} cores: {met["answered"]:,} photos were answered
-        and {met["pages_seen"]:,} other pages shown, with {len(met["errors"]) or "no"} errors. Half of the
+        forgotten, for {met["seconds"]} seconds on {met["machine"]["cores"]} cores: {met["answered"]:,} photos
+        were answered and {met["pages_seen"]:,} other pages shown, with {len(met["errors"]) or "no"} errors. Half of the
         answers came within {waited["median"]:.0f} seconds, nineteen in twenty within
         {waited["percentile_95"]:.0f}; whoever was served least got {turns["least"]} photos answered, most
         {turns["most"]}. The server held {memory["before"]:,} MB before, {memory["a_third"]:,} MB after a
         third of the time, {memory["two_thirds"]:,} MB after two thirds, {memory["end"]:,} MB at the end and
         {memory["after"]:,} MB after all had left; {memory["after_in_files"]:,} MB of these are files mapped
-        into it, TensorFlow's libraries above all, without which nobody can ask why. Again: `python -m tools.visitors`; ten visitors come in the
-        gate."""
+        into it, TensorFlow's libraries above all, without which nobody can ask why. Again:
+        `python -m tools.visitors`; ten visitors come in the gate."""
     )
     return f"## Many visitors at once\n\n{words}"
 
