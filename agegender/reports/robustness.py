@@ -151,8 +151,8 @@ def _visitors(met: Figures) -> str:
         f"""{met["visitors"]} visitors, each with a connection like a browser's, uploaded photos of seven
         faces, waited for the answers, asked why now and then, looked at other pages, and had their photos
         forgotten, for {met["seconds"]} seconds on {met["machine"]["cores"]} cores: {met["answered"]:,} photos
-        were answered and {met["pages_seen"]:,} other pages shown, with {len(met["errors"]) or "no"} errors. Half of the
-        answers came within {waited["median"]:.0f} seconds, nineteen in twenty within
+        were answered and {met["pages_seen"]:,} other pages shown, with {len(met["errors"]) or "no"} errors.
+        Half of the answers came within {waited["median"]:.0f} seconds, nineteen in twenty within
         {waited["percentile_95"]:.0f}; whoever was served least got {turns["least"]} photos answered, most
         {turns["most"]}. The server held {memory["before"]:,} MB before, {memory["a_third"]:,} MB after a
         third of the time, {memory["two_thirds"]:,} MB after two thirds, {memory["end"]:,} MB at the end and
