@@ -17,6 +17,7 @@ import pandas as pd
 from agegender.assets import LABEL_TABLE
 from agegender.data.split import SPLITS
 from agegender.errors import DatasetError
+from agegender.export import write_atomically
 from agegender.files import MALFORMED
 from agegender.labels import ETHNICITIES
 
@@ -67,4 +68,4 @@ def write_label_table(files: pd.DataFrame, path: Path = LABEL_TABLE) -> None:
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as stream:  # no time stamp, no file name inside
         stream.write(text.encode("ascii"))
-    path.write_bytes(packed.getvalue())
+    write_atomically(path, packed.getvalue())

@@ -182,26 +182,32 @@ class RunRecorder(keras.callbacks.Callback):
         self.ended = why
         self.model.stop_training = True
 
+    def save_untrained(self) -> None:
+        """Saves the network as it is: to use, and to go on from, whatever the first epoch brings."""
+        self._save(self.network, BEST_WEIGHTS)
+        self.save_last(0)
+
     def save_last(self, epochs_done: int) -> None:
         """Saves weights, moving average and optimiser, in one file with which epoch they are of."""
-        path = self.folder / LAST_WEIGHTS
-        temporary = self.folder / f".{LAST_WEIGHTS}"
-        self.model.save_weights(temporary)
-        with h5py.File(temporary, "r+") as file:
-            file.attrs["stage"], file.attrs["epochs_done"] = self.stage, epochs_done
-        temporary.replace(path)
+        self._save(self.model, LAST_WEIGHTS, stage=self.stage, epochs_done=epochs_done)
 
     def save_best(self) -> None:
         """Saves the moving average of the network's weights, leaving the network as it was."""
-        temporary = self.folder / f".{BEST_WEIGHTS}"
         variables = self.model.trainable_variables
         raw = [variable.numpy() for variable in variables]
         if self.config.ema_momentum:
             self.model.optimizer.finalize_variable_values(variables)
-        self.network.save_weights(temporary)
-        temporary.replace(self.folder / BEST_WEIGHTS)
+        self._save(self.network, BEST_WEIGHTS)
         for variable, value in zip(variables, raw, strict=True):
             variable.assign(value)
+
+    def _save(self, model: keras.Model, name: str, **attributes: str | int) -> None:
+        """Writes weights whole or not at all: Keras would write them into place bit by bit."""
+        temporary = self.folder / f".{name}"
+        model.save_weights(temporary)
+        with h5py.File(temporary, "r+") as file:
+            file.attrs.update(attributes)
+        temporary.replace(self.folder / name)
 
 
 def _all_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:

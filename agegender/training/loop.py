@@ -23,6 +23,7 @@ from agegender.data.split import SPLIT_SALT, Partition, check_labels
 from agegender.data.split import partition as find_partition
 from agegender.data.table import Dataset
 from agegender.errors import ConfigError, DatasetError
+from agegender.export import write_atomically
 from agegender.faces.face import Face
 from agegender.files import paths_below
 from agegender.models.card import HISTORY_FILE
@@ -30,7 +31,6 @@ from agegender.models.store import load_weights
 from agegender.models.system import named_outputs
 from agegender.progress import Progress as FileProgress
 from agegender.runs.records import (
-    BEST_WEIGHTS,
     LANDMARKS_CACHE,
     LAST_WEIGHTS,
     SPLITS_CACHE,
@@ -263,12 +263,8 @@ def _train(
         record |= {} if recipe is None else {"recipe": dict(recipe)}
         write_json(folder / "config.json", config.to_dict())
         write_json(folder / "environment.json", record)
-        np.savetxt(
-            folder / "split.csv",
-            np.array([partition.digests, partition.names], dtype=object).T,
-            "%s",
-            delimiter=",",
-        )
+        files = zip(partition.digests, partition.names, strict=True)
+        write_atomically(folder / "split.csv", "".join(f"{digest},{name}\n" for digest, name in files))
 
     done = read_checkpoint(folder)[1] if resume else 0
     progress = Progress(folder, total_epochs=config.epochs, first_epoch=done, disable=quiet)
@@ -414,9 +410,7 @@ def _fit_stages(
         if done >= end:
             continue
         if start == 0 and not resume:
-            # Whatever happens in the first epoch, there is something to go on from and something to use.
-            recorder.save_last(0)
-            network.save_weights(folder / BEST_WEIGHTS)
+            recorder.save_untrained()
         model.fit(
             generators["train"],
             validation_data=generators["validation"],

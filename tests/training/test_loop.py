@@ -321,6 +321,22 @@ def test_a_run_without_progress_stops_early_and_says_so(tiny, dataset, tmp_path)
 
 
 @pytest.mark.usefixtures("eager")
+def test_weights_take_their_place_only_once_they_are_whole(tiny, dataset, tmp_path, monkeypatch):
+    written = []
+    save = keras.Model.save_weights
+
+    def save_noting(model, path, *args, **kwargs):
+        written.append(Path(path).name)
+        save(model, path, *args, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "save_weights", save_noting)
+    train_until_interrupted(tiny("gender", epochs=(0, 2)), dataset, tmp_path, epoch=1)
+    assert len(written) == 4  # best and last, before the first epoch and after it
+    assert not RECORD.intersection(written)
+    assert {path.name for path in tmp_path.glob("*.h5")} == {"best.weights.h5", "last.weights.h5"}
+
+
+@pytest.mark.usefixtures("eager")
 def test_patience_is_counted_across_an_interruption(tiny, dataset, tmp_path):
     config = tiny("gender", epochs=(0, 8), patience=3, rates=(1, 1e-12))
     train_until_interrupted(config, dataset, tmp_path, epoch=2)
