@@ -86,7 +86,7 @@ _TURNED_ODDS: Final = math.exp(2)
 """Of two answers for one face, upright and turned, the turned one has to have so many times the odds."""
 
 _PROPOSALS_PER_PIXEL: Final = 1e-4
-_FEWEST_PROPOSALS: Final = 5
+_FEWEST_PROPOSALS: Final = 3
 """How many proposals of a view are looked at turned, the most likely first: what bounds the time. Where that
 shows a face, all others are looked at in that direction."""
 

@@ -44,7 +44,7 @@ from mtcnn import MTCNN as Original  # noqa: N811
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from agegender import assets
-from agegender.faces.cascade import O_BATCH, O_SIDE, R_BATCH, R_SIDE, SHEET
+from agegender.faces.cascade import O_SIDE, R_SIDE, SHEET
 from agegender.litert import LiteRTModel
 
 Array = NDArray[np.float32]
@@ -188,7 +188,7 @@ def main() -> None:
     for name, build, shape, stage in zip(
         ("pnet", "rnet", "onet"),
         (pnet, rnet, onet),
-        ((1, SHEET, SHEET // 2, 8), (R_BATCH, R_SIDE, R_SIDE, 3), (O_BATCH, O_SIDE, O_SIDE, 3)),
+        ((1, SHEET, SHEET // 2, 8), (16, R_SIDE, R_SIDE, 3), (4, O_SIDE, O_SIDE, 3)),
         Original().stages,
         strict=True,
     ):
