@@ -175,7 +175,7 @@ class Doors:
         self._app, self._limits = app, limits
         policy = " ".join([HEADERS["Content-Security-Policy"], *framed_by])  # its last word is who may frame
         self._headers = {**HEADERS, "Content-Security-Policy": policy}
-        self._visitors, self._left = 0, False
+        self._visitors, self._left = 0, 0
         self._tidying: asyncio.Task[None] | None = None
         self._arriving: Counter[str] = Counter()
 
@@ -205,19 +205,20 @@ class Doors:
             await self._app(scope, receive, send)
         finally:
             self._visitors -= 1
-            self._left = True
+            self._left += 1
             if self._tidying is None or self._tidying.done():
                 self._tidying = asyncio.create_task(self._tidy_up())
 
     async def _tidy_up(self) -> None:
         """Lets go of what visitors left behind, soon after they can no longer come back to it."""
-        kept = 0
-        while self._left or kept:
-            self._left = False
+        known = 0
+        while known or self._left:
             await asyncio.sleep(get_option("server.disconnectedSessionTTL") / _LOOKS_A_TTL)
-            dropped, kept = drop_expired_sessions()
-            if dropped:
+            known, self._left = known + self._left, 0
+            kept = drop_expired_sessions()
+            if kept < known:  # Streamlit drops some by itself, where others leave after them
                 await asyncio.to_thread(tidy_memory)
+            known = kept
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         session = scope["path"].partition(_UPLOAD)[2].partition("/")[0]
@@ -254,16 +255,17 @@ class Doors:
         return send_with_headers
 
 
-def drop_expired_sessions() -> tuple[int, int]:
+def drop_expired_sessions() -> int:
     """Has Streamlit drop sessions nobody can come back to, with their photos.
 
     By itself it does so when the next visitor leaves, be it days later.
 
     Returns:
-        How many were dropped, and how many are left whose visitors may still come back.
+        How many are left, whose visitors may still come back.
     """
     sessions = runtime.get_instance()._session_mgr._session_storage._cache  # type: ignore[attr-defined]
-    return len(sessions.expire()), len(sessions)
+    sessions.expire()
+    return len(sessions)
 
 
 def held_bytes() -> Counter[str]:

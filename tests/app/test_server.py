@@ -189,7 +189,7 @@ def test_photos_of_who_does_not_come_back_are_dropped_though_nobody_else_comes(m
     del session
     assert left() is not None
     monkeypatch.setattr(runtime, "get_instance", lambda: SimpleNamespace(_session_mgr=manager))
-    assert server.drop_expired_sessions() == (1, 0)
+    assert server.drop_expired_sessions() == 0
     assert left() is None
 
 
@@ -217,5 +217,25 @@ def test_memory_is_tidied_soon_after_a_session_has_expired_whoever_else_comes_an
         await asyncio.sleep(1)
 
     asyncio.run(come_and_go())
-    assert len(tidied) == len(left) == 3
+    assert len(tidied) == len(left) == 3  # and so ended, each time
     assert all(ttl <= then - when < 2 * ttl for when, then in zip(left, tidied, strict=True))
+
+
+def test_memory_is_tidied_also_after_sessions_that_streamlit_dropped_by_itself(monkeypatch):
+    kept = [2, 1, 0]  # of three who left; nothing says who dropped the others
+    tidied = []
+    monkeypatch.setattr(server, "get_option", {"server.disconnectedSessionTTL": 0.1}.__getitem__)
+    monkeypatch.setattr(server, "drop_expired_sessions", lambda: kept.pop(0))
+    monkeypatch.setattr(server, "tidy_memory", lambda: tidied.append(len(kept)))
+
+    async def streamlit(scope, receive, send) -> None:
+        """A visitor who leaves at once."""
+
+    async def come_and_go() -> None:
+        doors = Doors(streamlit, Limits())
+        for _ in range(3):
+            await doors({"type": "websocket", "path": STREAM}, None, None)
+        await asyncio.sleep(0.5)
+
+    asyncio.run(come_and_go())
+    assert tidied == [2, 1, 0]

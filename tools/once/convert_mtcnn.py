@@ -185,6 +185,7 @@ def main() -> None:
     source = files("mtcnn.assets.weights")
     assets.MTCNN.mkdir(parents=True, exist_ok=True)
     networks: dict[str, dict[str, object]] = {}
+    # The numbers of patches only say what the files begin with: who runs them gives as many as suits.
     for name, build, shape, stage in zip(
         ("pnet", "rnet", "onet"),
         (pnet, rnet, onet),
