@@ -31,7 +31,7 @@ from agegender.litert import LiteRTModel, default_threads
 
 SHEET: Final = 192
 R_SIDE: Final = 24
-R_BATCH: Final = 8
+R_BATCH: Final = 4
 O_SIDE: Final = 48
 O_BATCH: Final = 1
 """Sides of what the networks take, in pixels, and how many patches they are given at a time. Larger sheets
@@ -181,7 +181,7 @@ class Cascade:
                 its boxes are those of the turned picture (`turn_boxes`), and so are the answers.
 
         Returns:
-            Fewer and better squares, shape (n, 4), a picture.
+            Fewer and better squares, shape (n, 4), a picture, the most likely first.
         """
         answers = self._on_patches(self._rnet, pictures, boxes, turns, R_SIDE)
         refined = []

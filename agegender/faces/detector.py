@@ -85,10 +85,17 @@ _TURNED_CONFIDENCE: Final = 0.95
 _TURNED_ODDS: Final = math.exp(2)
 """Of two answers for one face, upright and turned, the turned one has to have so many times the odds."""
 
-_PROPOSALS_PER_PIXEL: Final = 1e-4
-_FEWEST_PROPOSALS: Final = 3
-"""How many proposals of a view are looked at turned, the most likely first: what bounds the time. Where that
-shows a face, all others are looked at in that direction."""
+_PROPOSALS_PER_PIXEL: Final = 8e-5
+_FEWEST_PROPOSALS: Final = 5
+"""How many proposals of a view are looked at turned, the most likely first, and how many of a picture at least:
+what bounds the time. Where that shows a face, all others are looked at in that direction."""
+
+_FEWEST_LARGE_PROPOSALS: Final = 2
+"""How many of a picture's fewest are the large view's, where there are two."""
+
+_CONFIRMED_SHARE: Final = 0.25
+"""So many of them, one at least, may go on to the last network in each direction, which takes six times as long
+for a patch as the one before."""
 
 _WORTHWHILE_SHARE: Final = 0.8
 """Of the size that a view's faces need at least, proposals need this share to be looked at turned. In a view
@@ -114,6 +121,7 @@ class _View:
         offset: Where the picture's left and top edge lie on the canvas, in pixels.
         picture: Width and height of the picture, in pixels.
         smallest: Drop faces below this size, in pixels of the picture.
+        fewest_proposals: At least so many of its proposals are looked at turned.
     """
 
     index: int
@@ -122,11 +130,12 @@ class _View:
     offset: tuple[int, int]
     picture: tuple[int, int]
     smallest: float
+    fewest_proposals: int
 
     @property
     def most_proposals(self) -> int:
         """How many of its proposals are looked at turned before there is reason to look at all."""
-        return max(_FEWEST_PROPOSALS, int(_PROPOSALS_PER_PIXEL * math.prod(self.canvas.size)))
+        return max(self.fewest_proposals, int(_PROPOSALS_PER_PIXEL * math.prod(self.canvas.size)))
 
     def to_source(self, points: NDArray[np.float64], quarter_turns: int = 0) -> NDArray[np.float64]:
         """Turns the cascade's coordinates, shape (n, 2) as x and y, into pixels of the picture.
@@ -168,9 +177,9 @@ class _Look:
     turns: int
 
     @property
-    def has_more(self) -> bool:
-        """Whether there are more boxes than are looked at without reason."""
-        return len(self.boxes) > self.view.most_proposals
+    def most_confirmed(self) -> int:
+        """How many of its boxes go on to the last network before there is reason to look at all."""
+        return max(1, int(_CONFIRMED_SHARE * self.view.most_proposals))
 
 
 class FaceDetector:
@@ -315,9 +324,10 @@ class FaceDetector:
             if view.index in undecided
             for turns in (1, 2, 3)
         ]
+        looks = [look for look in looks if len(look.boxes)]
         likely = [replace(look, boxes=look.boxes[: look.view.most_proposals]) for look in looks]
-        faces = self._look(likely, least, refine=True)
-        again = [look for look, some in zip(looks, faces, strict=True) if some and look.has_more]
+        faces = self._look(likely, least, refine=True, briefly=True)
+        again = [look for look, some in zip(looks, faces, strict=True) if some]
         turned: dict[int, list[Face]] = {index: [] for index in undecided}
         for look, some in zip(looks + again, faces + self._look(again, least, refine=True), strict=True):
             turned[look.view.index] += some
@@ -345,14 +355,18 @@ class FaceDetector:
             for look, some in zip(looks, self._look(looks, min_confidence, refine=refine), strict=True):
                 found[look.view.index] += some
 
-    def _look(self, looks: Sequence[_Look], min_confidence: float, *, refine: bool) -> list[list[Face]]:
-        """Has boxes confirmed, before that also refined; returns the faces of each look."""
-        if not any(len(look.boxes) for look in looks):
-            return [[] for _ in looks]
+    def _look(
+        self, looks: Sequence[_Look], min_confidence: float, *, refine: bool, briefly: bool = False
+    ) -> list[list[Face]]:
+        """Has boxes confirmed, before that also refined, briefly only the best; returns each look's faces."""
+        if not looks:
+            return []
         canvases, turns = [look.view.canvas for look in looks], [look.turns for look in looks]
         boxes = [turn_boxes(look.boxes, look.view.canvas.size, look.turns) for look in looks]
         if refine:
             boxes = self.load().refine(canvases, boxes, turns)
+        if briefly:
+            boxes = [own[: look.most_confirmed] for own, look in zip(boxes, looks, strict=True)]
         found = self.load().confirm(canvases, boxes, min_confidence, turns)
         return [
             _to_faces(detections, look.view, look.turns)
@@ -409,9 +423,11 @@ def _views(index: int, image: NDArray[np.uint8], max_side: int) -> list[_View]:
     if min(height, width) < WINDOW:
         return []
 
-    def view(canvas: Pyramid, shown: tuple[int, int], x: int, y: int, smallest: float) -> _View:
+    def view(
+        canvas: Pyramid, shown: tuple[int, int], x: int, y: int, smallest: float, fewest_proposals: int
+    ) -> _View:
         scale = (shown[1] / width, shown[0] / height)
-        return _View(index, canvas, scale, (x, y), (width, height), smallest)
+        return _View(index, canvas, scale, (x, y), (width, height), smallest, fewest_proposals)
 
     large_side, framed_side = _long_sides(image.shape, max_side)
     rows, columns = _size(image, framed_side)
@@ -422,13 +438,14 @@ def _views(index: int, image: NDArray[np.uint8], max_side: int) -> list[_View]:
     place = framed[y : y + rows, x : x + columns]
     if longest <= _FRAMED_SIDE:
         place[:] = _resize(image, _FRAMED_SIDE)
-        return [view(Pyramid(framed), (rows, columns), x, y, 0.0)]
+        return [view(Pyramid(framed), (rows, columns), x, y, 0.0, _FEWEST_PROPOSALS)]
     large = Pyramid(_resize(image, large_side))
     place[:] = large.shrink((rows, columns))
     smallest = _FRAMED_SHARE * longest * _FRAMED_SIDE / framed_side
+    others = _FEWEST_PROPOSALS - _FEWEST_LARGE_PROPOSALS
     return [
-        view(large, large.size, 0, 0, 0.0),
-        view(Pyramid(framed, first_level=1), (rows, columns), x, y, smallest),
+        view(large, large.size, 0, 0, 0.0, _FEWEST_LARGE_PROPOSALS),
+        view(Pyramid(framed, first_level=1), (rows, columns), x, y, smallest, others),
     ]
 
 
