@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.fuzz.targets import Target, targets, weights
+from tools.fuzz.target import Target
+from tools.fuzz.targets import targets, weights
 
 INPUTS = 5_000
 LEAST = 120

@@ -187,6 +187,16 @@ def base_name(place: str) -> str:
     return PurePosixPath(_split(place)[1]).name if is_url(place) else Path(place).name
 
 
+def read_file(place: str) -> bytes:
+    """Reads a file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with open_file(place) as file:
+        return file.read()
+
+
 def open_file(place: str) -> BinaryIO:
     """Opens a file to read from anywhere in it.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -34,8 +35,8 @@ from agegender.bulk.storage import (
     base_name,
     join,
     make_folder,
-    open_file,
     parquet_files,
+    read_file,
     read_photo_at,
     remove_file,
     state_of,
@@ -82,11 +83,20 @@ STATE_THREADS: Final = 32
 """So many photos of an object store are asked for their state at a time."""
 
 _METADATA_KEY: Final = b"agegender"
+_OWN_NAME: Final = re.compile(r"part-\d{6,}(-[0-9a-z]+)?\.parquet")
+"""Others' parts, such as Spark's, are never taken for damaged ones of this table."""
 _LOCK: Final = ".agegender.lock"
 
 Row = dict[str, Any]
 Failure = tuple[str, str]
 """A photo and what is wrong with it."""
+
+
+class _DamagedPartError(ConfigError):
+    """A part that cannot be read: cut short as the power failed, or no Parquet at all."""
+
+    def __init__(self, part: str, error: Exception) -> None:
+        super().__init__(f"{part} cannot be read: {escape_no_text(str(error))}")
 
 
 class PhotoPredictor(Protocol):
@@ -228,13 +238,34 @@ def _schema(origin: Origin) -> pa.Schema:
 
 def _write_table(part: str, table: pa.Table) -> None:
     content = io.BytesIO()
-    pq.write_table(table, content, compression="zstd")
+    pq.write_table(table, content, compression="zstd", write_page_checksum=True)
     write_file(part, content.getvalue())
 
 
-def _read_table(part: str, columns: Sequence[str] | None = None) -> pa.Table:
-    with open_file(part) as file:
-        return pq.ParquetFile(file).read(columns)
+def _read_table(part: str, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
+    """Reads columns of a part.
+
+    Raises:
+        _DamagedPartError: It is damaged.
+        ConfigError: It is a table of something else.
+        OSError: It cannot be read.
+    """
+    # All of it first: of a file that is damaged Arrow says much the same as of a disk or a store that is.
+    content = read_file(part)
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        table = file.read(list(columns))
+        table.validate(full=True)  # text that is none, lists without an end
+    except (pa.ArrowException, OSError, *MALFORMED) as error:
+        raise _DamagedPartError(part, error) from error
+    found = {column.name: column.type for column in table.schema}
+    if found != {name: SCHEMA.field(name).type for name in columns}:
+        raise _of_something_else(part)
+    return table
+
+
+def _of_something_else(part: str) -> ConfigError:
+    return ConfigError(f"{part} is a Parquet file of something else; name another folder")
 
 
 def _take_out(part: str, paths: Collection[str]) -> None:
@@ -307,25 +338,25 @@ class PartsFolder:
             ConfigError: It is no part of this table.
             OSError: It cannot be read.
         """
+        name = base_name(part)
         try:
-            with open_file(part) as content, pq.ParquetFile(content) as file:
-                words = (file.schema_arrow.metadata or {}).get(_METADATA_KEY)
-                if words is None:
-                    raise ConfigError(f"{part} is a Parquet file of something else; name another folder")
-                self._check(part, json.loads(words))
-                columns = file.read(["path", "face", "size", "modified", "error_kind"])
-        except (pa.ArrowInvalid, *MALFORMED) as error:
-            name = base_name(part)
-            if not name.startswith("part-"):
-                raise ConfigError(f"{part} cannot be read: {escape_no_text(str(error))}") from error
-            remove_file(part)  # cut short, as the power failed
+            columns = _read_table(part, ["path", "face", "size", "modified", "error_kind"])
+        except _DamagedPartError:
+            if not _OWN_NAME.fullmatch(name):
+                raise
+            remove_file(part)
             self.damaged.append(name)
             return None
+        self._check(part, columns.schema.metadata or {})
         with suppress(ValueError, IndexError):
-            self._next = max(self._next, int(base_name(part).removesuffix(".parquet").split("-")[1]) + 1)
+            self._next = max(self._next, int(name.removesuffix(".parquet").split("-")[1]) + 1)
         return columns
 
-    def _check(self, part: str, found: dict[str, Any]) -> None:
+    def _check(self, part: str, metadata: Mapping[bytes, bytes]) -> None:
+        try:
+            found = dict(json.loads(metadata[_METADATA_KEY]))
+        except MALFORMED as error:
+            raise _of_something_else(part) from error
         if found.get("schema") != SCHEMA_VERSION:
             raise ConfigError(f"{part} has version {found.get('schema')} of the schema, not {SCHEMA_VERSION}")
         other = {key: found.get(key) for key in asdict(self.origin)}
@@ -412,7 +443,7 @@ def open_folder(
                 left.unlink(missing_ok=True)
         if force:
             for part in parquet_files(folder):
-                if base_name(part).startswith("part-"):
+                if _OWN_NAME.fullmatch(base_name(part)):
                     remove_file(part)
         yield PartsFolder(folder, origin)
 
@@ -436,9 +467,7 @@ def read_columns(source: str | os.PathLike[str], columns: Sequence[str]) -> pa.T
     tables = []
     for file in files:
         try:
-            tables.append(_read_table(file, list(columns)))
-        except (pa.ArrowInvalid, OSError, *MALFORMED) as error:
+            tables.append(_read_table(file, columns).replace_schema_metadata())
+        except OSError as error:
             raise ConfigError(f"{file} cannot be read: {escape_no_text(str(error))}") from error
-        if set(columns) - set(tables[-1].column_names):
-            raise ConfigError(f"{file} is no part that predict --parquet wrote")
     return pa.concat_tables(tables)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from agegender.commands import OK, complain, prepare_outputs, say, text_table, write_json
+from agegender.commands import OK, complain, prepare_outputs, progress_bars, say, text_table, write_json
 from agegender.files import is_url, printable
 from agegender.summary import UNKNOWN_MONTH, summarize
 from agegender.wording import ABSENT, say_count
@@ -29,7 +29,8 @@ def run(source: str, *, json: str | None) -> int:
         ConfigError: The source is neither, or the JSON cannot be written.
     """
     prepare_outputs({"--json": json}, inputs=[] if is_url(source) else [Path(source)])
-    summary = summarize(source)
+    with progress_bars("group") as progress:
+        summary = summarize(source, progress)
     if json is not None:
         write_json(summary, json)
     else:

@@ -87,15 +87,15 @@ _TURNED_ODDS: Final = math.exp(2)
 
 _PROPOSALS_PER_PIXEL: Final = 8e-5
 _FEWEST_PROPOSALS: Final = 5
-"""How many proposals of a view are looked at turned, the most likely first, and how many of a picture at least:
-what bounds the time. Where that shows a face, all others are looked at in that direction."""
+"""How many proposals of a view are looked at turned, the most likely first, and how many of a picture at
+least: what bounds the time. Where that shows a face, all others are looked at in that direction."""
 
 _FEWEST_LARGE_PROPOSALS: Final = 2
 """How many of a picture's fewest are the large view's, where there are two."""
 
 _CONFIRMED_SHARE: Final = 0.25
-"""So many of them, one at least, may go on to the last network in each direction, which takes six times as long
-for a patch as the one before."""
+"""So many of them, one at least, may go on to the last network in each direction, which takes six times as
+long for a patch as the one before."""
 
 _WORTHWHILE_SHARE: Final = 0.8
 """Of the size that a view's faces need at least, proposals need this share to be looked at turned. In a view
@@ -424,10 +424,10 @@ def _views(index: int, image: NDArray[np.uint8], max_side: int) -> list[_View]:
         return []
 
     def view(
-        canvas: Pyramid, shown: tuple[int, int], x: int, y: int, smallest: float, fewest_proposals: int
+        canvas: Pyramid, shown: tuple[int, int], place: tuple[int, int], smallest: float, fewest: int
     ) -> _View:
         scale = (shown[1] / width, shown[0] / height)
-        return _View(index, canvas, scale, (x, y), (width, height), smallest, fewest_proposals)
+        return _View(index, canvas, scale, place, (width, height), smallest, fewest)
 
     large_side, framed_side = _long_sides(image.shape, max_side)
     rows, columns = _size(image, framed_side)
@@ -438,14 +438,14 @@ def _views(index: int, image: NDArray[np.uint8], max_side: int) -> list[_View]:
     place = framed[y : y + rows, x : x + columns]
     if longest <= _FRAMED_SIDE:
         place[:] = _resize(image, _FRAMED_SIDE)
-        return [view(Pyramid(framed), (rows, columns), x, y, 0.0, _FEWEST_PROPOSALS)]
+        return [view(Pyramid(framed), (rows, columns), (x, y), 0.0, _FEWEST_PROPOSALS)]
     large = Pyramid(_resize(image, large_side))
     place[:] = large.shrink((rows, columns))
     smallest = _FRAMED_SHARE * longest * _FRAMED_SIDE / framed_side
     others = _FEWEST_PROPOSALS - _FEWEST_LARGE_PROPOSALS
     return [
-        view(large, large.size, 0, 0, 0.0, _FEWEST_LARGE_PROPOSALS),
-        view(Pyramid(framed, first_level=1), (rows, columns), x, y, smallest, others),
+        view(large, large.size, (0, 0), 0.0, _FEWEST_LARGE_PROPOSALS),
+        view(Pyramid(framed, first_level=1), (rows, columns), (x, y), smallest, others),
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, Final, Literal
 
 from agegender.errors import ModelError, WeightsNotFoundError
 from agegender.export import to_json, write_atomically
-from agegender.files import read_json
+from agegender.files import MAX_NAME_BYTES, read_json
 from agegender.places import INSTALLED, TRAIN_COMMAND, WEIGHTS_VARIABLE, weights_folders
 
 Runtime = Literal["LiteRT", "Keras"]
@@ -53,7 +54,9 @@ def find_model(name: str, weights_dir: Path | None = None) -> Path:
         WeightsNotFoundError: There is none; says where to get one.
     """
     folders = weights_folders(weights_dir)
-    for folder in folders:
+    # Names come from files, too: what is no folder's name must not lead out of the folder.
+    is_name = name == Path(name).name and len(os.fsencode(name)) <= MAX_NAME_BYTES
+    for folder in folders if is_name else ():
         # The last of the three is for who looked at the first just before the model moved there.
         for found in (folder / name, arrived_model(folder, name), folder / name):
             if (found / CARD_FILE).is_file():

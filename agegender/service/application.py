@@ -325,7 +325,7 @@ async def _photos_of(request: Request, held: _Held) -> tuple[list[tuple[str, byt
         parser = _InMemoryParser(request.headers, held.read(request), max_files=MAX_PHOTOS, max_fields=0)
         try:
             form = await parser.parse()
-        except (MultiPartException, KeyError) as error:
+        except (MultiPartException, LookupError, UnicodeError) as error:  # or its charset is none
             raise HTTPException(422, f"the form cannot be read: {error}") from error
         files = [value for _, value in form.multi_items()]
         photos = [(file.filename or "", await file.read()) for file in files if isinstance(file, UploadFile)]
@@ -375,6 +375,10 @@ class _Door:
         await (self._app if refusal is None else refusal)(scope, receive_noting, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
+        try:
+            request.scope["query_string"].decode()
+        except UnicodeDecodeError:
+            return _json({"error": "the query is no text", "kind": ConfigError.__name__}, 422)
         if self._token is not None:
             said = request.headers.get("authorization", "")
             right = hmac.compare_digest(said.encode(), f"Bearer {self._token}".encode())
@@ -385,7 +389,11 @@ class _Door:
         # Without a token, whatever page a browser here has open must not reach the service through it:
         # neither under its own name (DNS rebinding) nor as another site.
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        if is_loopback(urlsplit(f"//{host}").hostname or "") and origin in {None, f"http://{host}"}:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:  # half an IPv6 address
+            name = ""
+        if is_loopback(name) and origin in {None, f"http://{host}"}:
             return None
         return _json({"error": "only this machine itself is answered here", "kind": "Forbidden"}, 403)
 

@@ -113,8 +113,7 @@ def follow_video(
         every: How often to look for faces, in seconds; ``None`` for five times a second, and at most
             `MOST_LOOKS` times in all.
         copy: Where to write a copy, an MP4: an empty binary file object that can seek, which is not closed.
-        For
-            a copy faces are looked for at least five times a second, ten times to blur them.
+            For a copy faces are looked for at least five times a second, ten times to blur them.
         boxes: Whether the copy shows boxes and labels, with what is pooled by then.
         blur: Whether faces are made unrecognisable in the copy: those that the detector finds, in all frames.
         on_look: Gets each look when it is done.

@@ -25,6 +25,9 @@ _QUALITY: Final = {"preset": "veryfast", "crf": "23"}
 _TICKS: Final = Fraction(1, 90_000)
 """Fine enough for any frame's time, whatever the rate, so that a variable one stays so."""
 
+_LONGEST_PAUSE: Final = round(3600 / _TICKS)
+"""Between two frames. A file that says more is damaged, and an MP4 cannot say more than six hours."""
+
 _PLAYED: Final = frozenset({"aac", "mp3"})
 """Sound that browsers play out of an MP4: it is copied. Any other is coded anew, as AAC."""
 
@@ -81,7 +84,7 @@ class VideoWriter:
         """
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
         frame = frame.reformat(self.width, self.height, "yuv420p", dst_colorspace=Colorspace.ITU709)
-        self._last = max(self._last + 1, round(time / _TICKS))
+        self._last = min(max(self._last + 1, round(time / _TICKS)), self._last + _LONGEST_PAUSE)
         frame.pts, frame.time_base = self._last, _TICKS
         self._container.mux(self._video.encode(frame))
 
@@ -105,7 +108,8 @@ class _Sound:
 
     def __init__(self, container: OutputContainer, source: AudioStream, start: float) -> None:
         self._container, self._source, self._start = container, source, start
-        self._copied = source.codec_context.name in _PLAYED
+        self._copied = source.codec_context.name in _PLAYED and bool(source.rate)
+        self._last = -(1 << 16)  # when the last that was copied began, in ticks of its packets
         self._over = False
         if self._copied:
             self._stream = container.add_stream_from_template(source)
@@ -138,7 +142,13 @@ class _Sound:
             self._container.mux(self._stream.encode(None))
 
     def _copy(self, packet: av.Packet) -> None:
-        shift = round(self._start / (packet.time_base or 1))
+        tick = packet.time_base or Fraction(1)
+        shift = round(self._start / tick)
+        # The muxer tells of times that it cannot say only at the end, when nothing can be left out any more.
+        begin, longest = (packet.dts or packet.pts or 0) - shift, _LONGEST_PAUSE * _TICKS / tick
+        if not (self._last <= begin <= self._last + longest and 0 <= (packet.duration or 0) <= longest):
+            return
+        self._last = begin
         packet.pts = None if packet.pts is None else packet.pts - shift
         packet.dts = None if packet.dts is None else packet.dts - shift
         packet.stream = self._stream

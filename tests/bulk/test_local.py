@@ -194,17 +194,26 @@ def test_a_folder_in_disorder(photos, tmp_path, capsys):
     [part] = out.glob("part-*")
     (out / "part-000009.parquet").write_bytes(part.read_bytes())  # every photo twice
     (out / "part-000004.parquet").write_bytes(part.read_bytes()[:-9])
+    flipped = bytearray(part.read_bytes())
+    flipped[12] ^= 255  # within the first page, where only its checksum tells
+    (out / "part-000005.parquet").write_bytes(flipped)
     FakePredictor.seen.clear()
     assert main(command) == 0
     assert FakePredictor.seen == []
-    assert "part-000004.parquet was damaged" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "part-000004.parquet was damaged" in said
+    assert "part-000005.parquet was damaged" in said
     assert names_of(out) == ["a.png", "b.png", "c.png", "d.png", "e.jpg"]
     with table.open_folder(out, table.Origin("vggface", "x"), force=True):
         assert main(command) == 2
     assert "written by another process" in capsys.readouterr().err
-    pq.write_table(pa.table({"price": [1.0]}), out / "shop.parquet")
+    spark = out / "part-00000-c000.snappy.parquet"
+    pq.write_table(pa.table({"price": [1.0]}), spark)
     assert main(command) == 2
     assert "something else" in capsys.readouterr().err
+    spark.write_bytes(b"PAR1 cut short")  # and is not taken for one of ours
+    assert main(command) == 2
+    assert spark.exists()
 
 
 def test_progress_comes_in_lines_where_it_cannot_be_drawn(photos, tmp_path, capsys, monkeypatch):

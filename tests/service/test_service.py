@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -145,6 +146,47 @@ def test_answers_and_refusals(monkeypatch, caplog):
         assert set(described["components"]["schemas"]["Face"]["properties"]) == set(face)
         assert "http" not in ask("/")[1].replace("http-equiv", "")  # nothing from elsewhere
         assert json.loads(ask("/v1/models")[1])[0]["default"]
+
+
+def answer(app, headers, query):
+    """Asks an application about a form, with headers and a query that no client would let pass."""
+    body = form((b"a.png", photo()))["body"]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/predict",
+        "query_string": query,
+        "headers": headers,
+    }
+    told = [{"type": "http.request", "body": body}]
+    statuses = []
+
+    async def receive():
+        return told.pop() if told else {"type": "http.disconnect"}
+
+    async def send(message):
+        statuses.append(message.get("status"))
+
+    asyncio.run(app(scope, receive, send))
+    return statuses[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "kind", "query", "status"),
+    [
+        (b"[::1", b"X", b"", 403),
+        (b"[v1.x]", b"X", b"", 403),
+        (b"\xff", b"X", b"", 403),
+        (b"[::1]:9", b"X", b"\xff", 422),
+        (b"localhost", b"X; charset=undefined", b"", 422),
+        (b"localhost", b'"', b"", 422),
+        (b"localhost:abc", b"X", b"&&=&chips=1", 422),
+        (b"localhost:abc", b"X", b"&&&chips=1", 200),
+    ],
+)
+def test_odd_requests_are_refused_in_words(host, kind, query, status):
+    headers = [(b"host", host), (b"content-type", b"multipart/form-data; boundary=" + kind)]
+    assert answer(application.build_app(FakePredictor()), headers, query) == status
 
 
 def test_a_full_queue_says_when_to_come_again():

@@ -1,11 +1,13 @@
 """`python -m tools.fuzz`: damaged files by the million, in shards that can be resumed.
 
     python -m tools.fuzz --inputs 1000000 --folder DIR --json docs/measurements/fuzz.json
+    python -m tools.fuzz --inputs 200000 --folder DIR2 --readers videos requests --json …
 
 Each shard is a process of its own, so that a crash of the interpreter or a file that takes forever costs
 one input and is told. What a shard found is kept in DIR; a second call does only what is missing. An input is
 made from the numbers of its shard and of itself, so any can be made again; those that are faults are kept in
-DIR too.
+DIR too. With ``--readers`` only these are tried, in a folder of their own, and what the JSON file holds of
+others stays in it.
 """
 
 from __future__ import annotations
@@ -20,14 +22,17 @@ import sys
 import time
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 from agegender.export import write_atomically
+from agegender.files import read_json
 from tools.fuzz.limits import peak_memory_mb
-from tools.fuzz.targets import MAX_BYTES, MAX_PIXELS, Target, targets
+from tools.fuzz.target import Target
+from tools.fuzz.targets import MAX_BYTES, MAX_PIXELS, targets
 from tools.records import write_record
 
 SHARD: Final = 10_000
@@ -44,27 +49,41 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=SHARD, help=f"how many, in shards of {SHARD:,}")
     parser.add_argument("--folder", type=Path, default=Path("fuzz"), help="where shards and faults are kept")
     parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument(
+        "--readers", nargs="+", default=[], help="only these; by name, as the figures have them"
+    )
     parser.add_argument("--shard", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--start", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.shard is not None:
-        run_shard(options.shard, options.start, options.folder)
+        run_shard(options.shard, options.start, options.folder, options.readers)
         return 0
-    shards = [_whole_shard(number, options.folder) for number in range(-(-options.inputs // SHARD))]
+    count = -(-options.inputs // SHARD)
+    shards = [_whole_shard(number, options.folder, options.readers) for number in range(count)]
+    if options.readers and options.json and options.json.is_file():
+        shards.append(_of_others(read_json(options.json), options.readers))
     figures = summed(shards)
     write_record(figures, options.json)
     return int(bool(figures["faults"]))
 
 
-def _whole_shard(number: int, folder: Path) -> dict[str, Any]:
+def _of_others(figures: dict[str, Any], readers: Sequence[str]) -> dict[str, Any]:
+    """Figures of an earlier run without those of some readers."""
+    targets = {name: found for name, found in figures["targets"].items() if name not in readers}
+    faults = [fault for fault in figures["faults"] if fault["target"] not in readers]
+    return figures | {"targets": targets, "faults": faults}
+
+
+def _whole_shard(number: int, folder: Path, readers: Sequence[str]) -> dict[str, Any]:
     """Runs a shard to its end, past inputs that take the process with them; or reads what it found before."""
     kept = folder / f"{number:05}.json"
     if not kept.is_file():
         parts, faults, start = [], [], 0
         while start < SHARD:
             command = [sys.executable, "-m", "tools.fuzz", "--shard", str(number), "--start", str(start)]
-            run = subprocess.run([*command, "--folder", str(folder)], stdout=subprocess.PIPE, check=False)
+            command += ["--folder", str(folder), *(["--readers", *readers] if readers else [])]
+            run = subprocess.run(command, stdout=subprocess.PIPE, check=False)
             at = folder / f"{number:05}.at"
             if run.returncode == 0:
                 parts.append(json.loads(run.stdout))
@@ -72,7 +91,7 @@ def _whole_shard(number: int, folder: Path) -> dict[str, Any]:
             if -run.returncode in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
                 raise SystemExit("stopped from outside; the same call goes on with this shard")
             start = int(at.read_text()) + 1
-            target, data = make_input(number, start - 1)
+            target, data = make_input(number, start - 1, readers)
             faults.append(
                 _keep(folder, data, target.name, (number, start - 1), f"the process ended: {run.returncode}")
             )
@@ -86,17 +105,17 @@ def _whole_shard(number: int, folder: Path) -> dict[str, Any]:
     return shard
 
 
-def make_input(shard: int, index: int) -> tuple[Target, bytes]:
+def make_input(shard: int, index: int, readers: Sequence[str]) -> tuple[Target, bytes]:
     """The input of this number: which reader it is for, and the file."""
     random = Random(f"{shard}:{index}")
-    everything = targets()
+    everything = [target for target in targets() if not readers or target.name in readers]
     limits = list(accumulate(target.share for target in everything))
     drawn = random.random() * limits[-1]
     target = next(target for target, limit in zip(everything, limits, strict=True) if drawn < limit)
     return target, target.make(random)
 
 
-def run_shard(number: int, start: int, folder: Path) -> None:
+def run_shard(number: int, start: int, folder: Path, readers: Sequence[str]) -> None:
     """Reads the inputs of a shard from one on, and prints what came of it as JSON."""
     os.nice(10)
     warnings.simplefilter("ignore")
@@ -104,7 +123,7 @@ def run_shard(number: int, start: int, folder: Path) -> None:
     found: dict[str, Any] = {"targets": {}, "faults": []}
     at, part = (folder / f"{number:05}.at").open("wb"), folder / f"{number:05}.part"
     for index in range(start, SHARD):
-        target, data = make_input(number, index)
+        target, data = make_input(number, index, readers)
         if index % 100 == start % 100:
             write_atomically(part, json.dumps(found))
         os.pwrite(at.fileno(), b"%8d" % index, 0)

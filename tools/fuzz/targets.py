@@ -5,11 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from random import Random
@@ -19,47 +14,15 @@ from typing import Final
 from agegender.assets import RIVALS
 from agegender.errors import AgeGenderError
 from agegender.models.card import read_card
-from tools.fuzz import seeds
+from tools.fuzz import programs, seeds
 from tools.fuzz.mutations import mutate, mutate_json, mutate_text
+from tools.fuzz.target import Target, temporary_folder
 
 ROOT: Final = Path(__file__).parents[2]
 MAX_PIXELS: Final = 12_000_000
 """What a picture may state in the fuzzer, so that a bound on time and memory can be stated."""
 
 MAX_BYTES: Final = 1_000_000
-
-
-@dataclass(frozen=True)
-class Target:
-    """A reader.
-
-    Attributes:
-        name: What it reads.
-        make: Draws a damaged file.
-        read: Reads it. Anything but an `AgeGenderError` is a fault.
-        share: How many of all inputs are for it, in parts of the whole.
-    """
-
-    name: str
-    make: Callable[[Random], bytes]
-    read: Callable[[bytes], None]
-    share: float
-
-    def survives(self, data: bytes) -> bool:
-        """Reads a file.
-
-        Returns:
-            Whether it was accepted; ``False`` where it was refused with a typed error.
-
-        Raises:
-            Exception: The fault that was looked for.
-        """
-        try:
-            self.read(data)
-        except AgeGenderError as error:
-            str(error).encode()  # an error that no page and no log can show is none
-            return False
-        return True
 
 
 @cache
@@ -84,6 +47,7 @@ def targets() -> tuple[Target, ...]:
         Target(
             "records of rivals", partial(mutate_json, text=RIVALS.read_text("utf-8")), _read_rivals, 0.005
         ),
+        *programs.targets(),
     )
 
 
@@ -94,22 +58,13 @@ def _read_picture(data: bytes) -> None:
     assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == "uint8" and image.size
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
 def _read_card(data: bytes) -> None:
     from agegender.models.card import read_card
     from agegender.models.registry import list_models, model_spec
     from agegender.reports.card import card_markdown
     from agegender.reports.comparison import compare_models
 
-    with _folder() as folder:
+    with temporary_folder() as folder:
         (folder / "vggface").mkdir()
         (folder / "vggface" / "card.json").write_bytes(data)
         refused = 0
@@ -181,7 +136,7 @@ def _read_run(data: bytes) -> None:
 
     name, _, content = data.partition(b"\n")
     whole = Random(1)
-    with _folder() as folder:
+    with temporary_folder() as folder:
         run = folder / "runs" / "one"
         run.mkdir(parents=True)
         text = (ROOT / "weights" / "vggface" / "history.csv").read_text("utf-8")
@@ -205,7 +160,7 @@ def _read_run(data: bytes) -> None:
 def _read_recipe(data: bytes) -> None:
     from agegender.training.recipes import read_recipe
 
-    with _folder() as folder:
+    with temporary_folder() as folder:
         (folder / "recipe.toml").write_bytes(data)
         for run in read_recipe(str(folder / "recipe.toml")):
             run.config.to_dict()
@@ -225,7 +180,7 @@ def _read_labels(data: bytes) -> None:
 
     name, _, content = data.partition(b"\n")
     names = ("labels.csv", "fairface_label_train.csv")
-    with _folder() as folder:
+    with temporary_folder() as folder:
         (folder / "train").mkdir()
         for picture in ("train/a.jpg", "train/1.jpg", "a.jpg", "b.jpg", "c.jpg", os.fsdecode(b"caf\xe9.jpg")):
             (folder / picture).touch()
@@ -243,7 +198,7 @@ def _read_split(data: bytes) -> None:
 
     from agegender.data.split_file import check_split
 
-    with _folder() as folder:
+    with temporary_folder() as folder:
         (folder / "split.txt").write_bytes(data)
         check_split(folder / "split.txt", ["ab" * 32], pd.Series(["train"])).in_words()
 
@@ -261,7 +216,7 @@ def _damaged_label_table(random: Random) -> bytes:
 def _read_label_table(data: bytes) -> None:
     from agegender.audit.label_table import read_label_table
 
-    with _folder() as folder:
+    with temporary_folder() as folder:
         (folder / "labels.csv.gz").write_bytes(data)
         read_label_table(folder / "labels.csv.gz")
 
@@ -269,7 +224,7 @@ def _read_label_table(data: bytes) -> None:
 def _read_rivals(data: bytes) -> None:
     from agegender.reports.others import read_rivals
 
-    with _folder() as folder:
+    with temporary_folder() as folder:
         (folder / "rivals.json").write_bytes(data)
         read_rivals(folder / "rivals.json")
 
@@ -288,7 +243,7 @@ def weights() -> Target:
         return keras.Sequential(layers)
 
     model, other = build(), build()
-    with _folder() as folder:
+    with temporary_folder() as folder:
         save_float16(model, folder / "seed.weights.h5")
         save_float16(other, folder / "pair.weights.json", share_with=folder / "seed.weights.h5")
         good = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -302,7 +257,7 @@ def weights() -> Target:
 
     def read(data: bytes) -> None:
         name, _, content = data.partition(b"\n")
-        with _folder() as folder:
+        with temporary_folder() as folder:
             for path, whole in (good | {name.decode(): content}).items():
                 (folder / path).write_bytes(whole)
             load_weights(model, folder / "seed.weights.h5")
