@@ -256,6 +256,8 @@ def _read_table(part: str, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         table = file.read(list(columns))
         table.validate(full=True)  # text that is none, lists without an end
+    except pa.ArrowMemoryError as error:  # says nothing about the part, which must stay
+        raise ConfigError(f"{part} cannot be read: {escape_no_text(str(error))}") from error
     except (pa.ArrowException, OSError, *MALFORMED) as error:
         raise _DamagedPartError(part, error) from error
     found = {column.name: column.type for column in table.schema}
