@@ -10,7 +10,7 @@ import pytest
 
 from agegender import summary
 from agegender.__main__ import main
-from agegender.bulk.table import Origin, write_part
+from agegender.bulk.part import Origin, write_part
 from agegender.charts import description, people_bars
 from agegender.labels import AGE_BAND_NAMES, GENDERS
 from agegender.models.card import fingerprint, read_card

@@ -24,7 +24,8 @@ from typing import Any
 from agegender import Predictor
 from agegender.batch import cores
 from agegender.bulk.local import predict_local
-from agegender.bulk.table import Origin, open_folder
+from agegender.bulk.part import Origin
+from agegender.bulk.table import open_folder
 from agegender.models.card import fingerprint
 from tools import bench_folder
 from tools.records import write_record

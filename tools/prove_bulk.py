@@ -34,7 +34,8 @@ from PIL import Image
 
 from agegender.assets import EXAMPLE
 from agegender.batch import cores
-from agegender.bulk.table import SCHEMA, read_columns
+from agegender.bulk.part import SCHEMA
+from agegender.bulk.table import read_columns
 from tools.records import write_record
 
 WIDTH = 640

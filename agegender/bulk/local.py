@@ -9,19 +9,8 @@ from contextlib import closing
 from functools import partial
 
 from agegender.batch import in_order
-from agegender.bulk.table import (
-    PART_PHOTOS,
-    PART_ROWS,
-    PART_SECONDS,
-    Failure,
-    PartsFolder,
-    PhotoPredictor,
-    Row,
-    Totals,
-    answer_photo,
-    failures_of,
-    totals_of,
-)
+from agegender.bulk.rows import Failure, PhotoPredictor, Row, Totals, answer_photo, failures_of, totals_of
+from agegender.bulk.table import PART_PHOTOS, PART_ROWS, PART_SECONDS, PartsFolder
 
 
 def predict_local(

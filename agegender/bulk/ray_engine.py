@@ -23,17 +23,9 @@ import numpy as np
 import ray
 
 from agegender.batch import cores, in_order
-from agegender.bulk.table import (
-    PART_PHOTOS,
-    Failure,
-    Origin,
-    PartsFolder,
-    Totals,
-    answer_photo,
-    failures_of,
-    totals_of,
-    write_part,
-)
+from agegender.bulk.part import Origin, write_part
+from agegender.bulk.rows import Failure, Totals, answer_photo, failures_of, totals_of
+from agegender.bulk.table import PART_PHOTOS, PartsFolder
 from agegender.errors import ConfigError, ModelError
 from agegender.models.card import fingerprint
 from agegender.predictor import Predictor

@@ -13,8 +13,10 @@ from typing import Any, Final, Literal
 from agegender.batch import stop_on_signal
 from agegender.bulk.lists import read_list
 from agegender.bulk.local import predict_local
+from agegender.bulk.part import Origin
+from agegender.bulk.rows import Failure, Totals
 from agegender.bulk.storage import find_photos, join
-from agegender.bulk.table import Failure, Origin, Totals, open_folder
+from agegender.bulk.table import open_folder
 from agegender.commands import OK, SOME_FAILED, complain, load_predictor, prepare_outputs, progress_bar
 from agegender.errors import ConfigError
 from agegender.files import is_url

@@ -19,7 +19,8 @@ from PIL import Image
 
 from agegender import predictor as predictor_module
 from agegender.__main__ import main
-from agegender.bulk import table
+from agegender.bulk.part import SCHEMA, Origin, write_part
+from agegender.bulk.table import open_folder, read_columns
 from agegender.commands import bulk
 from agegender.faces import Face
 from agegender.prediction import AgeEstimate, GenderEstimate, Prediction
@@ -82,7 +83,7 @@ def photos(tmp_path):
 
 
 def rows_of(folder: Path) -> list[dict]:
-    rows = table.read_columns(folder, table.SCHEMA.names).drop_columns(["modified"]).to_pylist()
+    rows = read_columns(folder, SCHEMA.names).drop_columns(["modified"]).to_pylist()
     return sorted(rows, key=lambda row: (row["path"], row["face"] or 0))
 
 
@@ -204,7 +205,7 @@ def test_a_folder_in_disorder(photos, tmp_path, capsys):
     assert "part-000004.parquet was damaged" in said
     assert "part-000005.parquet was damaged" in said
     assert names_of(out) == ["a.png", "b.png", "c.png", "d.png", "e.jpg"]
-    with table.open_folder(out, table.Origin("vggface", "x"), force=True):
+    with open_folder(out, Origin("vggface", "x"), force=True):
         assert main(command) == 2
     assert "written by another process" in capsys.readouterr().err
     spark = out / "part-00000-c000.snappy.parquet"
@@ -248,7 +249,7 @@ def test_the_columns_are_documented():
     text = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`.+?`) \| ([^|]+) \|", text, re.M)
     documented = [(name, kind.strip()) for names, kind in rows for name in re.findall(r"`(\w+)`", names)]
-    assert documented == [(column.name, str(column.type).replace("item: ", "")) for column in table.SCHEMA]
+    assert documented == [(column.name, str(column.type).replace("item: ", "")) for column in SCHEMA]
 
 
 def test_the_page_shows_what_was_measured():
@@ -270,8 +271,8 @@ def test_what_proves_the_engines_equal_sees_what_is_missing_twice_or_another(pho
     rows = pq.read_table(part).to_pylist()
     rows[0]["age"] += 0.5
     rows[1]["warnings"] = []
-    origin = table.Origin("vggface", "x")
-    table.write_part(part, [*rows[:-1], rows[2]], origin)
+    origin = Origin("vggface", "x")
+    write_part(part, [*rows[:-1], rows[2]], origin)
     found = prove_bulk.compare(photos, *folders)
     assert not found["same_rows"]
     assert found["missing"] == {"local": 0, "ray": 1}

@@ -14,7 +14,8 @@ from PIL import Image
 
 from agegender.__main__ import main
 from agegender.assets import EXAMPLE
-from agegender.bulk import table
+from agegender.bulk.part import SCHEMA
+from agegender.bulk.table import read_columns
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-ray.txt")
 pytestmark = [
@@ -64,7 +65,7 @@ def workers_of(cluster) -> list[int]:
 
 
 def rows_of(folder: Path) -> list[dict]:
-    rows = table.read_columns(folder, table.SCHEMA.names).drop_columns(["modified"]).to_pylist()
+    rows = read_columns(folder, SCHEMA.names).drop_columns(["modified"]).to_pylist()
     return sorted(rows, key=lambda row: (row["path"], row["face"] or 0))
 
 

@@ -62,7 +62,7 @@ def targets() -> tuple[Target, ...]:
 @cache
 def _part() -> bytes:
     """A part of a table, as ``predict --parquet`` writes it."""
-    from agegender.bulk.table import write_part
+    from agegender.bulk.part import write_part
 
     face = {"age": 30.0, "gender": "female", "uncertain": False, "taken": datetime(2024, 5, 6), "size": 10}
     rows: list[dict[str, Any]] = [
@@ -76,7 +76,7 @@ def _part() -> bytes:
 
 
 def _origin() -> Any:
-    from agegender.bulk.table import Origin
+    from agegender.bulk.part import Origin
 
     return Origin("vggface", "a" * 64)
 
