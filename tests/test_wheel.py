@@ -28,7 +28,6 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
 from agegender import __version__
-from agegender.models.card import read_card
 from agegender.models.registry import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[1]
@@ -167,9 +166,6 @@ def test_the_core_lists_models_and_renders_a_card(installed):
     assert {model["name"] for model in found if model["trained"]} == set(models)
 
 
-@pytest.mark.skipif(
-    not read_card(DEFAULT_MODEL).get("light"), reason="the default model ships no light form yet"
-)
 def test_the_core_predicts(installed):
     photo = installed.site / "agegender" / "assets" / "example.jpg"
     outputs = ["--json", "faces.json", "--csv", "faces.csv", "--annotate", "drawn"]

@@ -16,7 +16,7 @@ from agegender import Predictor
 from agegender.__main__ import main
 from agegender.errors import ConfigError
 from agegender.faces import CHIP_SIZE
-from agegender.models.card import read_card, trained_models
+from agegender.models.card import read_card
 from agegender.models.conversion import to_onnx
 from agegender.places import SHIPPED_WEIGHTS
 from agegender.publishing.exchange import METADATA, export_model
@@ -25,8 +25,6 @@ FILES = {"litert": "model.tflite", "onnx": "model.onnx"}
 
 MARGIN = Predictor().margin
 GUIDE = Path(__file__).parents[2] / "docs" / "export.md"
-
-pytestmark = pytest.mark.skipif("vggface" not in trained_models(), reason="vggface has not been trained here")
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +106,6 @@ def read_metadata(path: Path) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("age-range" not in trained_models(), reason="age-range has not been trained here")
 def test_one_network_for_both_tasks_is_exported_as_it_is(chips, tmp_path):
     from ai_edge_litert.interpreter import Interpreter
 
