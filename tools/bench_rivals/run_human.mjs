@@ -3,38 +3,14 @@
 // node run_human.mjs MODULES PHOTO... --repeats N prints JSON; without repeats, only what it finds.
 // MODULES is the folder whose node_modules it takes.
 
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
-import path from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+
+import { loadHuman } from "./human.mjs";
 
 const { values, positionals } = parseArgs({ options: { repeats: { type: "string", default: "0" } }, allowPositionals: true });
 const [folder, ...photos] = positionals;
 const repeats = Number(values.repeats);
-const modules = path.resolve(folder, "node_modules");
-const require = createRequire(path.join(modules, "any.js"));
-
-// Node fetches no files.
-globalThis.fetch = async (url) => new Response(await readFile(fileURLToPath(String(url))));
-
-const sharp = require("sharp");
-const { Human } = require(path.join(modules, "@vladmandic/human/dist/human.node-wasm.js"));
-const off = { enabled: false };
-const human = new Human({
-  backend: "wasm",
-  wasmPath: path.join(modules, "@tensorflow/tfjs-backend-wasm/dist/"),
-  modelBasePath: `${pathToFileURL(path.join(modules, "@vladmandic/human/models"))}/`,
-  cacheSensitivity: 0, // every photo is looked at, also one that was seen before
-  debug: false,
-  filter: off,
-  face: { detector: { maxDetected: 20 }, iris: off, emotion: off, description: { enabled: true } },
-  body: off,
-  hand: off,
-  object: off,
-  gesture: off,
-  segmentation: off,
-});
+const { human, sharp } = await loadHuman(folder);
 
 async function predict(photo) {
   const { data, info } = await sharp(photo).removeAlpha().raw().toBuffer({ resolveWithObject: true });
@@ -45,8 +21,6 @@ async function predict(photo) {
   return face;
 }
 
-await human.load();
-await human.tf.ready();
 const found = [];
 for (const photo of photos) found.push(await predict(photo));
 if (repeats) {

