@@ -64,7 +64,9 @@ class AgeCalibration:
       or older"; the interval goes from the first such year to the last. A band's threshold is the conformal
       quantile over the faces labelled in it. So in each band of at least 30 faces the expected share of fresh
       ones held is at least ``coverage``; about that it scatters from fit to fit, by 3 points with 100 faces
-      and by 5 with 35 (standard deviations). A band of fewer takes the threshold of all.
+      and by 5 with 35 (standard deviations). A band of fewer takes the threshold of all. Of a label that is
+      a range every year counts alike, as if the age were drawn from it: people are seldom as far from what
+      they look as that, so intervals fitted on ranges are rather too wide than too narrow.
     - "residuals", for networks that say a number, is not conformal, only built of the same quantiles: the
       prediction plus those of the errors of faces of about the same predicted age, linear between ``knots``.
       It holds about ``coverage`` of all faces. Of those labelled in one band it may hold far fewer, where the
@@ -75,6 +77,7 @@ class AgeCalibration:
         coverage: Share of labelled ages the interval is made to hold, 0 to 1.
         n: Chips it was fitted on.
         split: What they were taken from.
+        ranges_n: How many of these chips are labelled with a range of years.
         sharpness: Exponent of the probabilities; over 1 makes the distribution narrower.
         band_tails: Threshold of each of the nine age bands, probabilities, for "bands".
         knots, lower_offsets, upper_offsets: Years, for "residuals".
@@ -84,6 +87,7 @@ class AgeCalibration:
     coverage: float
     n: int
     split: str = "calibration"
+    ranges_n: int = 0
     sharpness: float = 1.0
     band_tails: tuple[float, ...] = ()
     knots: tuple[float, ...] = ()
@@ -200,7 +204,8 @@ def fit_age(
     """Fits answer and interval on chips that neither trained the network nor chose its epoch.
 
     Args:
-        labelled: Labelled years, shape (n,), whole.
+        labelled: Labelled years, whole, shape (n,); or of shape (n, 2), the lowest and the highest year of
+            each label, both included.
         predicted: The network's own years, shape (n,).
         distribution: Its distributions, shape (n, 117), or ``None`` for a network without.
         coverage: Share of labels the interval is to hold.
@@ -209,58 +214,85 @@ def fit_age(
 
     Returns:
         The calibration: "bands" where there is a distribution, "residuals" otherwise.
+
+    Raises:
+        ModelError: Labels are ranges, and there is no distribution: of a range nobody knows the error.
     """
-    ages = np.asarray(labelled, dtype=np.int64)
+    ends = np.asarray(labelled, dtype=np.int64)
+    low, high = (ends, ends) if ends.ndim == 1 else ends.T
+    ranges_n = int((low < high).sum())
     if distribution is None:
-        return _fit_residuals(ages, predicted, coverage)
-    tails = _smaller_tails(sharpen(distribution, 1.0))
-    counts = np.ones(len(ages)) if weights is None else np.asarray(weights, dtype=np.float64)
+        if ranges_n:
+            raise ModelError("intervals of a network that says only a number are fitted on exact ages")
+        return _fit_residuals(low, predicted, coverage)
+    counts = np.ones(len(low)) if weights is None else np.asarray(weights, dtype=np.float64)
     return AgeCalibration(
         "bands",
         coverage,
-        len(ages),
-        sharpness=_fit_sharpness(ages, distribution),
-        band_tails=_fit_band_tails(ages, tails[np.arange(len(ages)), ages], coverage, counts),
+        len(low),
+        ranges_n=ranges_n,
+        sharpness=_fit_sharpness(low, high, distribution),
+        band_tails=_fit_band_tails(low, high, distribution, coverage, counts),
     )
 
 
-def _fit_sharpness(ages: NDArray[np.int64], distribution: NDArray[np.floating[Any]]) -> float:
-    """The exponent under which the labels are likeliest; log-likelihood is concave in it."""
+def _fit_sharpness(
+    low: NDArray[np.int64], high: NDArray[np.int64], distribution: NDArray[np.floating[Any]]
+) -> float:
+    """The exponent under which the labels are likeliest; where they are exact, these are concave in it."""
     from scipy.optimize import minimize_scalar  # here: it takes long to import, and predicting needs none
 
     logs = np.log(np.clip(np.asarray(distribution, dtype=np.float64), _LEAST_PROBABILITY, None))
-    own = logs[np.arange(len(ages)), ages]
+    years = np.arange(logs.shape[1])
+    labelled = (years >= low[:, None]) & (years <= high[:, None])
 
     def loss(sharpness: float) -> float:
-        return float(np.mean(np.log(np.exp(sharpness * logs).sum(axis=1)) - sharpness * own))
+        powers = np.exp(sharpness * logs)
+        return float(np.mean(np.log(powers.sum(axis=1)) - np.log(powers.sum(axis=1, where=labelled))))
 
     found = minimize_scalar(loss, bounds=_SHARPNESS_RANGE, method="bounded", options={"xatol": 1e-3})
     return round(float(found.x), 3)
 
 
 def _fit_band_tails(
-    ages: NDArray[np.int64], own: NDArray[np.float64], coverage: float, weights: NDArray[np.float64]
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
+    distribution: NDArray[np.floating[Any]],
+    coverage: float,
+    weights: NDArray[np.float64],
 ) -> tuple[float, ...]:
-    """Thresholds of the nine bands; ``own`` is each face's smaller tail at its labelled year, shape (n,)."""
-    bands, least = age_band(ages), min(_LEAST_BAND, len(ages))
+    """Thresholds of the nine bands, of the smaller tail of each face at each year of its label."""
+    tails = _smaller_tails(sharpen(distribution, 1.0))
+    lengths = high - low + 1
+    faces = np.repeat(np.arange(len(low)), lengths)
+    years = low[faces] + np.arange(len(faces)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    own, shares = tails[faces, years], 1 / lengths[faces]
+    bands, least = age_band(years), min(_LEAST_BAND, len(low))
     members = [bands == band for band in range(len(AGE_BANDS))]
-    members = [mask if mask.sum() >= least else np.ones(len(ages), dtype=bool) for mask in members]
-    return tuple(-_conformal_quantile(-own[mask], coverage, weights[mask]) for mask in members)
+    members = [mask if shares[mask].sum() >= least else np.ones(len(years), bool) for mask in members]
+    return tuple(
+        -_conformal_quantile(-own[mask], coverage, (shares * weights[faces])[mask], shares[mask].sum())
+        for mask in members
+    )
 
 
 def _conformal_quantile(
-    scores: NDArray[np.floating[Any]], share: float, weights: NDArray[np.float64] | None = None
+    scores: NDArray[np.floating[Any]],
+    share: float,
+    weights: NDArray[np.float64] | None = None,
+    n: float | None = None,
 ) -> float:
     """The ⌈(n + 1) · share⌉-th smallest of n scores, the highest where that is over n.
 
     A fresh score is at most that with probability ``share`` or more, if n is large enough for it (Vovk,
     Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005). With weights it is the score up to
     which their sum reaches that share, a fresh one of average weight counted in (Tibshirani, Foygel Barber,
-    Candès and Ramdas, "Conformal prediction under covariate shift", 2019).
+    Candès and Ramdas, "Conformal prediction under covariate shift", 2019). Where one face has several scores,
+    ``n`` says how many faces there are.
     """
-    order = np.argsort(scores, kind="stable")
-    shares = np.ones(len(scores)) if weights is None else weights[order] / weights.mean()
-    reached = np.cumsum(shares) >= share * (len(scores) + 1) - 1e-9  # of floating point
+    order, n = np.argsort(scores, kind="stable"), len(scores) if n is None else n
+    shares = np.ones(len(scores)) if weights is None else weights[order] * (n / weights.sum())
+    reached = np.cumsum(shares) >= share * (n + 1) - 1e-9  # of floating point
     rank = int(np.argmax(reached)) if reached.any() else len(scores) - 1
     return float(scores[order][rank])
 

@@ -300,3 +300,49 @@ def test_a_chip_of_more_weight_moves_the_threshold_as_copies_of_it_would():
     assert weighted.band_tails[4] == pytest.approx(copied.band_tails[4], rel=0.02)
     assert weighted.band_tails[4] < 0.9 * alike.band_tails[4]
     assert weighted.sharpness == alike.sharpness
+
+
+def in_ranges(labels: np.ndarray) -> np.ndarray:
+    """Lowest and highest year of the ranges that FairFace would label these ages with, 70 or more up to 89."""
+    edges = np.array([0, 3, 10, 20, 30, 40, 50, 60, 70, 90])
+    place = np.searchsorted(edges, labels, side="right") - 1
+    return np.stack([edges[place], edges[place + 1] - 1], axis=1)
+
+
+def test_of_ranges_every_year_counts_and_an_age_drawn_from_them_is_held():
+    sample, fresh = faces(3000, 1), faces(3000, 2)
+    for some in (sample, fresh):
+        some.labels = np.minimum(some.labels, 89)
+    calibration = fit_age(in_ranges(sample.labels), sample.predicted, sample.distribution)
+    assert (calibration.n, calibration.ranges_n) == (3000, 3000)
+    assert AgeCalibration.from_dict(calibration.to_dict()) == calibration
+    low, high = in_ranges(fresh.labels).T
+    drawn = np.random.default_rng(3).integers(low, high + 1)
+    assert held(calibration, SimpleNamespace(**{**vars(fresh), "labels": drawn})).mean() == pytest.approx(
+        COVERAGE, abs=0.02
+    )
+    # Ages themselves lie nearer to what is seen than ages drawn from their ranges do.
+    assert held(calibration, fresh).mean() > COVERAGE
+
+
+def test_a_range_of_one_year_is_an_exact_age():
+    sample = faces(800, 5)
+    ends = np.stack([sample.labels, sample.labels], axis=1)
+    exact = fit_age(sample.labels, sample.predicted, sample.distribution)
+    assert fit_age(ends, sample.predicted, sample.distribution) == exact
+    assert exact.ranges_n == 0
+
+
+def test_a_distribution_is_as_wide_as_ranges_say():
+    """One that is far too narrow misses ranges it should allow for: sharpness goes down, as for exact ages."""
+    sample = faces(3000, 6, said=1.0)
+    wide = fit_age(in_ranges(np.minimum(sample.labels, 89)), sample.predicted, sample.distribution)
+    exact = fit_age(sample.labels, sample.predicted, sample.distribution)
+    assert wide.sharpness < 0.5
+    assert wide.sharpness == pytest.approx(exact.sharpness, rel=0.5)
+
+
+def test_ranges_alone_say_nothing_of_the_error_of_a_number():
+    sample = faces(100, 7)
+    with pytest.raises(ModelError, match="exact ages"):
+        fit_age(in_ranges(np.minimum(sample.labels, 89)), sample.predicted, None)

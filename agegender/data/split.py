@@ -36,7 +36,7 @@ from agegender.data.table import Dataset
 from agegender.errors import DatasetError
 from agegender.export import write_arrays
 from agegender.faces.face import Face
-from agegender.files import paths_below, read_arrays
+from agegender.files import read_arrays
 from agegender.labels import GENDERS, NetworkTask
 from agegender.progress import Progress
 
@@ -155,12 +155,13 @@ class Partition:
         counts = pd.concat([self.names, pd.Series(self.uses[np.isin(self.uses, HALVES)])]).value_counts()
         return {str(name): int(size) for name, size in counts.items()}
 
-    def rows(self, name: str, task: NetworkTask | None = None) -> pd.DataFrame:
+    def rows(self, name: str, task: NetworkTask | None = None, sources: Sequence[str] = ()) -> pd.DataFrame:
         """The files of one use that can be decoded, are not `leaked` and not `faceless`.
 
         Args:
             name: A split, or one of `HALVES`.
             task: What a network learns from the rows, or is measured at.
+            sources: Of these only; empty for all.
 
         Returns:
             Rows of ``dataset.table``, in its order.
@@ -169,20 +170,19 @@ class Partition:
             DatasetError: There are none, or what the task asks about is the same of all.
         """
         wanted = np.isin(self.uses, HALVES) if name == "validation" else self.uses == name
+        if sources:
+            wanted &= self.dataset.table["source"].isin(sources).to_numpy(bool)
         rows = self.dataset.table[wanted & self.decodable & ~self.leaked & ~self.faceless]
         if rows.empty:
+            of = f" of {', '.join(sources)}" if sources else ""
             unseen = f" ({self.faceless.sum()} pictures show no face)" if self.faceless.any() else ""
             raise DatasetError(
-                f"of {len(self.uses)} chips in {self.dataset.folder} none is in the {name} split; "
+                f"of {len(self.uses)} chips in {self.dataset.folder} none{of} is in the {name} split; "
                 f"a few hundred are needed{unseen}"
             )
         if task is not None:
             check_labels(rows, task, f"of the {name} split in {self.dataset.folder}")
         return rows
-
-    def files(self, name: str) -> list[Path]:
-        """Paths of `rows`."""
-        return paths_below(self.dataset.folder, self.rows(name)["file"])
 
     def faces_in(self, rows: pd.DataFrame) -> list[Face | None]:
         """Where the faces are in some rows of ``dataset.table``; ``None`` for chips."""

@@ -65,6 +65,13 @@ _REGISTERED: Final[tuple[tuple[str, System, dict[str, Any], int, str], ...]] = (
         "Sequential pair on MobileNet, face recognition on VGGFace2",
     ),
     (
+        "vggface-open",
+        vggface.SYSTEM,
+        {"margin": 12},
+        7_785_334,
+        "Sequential pair on MobileNet, trained on FairFace alone",
+    ),
+    (
         "vggface-vgg16",
         vggface.SYSTEM,
         {"backbone": "vgg16", "input_size": (96, 96)},

@@ -99,7 +99,7 @@ class FinishedRun:
 def provenance(networks: list[FinishedRun]) -> dict[str, Any]:
     """What the card says of where a model made of these runs comes from."""
     first = networks[0].environment
-    sources = list(first["split"].get("sources", {"utkface": 0}))
+    sources = networks[0].config.sources or first["split"].get("sources", ("utkface",))
     # A run that went on from another records both; the other's record is in the card beside it.
     bases = {
         str(network.environment.get("base", "unknown")).partition(", then run ")[0] for network in networks

@@ -23,8 +23,9 @@ from agegender.data.table import Dataset
 from agegender.errors import ConfigError
 from agegender.evaluation.corruptions import evaluate_corruptions
 from agegender.evaluation.evaluate import evaluate
-from agegender.evaluation.groups import fit_baseline, measure_groups
+from agegender.evaluation.groups import Baseline, fit_baseline, measure_groups
 from agegender.faces import FaceDetector
+from agegender.files import paths_below
 from agegender.labels import NetworkTask
 from agegender.models.card import (
     CARD_FILE,
@@ -48,10 +49,13 @@ from agegender.publishing.place import new_model
 from agegender.publishing.provenance import FinishedRun, provenance, whole_history
 from agegender.publishing.sets import figures, measure_on_sets, name_sets
 from agegender.runs.records import BEST_WEIGHTS, RUNS_DIR
+from agegender.training.config import TrainingConfig
 from agegender.training.loop import take_apart
+from agegender.training.targets import age_ends
 
 Runs = Mapping[NetworkTask, Path]
 
+_LEARNT_FROM: Final = ("train", "selection", "calibration")
 _WITHOUT_EFFECT: Final = ("dropout", "age_head")
 """Options in which the networks of a pair may differ: the gender network is the same whatever they are."""
 
@@ -126,9 +130,10 @@ def publish(
     options = _common_options(networks)
     splits = _take_apart(dataset, networks[0].folder.parent, progress)
     for network in networks:
-        splits.rows("train", network.task)
-        for measured in ("calibration", "test"):
-            splits.rows(measured, None if network.task == "age" else "gender")
+        splits.rows("train", network.task, network.config.sources)
+        told_apart: NetworkTask | None = None if network.task == "age" else "gender"
+        splits.rows("calibration", told_apart, network.config.sources)
+        splits.rows("test", told_apart)
 
     home = weights_folders(weights_dir)[0]
     with new_model(home, name) as folder:
@@ -144,6 +149,9 @@ def publish(
             "intended_use": INTENDED_USE,
             "limits": limits(),
         }
+        sources = networks[0].config.sources
+        if sources:  # the sizes of the split are those of all
+            card["data"]["used"] = {use: len(splits.rows(use, sources=sources)) for use in _LEARNT_FROM}
         write_card(folder, card)
         write_split(folder / SPLIT_FILE, splits.digests, splits.names)
         if splits.hash != card["split"]["hash"]:
@@ -249,8 +257,9 @@ def _common_options(networks: list[FinishedRun]) -> dict[str, Any]:
     hashes = {network.environment.get("split", {}).get("hash") for network in networks}
     if len(hashes) != 1 or None in hashes:
         raise ConfigError("the runs were trained on different splits")
-    if len({network.config.system for network in networks}) > 1:
-        raise ConfigError("the runs differ in system")
+    for key in ("system", "sources"):
+        if len({getattr(network.config, key) for network in networks}) > 1:
+            raise ConfigError(f"the runs differ in {key}")
     kinds = [network.config.to_dict()["options"] for network in networks]
     for key in kinds[0]:
         if key not in _WITHOUT_EFFECT and any(kind[key] != kinds[0][key] for kind in kinds):
@@ -281,7 +290,8 @@ def _calibrate_and_measure(
 ) -> None:
     """Fills in the card of the model whose weights are in the folder, and writes it there."""
     model = TrainedModel(folder.name, folder.parent)
-    card["calibration"] = _calibrate(model, splits, progress)
+    config = TrainingConfig.from_dict(next(iter(card["training"].values()))["config"])
+    card["calibration"] = _calibrate(model, splits, config, progress)
     if light:
         card["light"] = _write_light(model, folder, splits, progress)
     write_card(folder, card)
@@ -290,6 +300,7 @@ def _calibrate_and_measure(
         predictor,
         splits,
         card["calibration"],
+        fit_baseline(splits.rows("train", sources=config.sources)),
         corruptions=corruptions,
         detector=detector,
         progress=progress,
@@ -302,24 +313,28 @@ def _calibrate_and_measure(
 def _write_light(
     model: TrainedModel, folder: Path, splits: Partition, progress: Progress | None
 ) -> dict[str, Any]:
-    faces = splits.faces_in(splits.rows("test"))
-    return write_light(model, folder, splits.files("test"), progress, faces=faces)
+    rows = splits.rows("test")
+    files, faces = paths_below(splits.dataset.folder, rows["file"]), splits.faces_in(rows)
+    return write_light(model, folder, files, progress, faces=faces)
 
 
 def _calibrate(
-    model: TrainedModel, splits: Partition, progress: Progress | None
+    model: TrainedModel, splits: Partition, config: TrainingConfig, progress: Progress | None
 ) -> dict[str, dict[str, Any]]:
-    rows = splits.rows("calibration")
-    files = splits.files("calibration")
+    rows = splits.rows("calibration", sources=config.sources)
+    files = paths_below(splits.dataset.folder, rows["file"])
     raw = answer_files(model, files, progress, "Calibrating", faces=splits.faces_in(rows))
     calibration: dict[str, AgeCalibration | GenderCalibration] = {}
     if raw.age is not None:
-        exact = (rows["age_min"] == rows["age_max"]).to_numpy()  # of a range nobody knows the error
-        distribution = None if raw.age_distribution is None else raw.age_distribution[exact]
+        used = (rows["age_min"] == rows["age_max"]).to_numpy()  # of a range nobody knows the error
+        used = used if used.any() else np.ones(len(rows), dtype=bool)
+        distribution = None if raw.age_distribution is None else raw.age_distribution[used]
         # Sources count alike, however many photos each has: a face from outside is like none of them.
-        sources = rows["source"][exact]
+        sources = rows["source"][used]
         weights = 1 / sources.map(sources.value_counts())
-        calibration["age"] = fit_age(rows["age"][exact], raw.age[exact], distribution, weights=weights)
+        calibration["age"] = fit_age(
+            age_ends(config, rows[used]), raw.age[used], distribution, weights=weights
+        )
     if raw.female is not None:
         calibration["gender"] = fit_gender(rows["gender"], raw.female)
     return {task: fitted.to_dict() for task, fitted in calibration.items()}
@@ -329,6 +344,7 @@ def _measure(
     predictor: Predictor,
     splits: Partition,
     calibration: dict[str, dict[str, Any]],
+    baseline: Baseline,
     *,
     corruptions: bool,
     detector: FaceDetector | None,
@@ -343,9 +359,7 @@ def _measure(
         below = GenderCalibration.from_dict(calibration["gender"]).uncertain_below
         faces["uncertain"] = np.maximum(faces["female"], 1 - faces["female"]) < below
     photos = dict(zip(rows["file"], splits.groups[rows.index], strict=True))
-    found["groups"] = measure_groups(
-        faces, fit_baseline(splits.rows("train")), clusters=faces["file"].map(photos)
-    )
+    found["groups"] = measure_groups(faces, baseline, clusters=faces["file"].map(photos))
     chips = rows[rows["aligned"]]
     if corruptions and not chips.empty:
         if len(chips) < len(rows):

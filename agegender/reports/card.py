@@ -312,9 +312,11 @@ def _calibration(card: Card) -> Iterable[str]:
             "residuals": "the prediction plus quantiles of the errors of faces predicted about as old, "
             "which guarantees nothing for those labelled in one age band",
         }
+        ranges = ", labelled with ranges of years, of which every year counts alike"
+        ranges = ranges if age.get("ranges_n") else ""
         yield (
             f"- Age interval, made to hold {age['coverage']:.0%} of the labels: {ways[age['method']]}. "
-            f"Fitted on {age['n']:,} chips of the {age['split']} split."
+            f"Fitted on {age['n']:,} chips of the {age['split']} split{ranges}."
         ).replace("%", " %")
         number = "the network's number" if age["method"] == "residuals" else "the distribution's mean"
         yield f"- The age is a whole year, as labels are: the nearest to {number}."
@@ -338,7 +340,11 @@ def _training(card: Card) -> Iterable[str]:
         names = [name for name in ("train", "validation", "test") if name in split["sizes"]]
         sizes = ", ".join(f"{split['sizes'][name]:,} {name}" for name in names)
         record = f", record `{split['file']}` beside the card" if "file" in split else ""
-        yield f"- Data: {data.get('name', 'UTKFace')}, {data.get('files', 0):,} chips: {sizes}."
+        if "used" in data:
+            used = ", ".join(f"{size:,} {use}" for use, size in data["used"].items())
+            yield f"- Learnt from {data['name']} alone: {used}. Other sources only measured it."
+        name = "All sources" if "used" in data else data.get("name", "UTKFace")
+        yield f"- Data: {name}, {data.get('files', 0):,} chips: {sizes}."
         yield f"- Split: decided by content, copies together; hash `{split['hash']}`{record}."
     for network, record in training.items():
         yield from _run(f"- Network for {_network(network)}", record)

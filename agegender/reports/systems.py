@@ -78,6 +78,12 @@ IDEAS: Final[Mapping[str, Idea]] = {
         "faceres-deep",
         "training on UTKFace; the base knew ages and genders from other photos",
     ),
+    "vggface-open": Idea(
+        "The default pair's recipe with FairFace alone, whose terms ask for attribution only. It saw no chip "
+        "of UTKFace, and years only as ranges.",
+        "vggface",
+        "three sources less, those with exact ages and more children and old people among them",
+    ),
 }
 """From the plainest idea to the best, as they are told."""
 

@@ -20,7 +20,7 @@ from agegender.data.augment import Augmentation
 from agegender.data.sampling import SamplingRule
 from agegender.errors import ConfigError
 from agegender.files import MALFORMED, read_json
-from agegender.labels import NetworkTask
+from agegender.labels import MAX_AGE, NetworkTask
 from agegender.models.backbones import get_backbone
 from agegender.models.registry import get_system
 from agegender.models.system import System
@@ -71,6 +71,8 @@ class TrainingConfig:
         rates: Factors of the stage's learning rate for parts of a network, by how the names of their layers
             begin: ``{"range_net_": 5.0}``. They come on top of ``layer_decay``.
         augmentation: What the generator does to chips.
+        sources: Those it learns from and chooses its epoch on; empty for all. Others that are read beside
+            them only measure, and nothing is learnt from a photo that they keep for that.
         sampling: Which pictures come more often than others, see `agegender.data.sampling`.
     """
 
@@ -106,6 +108,9 @@ class TrainingConfig:
 
     age_loss: Literal["mae", "mse"] = _labels("mse", "on years, with a linear head")
     age_sigma: float = _labels(2.0, "spread in years of a label's distribution", "(0, inf)")
+    oldest: int = _labels(
+        MAX_AGE, "where training labels end that are open above, as 70 or more, in years", f"[1, {MAX_AGE}]"
+    )
     age_weight: float = _labels(0.2, "of the loss on years beside other losses", "[0, inf)")
     gender_weight: float = _labels(1.0, "of gender's loss beside age's", "[0, inf)")
     range_weight: float = _labels(1.0, "of the loss on age ranges", "[0, inf)")
@@ -120,6 +125,7 @@ class TrainingConfig:
     )
 
     augmentation: Augmentation = field(default_factory=Augmentation)
+    sources: tuple[str, ...] = ()
     sampling: tuple[SamplingRule, ...] = ()
     epoch_chips: int | None = _data(None, "pictures an epoch, drawn by the sampling rules", "[1, inf)")
     mixup: float = _data(0.0, "alpha of MixUp on training batches", "[0, 1]")
@@ -141,6 +147,8 @@ class TrainingConfig:
             isinstance(rate, (int, float)) and 0 <= rate <= sys.float_info.max for rate in self.rates.values()
         ):
             raise ConfigError(f"rates are factors of at least 0 by layer name, not {self.rates!r}")
+        if not isinstance(self.sources, tuple) or not all(isinstance(name, str) for name in self.sources):
+            raise ConfigError(f"sources is a list of names of sources, not {self.sources!r}")
         self._check_stages()
 
     def _check_stages(self) -> None:
@@ -186,6 +194,8 @@ class TrainingConfig:
         if not isinstance(rules, (list, tuple)):
             raise ConfigError(f"sampling is a list of rules, not {rules!r}")
         rest["sampling"] = tuple(_from_known(SamplingRule, rule, "sampling") for rule in rules)
+        if isinstance(rest.get("sources"), list):
+            rest["sources"] = tuple(rest["sources"])
         if "stages" in rest:
             if not isinstance(rest["stages"], (list, tuple)):
                 raise ConfigError(f"stages is a list of stages, not {rest['stages']!r}")

@@ -86,6 +86,22 @@ def age_range_targets(low: ArrayLike, high: ArrayLike) -> NDArray[np.float32]:
     return np.asarray(upto - below, dtype=np.float32)
 
 
+def age_ends(config: TrainingConfig, table: pd.DataFrame) -> NDArray[np.float64]:
+    """Lowest and highest year of each label, both included; of what is open above, as far as the recipe says.
+
+    Args:
+        config: The recipe.
+        table: Rows with ``age_min`` and ``age_max``.
+
+    Returns:
+        Years, shape (n, 2).
+    """
+    low, high = table[["age_min", "age_max"]].to_numpy(np.float64).T
+    return np.stack(
+        [low, np.where(low < high, np.maximum(low, np.minimum(high, config.oldest)), high)], axis=1
+    )
+
+
 def make_targets(
     config: TrainingConfig,
     table: pd.DataFrame,
@@ -117,7 +133,7 @@ def make_targets(
         ConfigError: It answers none of the outputs, or age ranges are to be learned from other ranges.
     """
     ages = table["age"].to_numpy(np.float64)
-    ends = table[["age_min", "age_max"]].to_numpy(np.float64)
+    ends = age_ends(config, table)
     ranged = ends[:, 0] < ends[:, 1]
     if ranged.any() and "age_range" in outputs:
         raise ConfigError("the nine age ranges are learned from exact ages, and some labels here are ranges")

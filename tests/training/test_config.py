@@ -64,6 +64,8 @@ def test_what_is_left_out_takes_its_default():
         ({"task": "age", "system": ["vggface"]}, "system must be text"),
         ({"task": "age", "rates": {"head": -1.0}}, "rates"),
         ({"task": "age", "rates": [0.5]}, "rates"),
+        ({"task": "age", "sources": "fairface"}, "sources is a list"),
+        ({"task": "age", "sources": [1]}, "sources is a list"),
     ],
 )
 def test_unknown_keys_and_broken_values_are_named(values, words):
@@ -83,6 +85,7 @@ SENSELESS: dict[str, list[Any]] = {
     "clip_norm": [0.0],
     "layer_decay": [0.0, 1.5],
     "ema_momentum": [-0.1, 1.0],
+    "oldest": [0, 117, 89.5],
     "mixup": [-0.1, 1.1, float("nan")],
 }
 

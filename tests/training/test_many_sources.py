@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,13 @@ from agegender.data.split import assign_splits, partition
 from agegender.data.table import Dataset, read_dataset
 from agegender.errors import DatasetError
 from agegender.publishing.publish import publish
+from agegender.reports.card import card_markdown
 from agegender.runs.records import LANDMARKS_CACHE, read_history, read_json
 from agegender.training import loop
 from tests.conftest import PhotoDetector, make_chip, photo_around, write_source
 
 DARK = (0, 1, 3, 4, 5)
+AGES_OF_TEENAGERS = {"age": 14, "age_min": 10, "age_max": 19}
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -118,6 +121,49 @@ def test_a_model_of_many_sources_is_calibrated_on_all_and_its_ages_on_exact_ones
     assert card["split"]["hash"] == splits.hash
     assert not any("another state" in note for note in card["notes"])
     assert card["corruptions"]["by_kind"].keys() >= {"blur", "patch"}
+
+
+def test_a_model_of_one_source_learns_and_calibrates_on_it_alone_and_the_others_measure(
+    tmp_path, tiny, folders, served, monkeypatch
+):
+    read = read_dataset(folders)
+    find_faces(read, detector=PhotoDetector(), cache=tmp_path / LANDMARKS_CACHE)
+    monkeypatch.setattr(landmarks, "FaceDetector", lambda: pytest.fail("faces are looked for again"))
+    # So few photos have each of two genders and ages in every split only where these take turns.
+    turn = read.table.groupby([read.table["source"], partition(read).uses]).cumcount() % 2
+    teenager = (read.table["source"] == "photos") & (turn == 1)
+    ages = {name: read.table[name].mask(teenager, age) for name, age in AGES_OF_TEENAGERS.items()}
+    dataset = replace(read, table=read.table.assign(gender=turn, **ages))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    loop.train(tiny("both", options={"margin": 12}, sources=("photos",)), dataset, folder, quiet=True)
+    splits = loop.take_apart(dataset, tmp_path)
+    for part, use in zip(served, ("train", "selection"), strict=True):
+        rows = splits.rows(use, sources=["photos"])
+        assert 0 < len(rows) < len(splits.rows(use))
+        assert sorted(part["files"]) == sorted(file.rpartition("/")[2] for file in rows["file"])
+    assert "02.jpg" not in served[0]["files"]  # UTKFace measures with the same photo
+
+    how = {"title": "One", "corruptions": False, "light": False, "weights_dir": tmp_path / "weights"}
+    card = publish({"both": folder}, "one", dataset, **how)
+    used = {use: len(splits.rows(use, sources=["photos"])) for use in ("train", "selection", "calibration")}
+    assert (card["data"]["name"], card["data"]["used"]) == ("photos", used)
+    assert "UTKFace" not in card["licence"]["weights"]
+    for task in ("age", "gender"):
+        assert card["calibration"][task]["n"] == used["calibration"]
+    assert card["calibration"]["age"]["ranges_n"] == used["calibration"]
+    assert card["metrics"]["n"] == len(splits.rows("test"))
+    assert card["groups"]["baseline"]["age"] == splits.rows("train", sources=["photos"])["age"].median()
+    text = card_markdown(card)
+    assert f"Learnt from photos alone: {used['train']} train" in text
+    assert "of which every year counts alike" in text
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path, tiny, folders):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with pytest.raises(DatasetError, match=r"none of FairFace is in the train split"):
+        loop.train(tiny("both", sources=("FairFace",), limit=20), read_dataset(folders), folder, quiet=True)
 
 
 def test_a_trial_on_few_chips_looks_for_few_faces(tmp_path, tiny, folders, served, monkeypatch):

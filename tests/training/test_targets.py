@@ -14,6 +14,7 @@ from agegender.training import teacher as module
 from agegender.training.config import TrainingConfig
 from agegender.training.targets import (
     age_distribution_targets,
+    age_ends,
     age_range_targets,
     balance_weights,
     make_targets,
@@ -126,6 +127,17 @@ def test_exact_ages_and_ranges_stand_in_one_array():
     assert targets["age"].tolist() == [[31, 31], [20, 29]]
     assert targets["age_distribution"][0] == pytest.approx(age_distribution_targets([31], 2.0)[0])
     assert targets["age_distribution"][1] == pytest.approx(age_range_targets([20], [29])[0])
+
+
+def test_what_is_open_above_ends_where_the_recipe_says_and_exact_ages_do_not():
+    rows = table([93, 90, 30], [0, 0, 0]).assign(age_min=[70, 90, 95], age_max=[MAX_AGE, MAX_AGE, 95])
+    assert age_ends(TrainingConfig("age"), rows).tolist() == [[70, MAX_AGE], [90, MAX_AGE], [95, 95]]
+    config = TrainingConfig("age", oldest=89)
+    assert age_ends(config, rows).tolist() == [[70, 89], [90, 90], [95, 95]]
+    targets = make_targets(config, rows, ["age_distribution", "age"])
+    assert targets["age"].tolist() == [[70, 89], [90, 90], [95, 95]]
+    assert targets["age_distribution"][0] == pytest.approx(age_range_targets([70], [89])[0])
+    assert targets["age_distribution"][0][[79, 110]] == pytest.approx([0.9, 0], abs=0.1)
 
 
 def test_nine_age_ranges_are_not_learned_from_other_ranges():
