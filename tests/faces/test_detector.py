@@ -8,7 +8,7 @@ from agegender.assets import EXAMPLE
 from agegender.faces import CHIP_SIZE, Face, FaceDetector, crop_face, main_face, pad_chip
 from agegender.faces.cascade import Cascade
 from agegender.faces.crop import fit_face
-from agegender.faces.detector import _drop_repeats
+from agegender.faces.repeats import drop_repeats
 from agegender.images import read_image
 
 FACE_BOX = (181, 63, 265, 172)
@@ -184,11 +184,11 @@ def test_repeats_keep_the_most_confident():
     sure, unsure = made_up((100, 100, 200, 220), 0.99), made_up((104, 96, 206, 214), 0.92)
     nested = made_up((110, 120, 190, 200), 0.97)
     neighbour = made_up((180, 100, 280, 220), 0.91)
-    kept = _drop_repeats([unsure, neighbour, sure, nested])
+    kept = drop_repeats([unsure, neighbour, sure, nested])
     assert kept == [sure, neighbour]
     # A small box inside a large one whose landmarks are elsewhere is a face of its own: a child on an arm.
     child = made_up((150, 170, 198, 218), 0.93)
-    assert _drop_repeats([sure, child]) == [sure, child]
+    assert drop_repeats([sure, child]) == [sure, child]
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
