@@ -4,6 +4,7 @@
     explain    one answer: maps over the face, the distribution in full, versions of the face
     training   curves of training runs
     compare    several systems side by side
+    ranges     age ranges answered for others, and what systems say of one face
     fairness   one model by group
     dataset    the labels of a dataset
     summary    people that many photos show
@@ -23,10 +24,8 @@ Every figure follows the same rules, so that it can be shown anywhere:
 from agegender.charts.audit import gaps_by_band, label_gaps, split_shares
 from agegender.charts.compare import (
     MAX_SYSTEMS,
-    answer_ranges,
     band_lines,
     group_points,
-    range_confusion,
     reliability_diagram,
     set_lines,
     trade_off,
@@ -42,6 +41,7 @@ from agegender.charts.dataset import (
 from agegender.charts.explain import contribution_chart, occlusion_chart, stability_chart, year_distribution
 from agegender.charts.faces import Drawing, draw_answer
 from agegender.charts.fairness import fairness_points
+from agegender.charts.ranges import answer_ranges, range_confusion
 from agegender.charts.style import description
 from agegender.charts.summary import people_bars
 from agegender.charts.training import MAX_RUNS, epoch_time_curve, learning_rate_curve, training_curve
