@@ -29,7 +29,7 @@ from agegender.faces.repeats import drop_repeats
 from agegender.faces.views import FRAMED_SIDE, View, lay_out, to_faces
 
 DEFAULT_MAX_SIDE: Final = 1280
-"""Photos are shrunk to this long side, in pixels, before detection; long strips less (`agegender.faces.views`).
+"""Photos are shrunk to this long side, in pixels, before detection; long strips less.
 
 Measured by tools/bench_detection.py (docs/measurements/detection.json): it finds nearly all faces from 1/48
 of the photo's long side up (27 px at this size; 83 px in a phone's photo of 4,000), 85 % at 1/64 and
