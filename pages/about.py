@@ -15,8 +15,8 @@ from ui.widgets import choose_one, show_failure
 FIGURES: dict[str, FairnessFigure] = {"perceived gender": "accuracy", "age": "bias"}
 
 LINKS = """
-- [UTKFace](https://susanqq.github.io/UTKFace/), the faces and labels that all models learn from; the default
-  one also from [FairFace](https://github.com/joojs/fairface),
+- [UTKFace](https://susanqq.github.io/UTKFace/), the faces and labels that models learn from; the default one
+  also from [FairFace](https://github.com/joojs/fairface), from which `vggface-open` learns alone,
   [APPA-REAL](https://chalearnlap.cvc.uab.cat/dataset/26/description/) and
   [All-Age-Faces](https://github.com/JingchunCheng/All-Age-Faces-Dataset).
 - [Model cards](https://arxiv.org/abs/1810.03993), the idea of saying with a model what it is for (Mitchell

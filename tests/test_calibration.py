@@ -303,7 +303,7 @@ def test_a_chip_of_more_weight_moves_the_threshold_as_copies_of_it_would():
 
 
 def in_ranges(labels: np.ndarray) -> np.ndarray:
-    """Lowest and highest year of the ranges that FairFace would label these ages with, 70 or more up to 89."""
+    """Lowest and highest year of the FairFace's ranges for these ages, 70 or more up to 89."""
     edges = np.array([0, 3, 10, 20, 30, 40, 50, 60, 70, 90])
     place = np.searchsorted(edges, labels, side="right") - 1
     return np.stack([edges[place], edges[place + 1] - 1], axis=1)
@@ -334,7 +334,7 @@ def test_a_range_of_one_year_is_an_exact_age():
 
 
 def test_a_distribution_is_as_wide_as_ranges_say():
-    """One that is far too narrow misses ranges it should allow for: sharpness goes down, as for exact ages."""
+    """One that is far too narrow misses ranges that it should allow for, as it would miss exact ages."""
     sample = faces(3000, 6, said=1.0)
     wide = fit_age(in_ranges(np.minimum(sample.labels, 89)), sample.predicted, sample.distribution)
     exact = fit_age(sample.labels, sample.predicted, sample.distribution)

@@ -157,11 +157,11 @@ def _opening(comparison: Comparison) -> str:
     if not comparison["n"]:
         return "\n".join(lines[:3])
     text = (
-        f"Every system was trained on the same split and measured on the same {comparison['n']:,} chips of "
-        f"its {comparison['split']} part. Each is held against one that lacks its idea: below zero its age "
-        "error is smaller, above zero it is right about gender more often. Where the 95 % intervals of the "
-        "two overlap, the gain is in brackets: it may be chance. The page *Compare models* shows the same by "
-        "age and group."
+        f"All are measured on the same {comparison['n']:,} chips of the {comparison['split']} split, from "
+        "which none of ours learnt; cards say what each learnt from. Each is held against one that lacks its "
+        "idea: below zero its age error is smaller, above zero it is right about gender more often. Where "
+        "the 95 % intervals of the two overlap, the gain is in brackets: it may be chance. The page *Compare "
+        "models* shows the same by age and group."
     )
     return "\n".join([*lines, wrap(text)])
 
