@@ -18,7 +18,8 @@ LINKS = """
 - [UTKFace](https://susanqq.github.io/UTKFace/), the faces and labels that models learn from; the default one
   also learnt from [FairFace](https://github.com/joojs/fairface),
   [APPA-REAL](https://chalearnlap.cvc.uab.cat/dataset/26/description/) and
-  [All-Age-Faces](https://github.com/JingchunCheng/All-Age-Faces-Dataset), and `vggface-open` from FairFace alone.
+  [All-Age-Faces](https://github.com/JingchunCheng/All-Age-Faces-Dataset), and `vggface-open` from FairFace
+  alone.
 - [Model cards](https://arxiv.org/abs/1810.03993), the idea of saying with a model what it is for (Mitchell
   and others, 2019).
 - [Gender Shades](https://proceedings.mlr.press/v81/buolamwini18a.html), on how such systems fail some people

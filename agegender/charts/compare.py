@@ -52,6 +52,7 @@ _GROUPINGS: Final = ("by_gender", "by_ethnicity")
 
 _HEIGHT: Final = 340  # pixels, and more for each line of the legend
 _LEGEND_LINE: Final = 20
+_BREAK: Final = "<br>"  # in a name too long for two beside each other on a phone, before its brackets
 
 
 @dataclass(frozen=True)
@@ -306,7 +307,7 @@ def _points(name: str, look: _Look, *, size: int) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": escape(name),
+        "name": escape(name).replace(" (", _BREAK + "("),
         "marker": {
             "color": look.color,
             "symbol": look.symbol,
@@ -348,7 +349,8 @@ def _ticks(figure: Figure) -> dict[str, Any]:
 
 def _legend_height(traces: Sequence[Any]) -> int:
     """Room for a legend that on a phone holds two names a line."""
-    return _LEGEND_LINE * math.ceil(len(traces) / 2)
+    lines = math.ceil(len(traces) / 2) + sum(_BREAK in trace.get("name", "") for trace in traces)
+    return _LEGEND_LINE * lines
 
 
 def _lead(figure: Figure) -> str:

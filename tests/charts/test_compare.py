@@ -76,6 +76,22 @@ def test_as_many_systems_as_promised_can_be_told_apart():
     assert len(charts.band_lines([entry(name, 5.0, 0.9) for name in more], "mae", more).data) == len(more)
 
 
+def test_a_long_name_takes_two_lines_of_the_legend_for_which_there_is_room():
+    """Two names stand beside each other on a phone; one in brackets is too long for that."""
+    names = ["good", "small", "small (own detector)", "a<b> (x)"]
+    short, long = (
+        charts.trade_off([entry(name, 5.0, 0.9) for name in some], "mae", "megabytes", some)
+        for some in (["good", "small", "rival", "third"], names)
+    )
+    assert [found.name for found in long.data] == [
+        "good",
+        "small",
+        "small<br>(own detector)",
+        "a&lt;b&gt;<br>(x)",
+    ]
+    assert long.layout.height - short.layout.height == 2 * 20
+
+
 def test_the_trade_off_has_intervals_and_names_the_best_and_the_cheapest(entries):
     figure = charts.trade_off(entries, "mae", "megabytes", ORDER)
     point = trace(figure, "good")
