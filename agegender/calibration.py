@@ -239,7 +239,7 @@ def fit_age(
 def _fit_sharpness(
     low: NDArray[np.int64], high: NDArray[np.int64], distribution: NDArray[np.floating[Any]]
 ) -> float:
-    """The exponent under which the labels are likeliest; where they are exact, these are concave in it."""
+    """The exponent under which the labels are likeliest; of exact ones the likelihood has a single peak."""
     from scipy.optimize import minimize_scalar  # here: it takes long to import, and predicting needs none
 
     logs = np.log(np.clip(np.asarray(distribution, dtype=np.float64), _LEAST_PROBABILITY, None))

@@ -89,6 +89,11 @@ def say_years(low: int, high: int) -> str:
     return f"{low}+" if high >= MAX_AGE else f"{low}–{high}"
 
 
+def say_span(name: str) -> str:
+    """An age band, or a group named after one, as it is printed: "0–4, female" for "0-4, female"."""
+    return name.replace("-", "–")
+
+
 def say_source(source: str) -> str:
     """A source as its authors write it; one that is not known as its folder is called."""
     return SOURCE_NAMES.get(source.lower(), source)

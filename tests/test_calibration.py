@@ -303,7 +303,7 @@ def test_a_chip_of_more_weight_moves_the_threshold_as_copies_of_it_would():
 
 
 def in_ranges(labels: np.ndarray) -> np.ndarray:
-    """Lowest and highest year of the FairFace's ranges for these ages, 70 or more up to 89."""
+    """Lowest and highest year of FairFace's ranges for these ages, 70 or more up to 89."""
     edges = np.array([0, 3, 10, 20, 30, 40, 50, 60, 70, 90])
     place = np.searchsorted(edges, labels, side="right") - 1
     return np.stack([edges[place], edges[place + 1] - 1], axis=1)

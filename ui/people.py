@@ -13,6 +13,7 @@ import streamlit as st
 from agegender import charts
 from agegender.errors import ConfigError
 from agegender.export import to_json
+from agegender.labels import say_span
 from agegender.summary import UNKNOWN_MONTH, PhotoAnswers, summarize_photos
 from agegender.wording import say_count
 from ui.models import load_model
@@ -141,7 +142,7 @@ def _show_group(group: Mapping[str, Any]) -> None:
     cells = group["by_age_and_gender"]
     rows = [
         {
-            "Looks": band["age"].replace("-", "–"),
+            "Looks": say_span(band["age"]),
             **{cell["gender"].capitalize(): say_count(cell) for cell in cells if cell["age"] == band["age"]},
             "Both": say_count(band),
         }

@@ -19,7 +19,7 @@ from agegender.charts.style import (
     interval_bars,
     make_figure,
 )
-from agegender.labels import AGE_BAND_NAMES, say_source
+from agegender.labels import AGE_BAND_NAMES, say_source, say_span
 
 Entry = Mapping[str, Any]
 Figure = Literal["mae", "gender_accuracy"]
@@ -125,7 +125,7 @@ def band_lines(entries: Sequence[Entry], figure: Figure, order: Sequence[str]) -
         traces.append(
             {
                 **_line(entry["name"], looks),
-                "x": [_dash(name) for name in AGE_BAND_NAMES],
+                "x": [say_span(name) for name in AGE_BAND_NAMES],
                 "y": values,
                 "customdata": [band.get("n") for band in bands],
                 "hovertemplate": f"%{{y:{form}}} (%{{customdata}} faces)",
@@ -135,7 +135,7 @@ def band_lines(entries: Sequence[Entry], figure: Figure, order: Sequence[str]) -
         if figure != "mae":
             best, worst = worst, best
         sentences.append(
-            f"{entry['name']}: best at {_dash(best)} ({known[best]:{form}}), worst at {_dash(worst)} "
+            f"{entry['name']}: best at {say_span(best)} ({known[best]:{form}}), worst at {say_span(worst)} "
             f"({known[worst]:{form}})."
         )
     xaxis = {"title": {"text": "labelled age"}, "type": "category"}
@@ -355,7 +355,3 @@ def _legend_height(traces: Sequence[Any]) -> int:
 
 def _lead(figure: Figure) -> str:
     return "Age error in years" if figure == "mae" else "Accuracy of gender"
-
-
-def _dash(band: str) -> str:
-    return band.replace("-", "–")

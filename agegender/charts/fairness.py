@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import plotly.graph_objects as go
 
 from agegender.charts.style import BLUE, FAINT, GREEN, VERMILLION, interval_bars, make_figure
+from agegender.labels import say_span
 
 FairnessFigure = Literal["accuracy", "bias"]
 
@@ -57,7 +58,7 @@ def fairness_points(groups: Mapping[str, Any], figure: FairnessFigure) -> go.Fig
                 "mode": "markers",
                 "name": f"by {by}",
                 "x": [row["value"] for row in rows],
-                "y": [group.replace("-", "–") for group in ranked],
+                "y": [say_span(group) for group in ranked],
                 "marker": {"color": color, "symbol": symbol, "size": 10},
                 "error_x": interval_bars([(row["value"], row["low"], row["high"]) for row in rows]),
                 "customdata": [[row["low"], row["high"], row["n"]] for row in rows],

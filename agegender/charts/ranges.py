@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from agegender.charts.style import BLUE, FAINT, VERMILLION, make_figure
-from agegender.labels import AGE_BAND_NAMES
+from agegender.labels import AGE_BAND_NAMES, say_span
 from agegender.prediction import AgeEstimate
 
 _CONFUSION_HEIGHT: Final = 420
@@ -42,7 +42,7 @@ def range_confusion(confusion: ArrayLike) -> go.Figure:
     if counts.shape != (size, size):
         raise ValueError(f"expected counts of shape ({size}, {size}), received {counts.shape}")
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [name.replace("-", "–") for name in AGE_BAND_NAMES]
+    names = [say_span(name) for name in AGE_BAND_NAMES]
     trace = {
         "type": "heatmap",
         "x": names,

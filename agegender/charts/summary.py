@@ -8,7 +8,7 @@ from typing import Any, Final
 import plotly.graph_objects as go
 
 from agegender.charts.style import GENDER_COLORS, GREY, make_figure
-from agegender.labels import AGE_BAND_NAMES, GENDERS
+from agegender.labels import AGE_BAND_NAMES, GENDERS, say_span
 
 _PATTERNS: Final = {"male": "", "female": "/"}
 _HEIGHT: Final = 320  # pixels
@@ -35,7 +35,7 @@ def people_bars(group: Mapping[str, Any]) -> go.Figure | None:
         trace: dict[str, Any] = {
             "type": "bar",
             "name": gender,
-            "x": [name.replace("-", "–") for name in AGE_BAND_NAMES],
+            "x": [say_span(name) for name in AGE_BAND_NAMES],
             "y": values,
             "marker": {"color": GENDER_COLORS[gender], "pattern": {"shape": _PATTERNS[gender]}},
             "customdata": [[row["answered"], *(row["interval"] or ("", ""))] for row in rows],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from agegender.labels import AGE_BAND_NAMES, ETHNICITIES, GENDERS
+from agegender.labels import AGE_BAND_NAMES, ETHNICITIES, GENDERS, say_span
 from agegender.reports.markdown import table, wrap
 
 _FEW: Final = 50
@@ -120,7 +120,7 @@ def _threshold(audit: Figures, by_eye: Figures) -> str:
         pairs = _within(duplicates["pairs_by_bits"], low, high)
         pairs -= duplicates["identical_pairs"] if low == 0 else 0
         counts = [seen[key] for key in ("shown", "same_photo", "same_person", "different", "unsure")]
-        rows.append((_dash(band), f"{pairs:,}", *counts))
+        rows.append((say_span(band), f"{pairs:,}", *counts))
     header = ("bits apart", "pairs", "looked at", "same photo", "same person only", "other people", "unsure")
     near, far = by_eye["pairs_by_bits"]["25-28"], by_eye["pairs_by_bits"]["29-32"]
     return f"""## Why {limit} bits
@@ -216,7 +216,7 @@ def _suspects(audit: Figures, by_eye: Figures) -> str:
     keys = ("shown", "wrong_label", "no_face", "plausible_or_unclear")
     looked = table(
         ("rank", "looked at", "label is wrong", "no face", "plausible or unclear"),
-        ((_dash(ranks), *(row[key] for key in keys)) for ranks, row in by_eye["suspects_by_rank"].items()),
+        ((say_span(ranks), *(row[key] for key in keys)) for ranks, row in by_eye["suspects_by_rank"].items()),
     )
     return f"""## Suspicious labels
 
@@ -254,7 +254,7 @@ def _balance(audit: Figures) -> str:
     for band in AGE_BAND_NAMES:
         for gender in GENDERS:
             counts = [cells[band, gender, ethnicity] for ethnicity in ETHNICITIES]
-            rows.append((f"{_dash(band)}, {gender}", *(f"{n:,}" for n in (*counts, sum(counts)))))
+            rows.append((f"{say_span(band)}, {gender}", *(f"{n:,}" for n in (*counts, sum(counts)))))
     totals = [audit["balance"]["ethnicity"][name] for name in ETHNICITIES]
     rows.append(("all", *(f"{n:,}" for n in (*totals, sum(totals)))))
     few = sum(count < _FEW for count in cells.values())
@@ -303,7 +303,7 @@ def _wrap(section: str) -> str:
 def _gaps(what: str, rows: dict[str, Figures]) -> str:
     header = (what, "pairs", "mean age difference (years)", "gender differs")
     lines = (
-        (_dash(name), f"{row['pairs']:,}", f"{row['age_gap']:.1f}", _share_of(row["gender_differs"]))
+        (say_span(name), f"{row['pairs']:,}", f"{row['age_gap']:.1f}", _share_of(row["gender_differs"]))
         for name, row in rows.items()
     )
     return table(header, lines)
@@ -315,10 +315,6 @@ def _named(entries: list[dict[str, str]]) -> str:
 
 def _within(by_bits: dict[str, int], low: int, high: int) -> int:
     return sum(count for bits, count in by_bits.items() if low <= int(bits) <= high)
-
-
-def _dash(span: str) -> str:
-    return span.replace("-", "–")
 
 
 def _percent(estimate: Figures) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from agegender.errors import ModelError
 from agegender.evaluation.corruptions import CORRUPTIONS
 from agegender.files import MALFORMED
-from agegender.labels import say_source
+from agegender.labels import say_source, say_span
 from agegender.models.card import runtime_of
 from agegender.reports.markdown import table
 from agegender.wording import ABSENT, say_figure
@@ -172,7 +172,7 @@ def _groups(card: Card) -> Iterable[str]:
         yield ""
         rows = [
             (
-                _dash(name),
+                say_span(name),
                 f"{figures['n']:,}",
                 *(_figure(figures.get(task, {}).get(figure), form) for task, figure, _, form in known),
             )
@@ -233,7 +233,7 @@ def _weakest(groups: Card) -> Iterable[str]:
             )
             rows.append(
                 (
-                    _dash(name),
+                    say_span(name),
                     f"{known[name]['n']:,}",
                     _figure(gender["accuracy"], ".1%"),
                     _figure(off, ".2f"),
@@ -312,8 +312,9 @@ def _calibration(card: Card) -> Iterable[str]:
             "residuals": "the prediction plus quantiles of the errors of faces predicted about as old, "
             "which guarantees nothing for those labelled in one age band",
         }
-        ranges = ", labelled with ranges of years, of which every year counts alike"
-        ranges = ranges if age.get("ranges_n") else ""
+        ranges = ""
+        if age.get("ranges_n"):
+            ranges = ", labelled with ranges of years, of which every year counts alike"
         yield (
             f"- Age interval, made to hold {age['coverage']:.0%} of the labels: {ways[age['method']]}. "
             f"Fitted on {age['n']:,} chips of the {age['split']} split{ranges}."
@@ -476,10 +477,6 @@ def _figure(measured: Any, form: str) -> str:
 
 def _times(ratio: float | None) -> str:
     return ABSENT if ratio is None else f"× {ratio:.2f}"
-
-
-def _dash(group: str) -> str:
-    return group.replace("-", "–")
 
 
 def _duration(seconds: float) -> str:

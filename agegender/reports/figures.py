@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from agegender.labels import say_source
+from agegender.labels import say_source, say_span
 from agegender.reports.markdown import table, wrap
 from agegender.reports.systems import Comparison, measured_table
 from agegender.wording import ABSENT, say_figure
@@ -255,7 +255,7 @@ def band_table(card: Card) -> list[str]:
         held = found.get("age", {}).get("interval_coverage", {}).get("value")
         rows.append(
             (
-                band.replace("-", "–"),
+                say_span(band),
                 row["n"],
                 say_figure(row["mae"], ".2f", intervals[0]),
                 say_figure(held, ".1%"),

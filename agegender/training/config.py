@@ -71,8 +71,8 @@ class TrainingConfig:
         rates: Factors of the stage's learning rate for parts of a network, by how the names of their layers
             begin: ``{"range_net_": 5.0}``. They come on top of ``layer_decay``.
         augmentation: What the generator does to chips.
-        sources: Those it learns from and chooses its epoch on; empty for all. Others that are read beside
-            them only measure, and nothing is learnt from a photo that they keep for that.
+        sources: Those it learns from, chooses its epoch on and is calibrated on; empty for all. Others that
+            are read beside them only measure, and nothing is learnt from a photo that they keep for that.
         sampling: Which pictures come more often than others, see `agegender.data.sampling`.
     """
 

@@ -301,8 +301,10 @@ def say_left_out(say: Callable[[str], None], files: Sequence[str], why: str) -> 
 
 def _training_rows(config: TrainingConfig, partition: Partition) -> dict[str, pd.DataFrame]:
     """The rows to train on, whose conflicting labels are resolved, and those to select the best epoch on."""
-    uses = {"train": "train", "validation": "selection"}
-    parts = {part: partition.rows(use, sources=config.sources) for part, use in uses.items()}
+    parts = {
+        "train": partition.rows("train", sources=config.sources),
+        "validation": partition.rows("selection", sources=config.sources),
+    }
     groups = pd.Series(partition.groups, index=partition.dataset.table.index)
     parts["train"] = resolve_conflicts(parts["train"], groups[parts["train"].index].to_numpy())
     if config.task != "age":
