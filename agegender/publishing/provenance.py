@@ -6,7 +6,7 @@ that went on from a published model, with what that model's card records.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -99,7 +99,7 @@ class FinishedRun:
 def provenance(networks: list[FinishedRun]) -> dict[str, Any]:
     """What the card says of where a model made of these runs comes from."""
     first = networks[0].environment
-    sources = networks[0].config.sources or first["split"].get("sources", ("utkface",))
+    sources = list(dict.fromkeys(name for network in networks for name in _learnt_from(network.folder)))
     # A run that went on from another records both; the other's record is in the card beside it.
     bases = {
         str(network.environment.get("base", "unknown")).partition(", then run ")[0] for network in networks
@@ -110,7 +110,7 @@ def provenance(networks: list[FinishedRun]) -> dict[str, Any]:
     return {
         "base": base,
         **({"teachers": teachers} if teachers else {}),
-        "data": {"name": ", ".join(map(say_source, sources)), **first["dataset"]},
+        "data": {"name": ", ".join(sources), **first["dataset"]},
         "split": {**first["split"], "file": SPLIT_FILE},
         "training": {
             network.task: {
@@ -124,9 +124,26 @@ def provenance(networks: list[FinishedRun]) -> dict[str, Any]:
     }
 
 
+def _learnt_from(folder: Path) -> Iterator[str]:
+    """Names of the sources that a run learnt from, and those that it went on from or was taught by.
+
+    A teacher whose card is not here is named itself: nobody can say on what terms its answers are.
+    """
+    for run in _chain(folder):
+        config = read_json(run / "config.json")
+        split = read_json(run / "environment.json").get("split", {})
+        yield from map(say_source, config.get("sources") or split.get("sources", ("utkface",)))
+        published = trained_models()
+        for name in filter(None, (config.get("start"), config.get("teacher"))):
+            if name in published:
+                yield from read_card(name)["data"]["name"].split(", ")
+            elif name == config.get("teacher"):
+                yield name
+
+
 def _data_licence(sources: Iterable[str]) -> dict[str, str]:
     """The terms of the weights, which are those of what they learnt from, and of each source."""
-    terms = {say_source(source): DATA_LICENCES.get(source.lower(), _UNKNOWN_TERMS) for source in sources}
+    terms = {source: DATA_LICENCES.get(source.lower(), _UNKNOWN_TERMS) for source in sources}
     binding = [name for name, (_, binds) in terms.items() if binds]
     weights = "As the data: attribution."
     if binding:

@@ -24,6 +24,7 @@ from agegender.models.store import file_sha256
 from agegender.models.trained import TrainedModel
 from agegender.publishing import publish as module
 from agegender.publishing.light import MOST_PROBABILITY, MOST_YEARS
+from agegender.publishing.provenance import FinishedRun, provenance
 from agegender.publishing.publish import measure_again, publish
 from agegender.publishing.sets import measure_sets
 from agegender.reports.card import card_markdown
@@ -337,6 +338,34 @@ def test_of_a_published_start_the_card_tells_what_that_model_s_card_does(run_cop
     assert history["loss"].tolist() == [*earlier["loss"], *own["loss"]]
     assert history["epoch"].tolist() == list(range(1, len(history) + 1))
     assert record["kept_epoch"] == len(earlier) + record["validation"]["best_epoch"]
+
+
+@pytest.mark.parametrize("how", ["start", "teacher", "start of its start"])
+def test_the_terms_are_those_of_all_that_it_learnt_from(how, run_copy, both_run, dataset, tmp_path):
+    """Not of the last run's sources alone: those of a model gone on from, or taught by, bind too."""
+    run = run_copy("gender")
+    own = {"sources": ["fairface"]}
+    if how == "start of its start":
+        shutil.copytree(both_run, tmp_path / "before")
+        change_config(tmp_path / "before", {"start": "vggface", **own})
+        change_config(run, {"start": str(tmp_path / "before")})
+    else:
+        change_config(run, {how: "vggface"})
+    change_config(run, own)
+    network = FinishedRun.of("gender", run)
+    card = provenance([network])
+    assert set(card["data"]["name"].split(", ")) == {"FairFace", "UTKFace", "APPA-REAL", "All-Age-Faces"}
+    assert "non-commercial: trained on UTKFace" in card["licence"]["weights"]
+    change_config(run, {"start": None, "teacher": None})
+    assert provenance([network])["licence"]["weights"] == "As the data: attribution."
+
+
+def test_a_teacher_that_is_not_here_binds_as_nobody_knows_on_what_terms(run_copy):
+    run = run_copy("gender")
+    change_config(run, {"sources": ["fairface"], "teacher": "somebody"})
+    card = provenance([FinishedRun.of("gender", run)])
+    assert card["data"]["name"] == "FairFace, somebody"
+    assert "non-commercial: trained on somebody" in card["licence"]["weights"]
 
 
 def test_layers_that_a_pair_has_in_common_are_stored_once(published, age_run, run_copy, dataset, tmp_path):
